@@ -1,0 +1,1 @@
+export type { BackendId, Engine, EngineDevice, LoadedVariant, RunRequest, VariantSource } from './engine.ts';

@@ -1,0 +1,21 @@
+import * as v from 'valibot';
+import { digestSchema, modelNameSchema, versionSchema } from './manifest.ts';
+import { parseDocument } from './parse.ts';
+
+export const versionsSchema = v.looseObject({
+  schemaVersion: v.literal(1),
+  name: modelNameSchema,
+  versions: v.array(v.looseObject({ version: versionSchema, digest: digestSchema })),
+  /** Movable names of versions. */
+  labels: v.record(v.string(), versionSchema),
+  /** Share of new clients per label, in percent. */
+  traffic: v.optional(v.record(v.string(), v.pipe(v.number(), v.minValue(0), v.maxValue(100)))),
+});
+
+/** versions.json, the only mutable file of a model: what is published, labels, traffic shares. */
+export type Versions = v.InferOutput<typeof versionsSchema>;
+
+/** @throws {NearfarError} `invalid-argument`; `unsupported` for a later schema version. */
+export function parseVersions(bytes: Uint8Array): Versions {
+  return parseDocument('versions.json', versionsSchema, bytes, { versionField: 'schemaVersion', version: 1 });
+}

@@ -1,0 +1,1 @@
+export type { Pixels, RgbImage } from './pixels.ts';

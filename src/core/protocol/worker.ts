@@ -1,0 +1,203 @@
+import type { BackendId, EngineDevice } from '../engine/index.ts';
+import type { LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
+import type { Pixels, RgbImage } from '../preprocess/index.ts';
+import type { TensorMap } from '../tensor/index.ts';
+
+// What the main thread and its two workers say to each other (over comlink). Calls that can be aborted carry a `callId`
+// chosen by the main thread; `cancel(callId)` ends them and they reject with code `cancelled`. Errors cross as
+// SerializedError and are rebuilt on arrival.
+
+/** Where versions come from and which one is meant. */
+export interface VersionRequest {
+  readonly name: string;
+  /** Absolute base URLs of model repositories, tried in order. */
+  readonly repositories: readonly string[];
+  readonly choice: VersionChoice;
+  readonly lock?: LockFile | undefined;
+}
+
+export interface OpenRequest extends VersionRequest {
+  /** Backends to try, in this order; those the version has no variant for are skipped. */
+  readonly backends: readonly BackendId[];
+  readonly allowSoftwareAdapter: boolean;
+  readonly cacheBudgetBytes: number;
+}
+
+export type Phase = 'download' | 'verify' | 'compile' | 'warm-up' | 'ready';
+
+/** Where the bytes of an opened version came from. */
+export type CacheOutcome = 'hit' | 'partial' | 'miss' | 'memory';
+
+/** What happens while a version is opened or used; each becomes an event of the client and of the model. */
+export type WorkerEvent =
+  | { readonly type: 'phase'; readonly phase: Phase; readonly backend?: BackendId }
+  | { readonly type: 'downloadprogress'; readonly loadedBytes: number; readonly totalBytes: number }
+  | { readonly type: 'retry'; readonly url: string; readonly attempt: number; readonly code: string; readonly message: string }
+  | {
+      readonly type: 'integrity';
+      readonly file: string;
+      readonly chunk: number;
+      readonly source: 'cache' | 'network';
+      readonly action: 'refetched' | 'refused';
+      readonly message: string;
+    }
+  | { readonly type: 'fallback'; readonly from: string; readonly to?: string; readonly code: string; readonly message: string }
+  | { readonly type: 'quota'; readonly neededBytes: number; readonly availableBytes: number; readonly action: 'memory' | 'refused' }
+  | { readonly type: 'eviction'; readonly name: string; readonly version: string; readonly bytes: number; readonly reason: string }
+  | { readonly type: 'device-lost'; readonly backend: BackendId; readonly message: string };
+
+export interface OpenedModel {
+  /** Names the loaded model in later calls to the same worker. */
+  readonly handle: number;
+  readonly pin: Pin;
+  readonly manifest: Manifest;
+  readonly labels?: readonly string[] | undefined;
+  readonly backend: BackendId;
+  readonly variant: string;
+  readonly device: EngineDevice;
+  readonly cache: CacheOutcome;
+  /** Each backend that was tried first and why it was not taken. */
+  readonly skipped: readonly { readonly backend: BackendId; readonly code: string; readonly message: string }[];
+}
+
+/** What the device probe found, before a model byte is fetched. */
+export interface DeviceProfile {
+  readonly adapter?: (EngineDevice & { readonly maxBufferBytes: number; readonly features: readonly string[] }) | undefined;
+  readonly quotaBytes?: number | undefined;
+  readonly usageBytes?: number | undefined;
+  /** Duration of a short compute kernel, dispatch to readback; absent without an adapter. */
+  readonly kernelMs?: number | undefined;
+  readonly probeMs: number;
+}
+
+export interface PredictCall {
+  readonly callId: number;
+  readonly signature: string;
+  readonly inputs: TensorMap;
+  readonly outputs?: readonly string[] | undefined;
+}
+
+export interface ClassifyCall {
+  readonly callId: number;
+  /** Cropped pixels, as `prepareImage` of the media worker returned them. */
+  readonly image: RgbImage;
+  readonly topK: number;
+}
+
+export interface Classification {
+  readonly label: string;
+  /** Index of the class in the model's output. */
+  readonly index: number;
+  readonly score: number;
+}
+
+/** Time spent inside the worker or on the server, in milliseconds. */
+export interface LegTiming {
+  readonly queueMs: number;
+  readonly preprocessMs: number;
+  readonly inferMs: number;
+  readonly postprocessMs: number;
+}
+
+export interface PredictAnswer {
+  readonly outputs: TensorMap;
+  readonly timing: LegTiming;
+}
+
+export interface ClassifyAnswer {
+  readonly predictions: readonly Classification[];
+  readonly timing: LegTiming;
+}
+
+/** An answer of the server with what it says about itself. */
+export interface ServerAnswer<Answer> {
+  readonly answer: Answer;
+  readonly pin: Pin;
+  /** The server's backend, as its `nearfar-backend` header says. */
+  readonly backend: string;
+  readonly variant: string;
+}
+
+/** One cached version, complete or not. */
+export interface CachedVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly bytes: number;
+  readonly totalBytes: number;
+  readonly isComplete: boolean;
+  /** Milliseconds since the epoch. */
+  readonly lastUsed: number;
+}
+
+export interface CacheReport {
+  readonly versions: readonly CachedVersion[];
+  readonly bytes: number;
+  readonly budgetBytes: number;
+  readonly quotaBytes?: number | undefined;
+}
+
+export interface CacheVerification {
+  readonly chunks: number;
+  readonly corrupt: readonly { readonly digest: string }[];
+}
+
+type Notify = (event: WorkerEvent) => void;
+
+/** The device worker: owns the cache and the engines, and may be terminated at any time. */
+export interface DeviceWorkerApi {
+  /** Decides in < 150 ms whether this device can run models; fetches no model byte. */
+  probe(): Promise<DeviceProfile>;
+  /** The pin and the manifest of a request, with how many of the bytes a client would need are already here. */
+  plan(callId: number, request: OpenRequest): Promise<{ pin: Pin; manifest: Manifest; cachedBytes: number; totalBytes: number }>;
+  /** Download, verify, compile, golden examples, warm-up; the first backend that passes is taken. */
+  open(callId: number, request: OpenRequest, notify: Notify): Promise<OpenedModel>;
+  predict(handle: number, call: PredictCall): Promise<PredictAnswer>;
+  classify(handle: number, call: ClassifyCall): Promise<ClassifyAnswer>;
+  cancel(callId: number): void;
+  close(handle: number): Promise<void>;
+  cacheReport(budgetBytes: number): Promise<CacheReport>;
+  verifyCache(): Promise<CacheVerification>;
+  clearCache(name?: string): Promise<void>;
+  /** Live models, tensors and bytes, to show that they return to where they began. */
+  stats(): Promise<{ models: number; tensors: number; bytes: number }>;
+  /** Destroys the GPU device under a model, as a driver reset would; for demos and tests of failover. */
+  loseDevice(handle: number): Promise<void>;
+  /** Blocks the worker's thread; for demos and tests of the watchdog. */
+  hang(durationMs: number): void;
+}
+
+/** What a server leg needs to know about the version it must answer from. */
+export interface ServerTarget {
+  /** Absolute base URLs of servers, tried in order. */
+  readonly servers: readonly string[];
+  readonly name: string;
+  readonly pin: Pin;
+  readonly manifest: Manifest;
+}
+
+/** Anything a photo can be once it has left the DOM: encoded bytes, decoded pixels or a transferable bitmap. */
+export type ImageSource =
+  | { readonly kind: 'blob'; readonly blob: Blob }
+  | { readonly kind: 'url'; readonly url: string }
+  | { readonly kind: 'pixels'; readonly pixels: Pixels }
+  | { readonly kind: 'bitmap'; readonly bitmap: ImageBitmap }
+  | { readonly kind: 'frame'; readonly frame: VideoFrame };
+
+/** The media worker: decodes, preprocesses and speaks to the server; holds no engine, so it never hangs with one. */
+export interface MediaWorkerApi {
+  /** The pin and the manifest, by the network alone (the device worker may be busy or dead). */
+  resolve(callId: number, request: VersionRequest): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
+  prepareImage(callId: number, source: ImageSource, manifest: Manifest): Promise<{ image: RgbImage; preprocessMs: number }>;
+  predictOnServer(
+    target: ServerTarget,
+    call: PredictCall & { readonly deadlineMs?: number | undefined },
+  ): Promise<ServerAnswer<PredictAnswer>>;
+  classifyOnServer(
+    target: ServerTarget,
+    call: ClassifyCall & { readonly deadlineMs?: number | undefined },
+  ): Promise<ServerAnswer<ClassifyAnswer>>;
+  /** Whether a server has exactly this version ready. */
+  isReadyOnServer(callId: number, target: ServerTarget): Promise<boolean>;
+  cancel(callId: number): void;
+}

@@ -1,0 +1,12 @@
+export {
+  bytesPerElement,
+  createData,
+  type DType,
+  type DTypeData,
+  dataFromBytes,
+  dtypes,
+  isDType,
+  itemsPerElement,
+  type NumericDType,
+} from './dtype.ts';
+export { type AnyTensor, createTensor, elementCount, isShapeCompatible, isTensorOf, type Tensor, type TensorMap } from './tensor.ts';

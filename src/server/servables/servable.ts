@@ -1,0 +1,59 @@
+import type { BackendId, Manifest, RunRequest, TensorMap } from '../../core/index.ts';
+
+/** Life-cycle states of a version, with TensorFlow Serving's names and numbers. */
+export const servableStates = { UNKNOWN: 0, START: 10, LOADING: 20, AVAILABLE: 30, UNLOADING: 40, END: 50 } as const;
+export type ServableState = keyof typeof servableStates;
+
+export interface VersionStatus {
+  readonly version: string;
+  readonly state: ServableState;
+  /** Canonical gRPC status number; 0 when nothing is wrong. */
+  readonly errorCode: number;
+  readonly errorMessage: string;
+}
+
+/** Which version a request means; nothing but the name means the highest available one, as in TensorFlow Serving. */
+export interface ServableSpec {
+  readonly name: string;
+  readonly version?: string | undefined;
+  readonly label?: string | undefined;
+  /** The digest the client is pinned to; any other is `version-mismatch`. */
+  readonly digest?: string | undefined;
+}
+
+export interface ServableTiming {
+  readonly queueMs: number;
+  readonly inferMs: number;
+}
+
+/** A counted loan of a loaded version: it is not unloaded before every handle is disposed. */
+export interface ServableHandle extends Disposable {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly manifest: Manifest;
+  readonly labels: readonly string[];
+  readonly backend: BackendId;
+  readonly variant: string;
+  /** `tensorflow` or `onnx`, for the metadata of both protocols. */
+  readonly platform: string;
+  run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<{ outputs: TensorMap; timing: ServableTiming }>;
+}
+
+/** What transports know of the servables. */
+export interface ServableStore {
+  /**
+   * @throws {NearfarError} `not-found` with TensorFlow Serving's texts (`Servable not found for request: Latest(m)`,
+   * `Specific(m, 5)`), `invalid-argument` (`Unrecognized servable version label: l`), `version-mismatch`, `unavailable` while draining.
+   */
+  lend(spec: ServableSpec): ServableHandle;
+  /**
+   * Versions newest first; all of them when no version is named.
+   * @throws {NearfarError} `not-found`: `Could not find any versions of model X`.
+   */
+  status(spec: { name: string; version?: string | undefined }): readonly VersionStatus[];
+  /** Names of the models that are configured, loaded or not. */
+  names(): readonly string[];
+  /** True when every configured model has an available version and the server is not draining. */
+  isReady(): boolean;
+}
