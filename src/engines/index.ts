@@ -1,1 +1,1 @@
-export {};
+export type { EnginePlatform, OrtModule } from './platform.ts';

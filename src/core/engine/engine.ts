@@ -6,7 +6,7 @@ export type BackendId = 'tfjs-webgpu' | 'tfjs-wasm' | 'tfjs-cpu' | 'onnx-webgpu'
 
 /** The adapter or processor an engine runs on, as the platform reports it. */
 export interface EngineDevice {
-  readonly kind: 'gpu' | 'cpu';
+  readonly kind: 'gpu' | 'cpu' | 'server';
   readonly vendor?: string;
   readonly architecture?: string;
   readonly description?: string;
@@ -35,7 +35,7 @@ export interface RunRequest {
  * backend that cannot be had is an error when the engine opens.
  */
 export interface Engine {
-  readonly backend: BackendId;
+  readonly backend: BackendId | 'remote';
   readonly device: EngineDevice;
   /** Resolves with the reason when the device is lost; stays pending while it lives and after an ordinary close. */
   readonly lost: Promise<string>;
