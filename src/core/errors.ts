@@ -66,6 +66,10 @@ export function serializeError(error: unknown): SerializedError {
   return { code: 'internal', message: error instanceof Error ? error.message : String(error) };
 }
 
+export function isSerializedError(value: unknown): value is SerializedError {
+  return typeof value === 'object' && value !== null && 'code' in value && isNearfarErrorCode(value.code) && 'message' in value;
+}
+
 /** The inverse of {@link serializeError}. */
 export function deserializeError(error: SerializedError): NearfarError {
   return new NearfarError(error.code, error.message, error.details ? { details: error.details } : {});

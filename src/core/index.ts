@@ -4,6 +4,7 @@ export {
   type ErrorDetails,
   errorStatuses,
   isNearfarErrorCode,
+  isSerializedError,
   NearfarError,
   type NearfarErrorCode,
   type SerializedError,

@@ -4,8 +4,24 @@ import type { Pixels, RgbImage } from '../preprocess/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
 // What the main thread and its two workers say to each other (over comlink). Calls that can be aborted carry a `callId`
-// chosen by the main thread; `cancel(callId)` ends them and they reject with code `cancelled`. Errors cross as
-// SerializedError and are rebuilt on arrival.
+// chosen by the main thread (1 and up); `cancel(callId)` ends them and they reject with code `cancelled`. Workers throw
+// the plain object that `serializeError` makes, which comlink passes on as it is; the main thread rebuilds the class.
+
+/** What one worker is; the main thread starts two of the same file. */
+export type WorkerRole = 'device' | 'media';
+
+/**
+ * The first message to a worker, sent before any comlink message: the worker exposes the API of that role at once, in
+ * the same turn, or the calls behind it are lost. A message, as the application's own worker factory takes no name.
+ */
+export interface RoleMessage {
+  readonly nearfarRole: WorkerRole;
+}
+
+export function isRoleMessage(value: unknown): value is RoleMessage {
+  if (typeof value !== 'object' || value === null || !('nearfarRole' in value)) return false;
+  return value.nearfarRole === 'device' || value.nearfarRole === 'media';
+}
 
 /** Where versions come from and which one is meant. */
 export interface VersionRequest {
@@ -154,6 +170,7 @@ export interface DeviceWorkerApi {
   open(callId: number, request: OpenRequest, notify: Notify): Promise<OpenedModel>;
   predict(handle: number, call: PredictCall): Promise<PredictAnswer>;
   classify(handle: number, call: ClassifyCall): Promise<ClassifyAnswer>;
+  /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */
   cancel(callId: number): void;
   close(handle: number): Promise<void>;
   cacheReport(budgetBytes: number): Promise<CacheReport>;
@@ -199,5 +216,6 @@ export interface MediaWorkerApi {
   ): Promise<ServerAnswer<ClassifyAnswer>>;
   /** Whether a server has exactly this version ready. */
   isReadyOnServer(callId: number, target: ServerTarget): Promise<boolean>;
+  /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */
   cancel(callId: number): void;
 }
