@@ -1,4 +1,8 @@
 import { defineConfig } from 'vitest/config';
+import { findSoftwareVulkan } from './scripts/find-browser.mjs';
+
+// Test processes inherit this, so that WebGPU through Dawn has a software adapter in Node too.
+Object.assign(process.env, findSoftwareVulkan().env);
 
 export default defineConfig({
   test: {
@@ -15,6 +19,7 @@ export default defineConfig({
         test: {
           name: 'browser',
           include: ['test/browser/**/*.test.ts'],
+          globalSetup: 'test/support/global-setup.ts',
           testTimeout: 180_000,
           hookTimeout: 180_000,
           // One browser at a time: two software GPUs on two cores only slow each other down.
@@ -22,7 +27,14 @@ export default defineConfig({
         },
       },
       {
-        test: { name: 'full', include: ['test/full/**/*.test.ts'], testTimeout: 600_000, hookTimeout: 600_000, fileParallelism: false },
+        test: {
+          name: 'full',
+          include: ['test/full/**/*.test.ts'],
+          globalSetup: 'test/support/global-setup.ts',
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
       },
     ],
   },

@@ -1,0 +1,87 @@
+// Builds the library into dist/ (one tsc project per room, unbundled) and the demo page into dist/demo.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
+
+/** Builds everything that is out of date. @returns whether every step succeeded. */
+export async function build() {
+  for (const room of rooms) matchOutputsToSources(room);
+  const compiled = run(join(root, 'node_modules/typescript/bin/tsc'), ['--build', '--pretty']);
+  copyWasmFiles();
+  const cli = join(root, 'dist/cli/main.js');
+  if (existsSync(cli)) chmodSync(cli, 0o755);
+  return compiled && buildDemo();
+}
+
+/**
+ * `tsc --build` trusts its own records: it neither notices outputs that were deleted nor deletes outputs whose source
+ * is gone, and the latter would be packed.
+ * @param {string} room
+ */
+function matchOutputsToSources(room) {
+  const source = join(root, 'src', room);
+  const output = join(root, 'dist', room);
+  const stems = sourceStems(source);
+  const forget = () => rmSync(join(root, '.tsbuild', `${room}.tsbuildinfo`), { force: true });
+  if (!existsSync(output)) return forget();
+  if ([...stems].some((stem) => !existsSync(join(output, `${stem}.js`)))) forget();
+  for (const path of filesUnder(output)) {
+    const stem = path.replace(/(\.js|\.js\.map|\.d\.ts)$/, '');
+    if (stem !== path && !stems.has(stem)) rmSync(join(output, path));
+  }
+}
+
+/** @param {string} folder */
+function sourceStems(folder) {
+  const sources = filesUnder(folder).filter((path) => /\.tsx?$/.test(path) && !path.endsWith('.d.ts'));
+  return new Set(sources.map((path) => path.replace(/\.tsx?$/, '')));
+}
+
+/** @param {string} folder */
+function filesUnder(folder) {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => statSync(join(folder, path)).isFile());
+}
+
+/** The wasm files that the tfjs engine loads in a browser, where bundlers find them by `new URL(…, import.meta.url)`. */
+function copyWasmFiles() {
+  const to = join(root, 'dist/engines/browser');
+  mkdirSync(to, { recursive: true });
+  for (const name of ['tfjs-backend-wasm-simd.wasm', 'tfjs-backend-wasm.wasm']) {
+    const from = join(root, 'node_modules/@tensorflow/tfjs-backend-wasm/dist', name);
+    if (isNewer(from, join(to, name))) copyFileSync(from, join(to, name));
+  }
+}
+
+function buildDemo() {
+  if (!existsSync(join(root, 'demo/index.html'))) return true;
+  const inputs = ['demo', 'dist', 'vite.config.ts', 'package-lock.json'].flatMap((path) => filesOf(join(root, path)));
+  const newest = Math.max(...inputs.filter((path) => !path.startsWith(join(root, 'dist/demo'))).map((path) => statSync(path).mtimeMs));
+  const page = join(root, 'dist/demo/index.html');
+  if (existsSync(page) && statSync(page).mtimeMs >= newest) return true;
+  return run(join(root, 'node_modules/vite/bin/vite.js'), ['build', '--logLevel', 'warn']);
+}
+
+/** @param {string} path */
+function filesOf(path) {
+  return statSync(path).isFile() ? [path] : filesUnder(path).map((name) => join(path, name));
+}
+
+/** @param {string} from @param {string} to */
+function isNewer(from, to) {
+  return !existsSync(to) || statSync(from).mtimeMs > statSync(to).mtimeMs || statSync(from).size !== statSync(to).size;
+}
+
+/** @param {string} script @param {string[]} args */
+function run(script, args) {
+  const { status } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  if (status !== 0) console.error(`${basename(dirname(dirname(script)))} failed`);
+  return status === 0;
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) process.exitCode = (await build()) ? 0 : 1;
