@@ -1,0 +1,213 @@
+import { availableParallelism, homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type BackendId, NearfarError } from '../core/index.ts';
+import { type FlagValues, parseFlags } from './flags.ts';
+import { type LogLevel, logLevels } from './log.ts';
+
+/** Which versions of a model are loaded, besides those that labels name. */
+export type VersionPolicy =
+  | { readonly kind: 'latest'; readonly count: number }
+  | { readonly kind: 'all' }
+  | { readonly kind: 'specific'; readonly versions: readonly string[] };
+
+/** One model: the name it is served by and the folder that holds its version directories. */
+export interface ModelSource {
+  readonly name: string;
+  readonly basePath: string;
+  /** @default the latest version */
+  readonly policy?: VersionPolicy | undefined;
+}
+
+/** Everything the server can be told. */
+export interface ServerConfig {
+  /** Address to listen on. @default '0.0.0.0', as tensorflow_model_server */
+  readonly host: string;
+  /** 0 takes any free port. @default 8500 */
+  readonly grpcPort: number | 'off';
+  /** 0 takes any free port. @default 8501 */
+  readonly restPort: number | 'off';
+  readonly models: readonly ModelSource[];
+  /** A repository root: each folder in it that holds versions is a model. */
+  readonly modelsRoot: string | undefined;
+  /** Pause between two looks at the version directories, in milliseconds; 0 looks once, below 0 never. @default 1000 */
+  readonly pollIntervalMs: number;
+  /** Deadline of a REST request that brings none. @default 30_000 */
+  readonly restTimeoutMs: number;
+  /** Origins that may send predictions from a browser; `*` is any. @default [] */
+  readonly corsAllowedOrigins: readonly string[];
+  /** Backends to try, in this order; `auto` is GPU first where a real adapter is there, then onnx-cpu, then tfjs-wasm. @default 'auto' */
+  readonly backends: readonly BackendId[] | 'auto';
+  /** Whether a GPU adapter made of software counts. @default false */
+  readonly allowSoftwareAdapter: boolean;
+  /** Threads of one engine session. @default the number of cores less one, at least 1 */
+  readonly engineThreads: number;
+  /** Retries of a failed load before it is given up. @default Infinity */
+  readonly maxLoadRetries: number;
+  /** Pause before the first retry, in milliseconds; each further one is twice as long. @default 1000 */
+  readonly firstLoadRetryMs: number;
+  /** Longest pause between two retries, in milliseconds. @default 60_000 */
+  readonly maxLoadRetryMs: number;
+  /** Where imported TensorFlow Serving directories are kept. @default `nearfar` in the user's cache folder */
+  readonly cacheDir: string;
+  /** Requests accepted and not yet answered by an engine; more are refused as `overloaded`. @default 512 */
+  readonly maxInFlight: number;
+  /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
+  readonly gracePeriodMs: number;
+  /** @default 'info' */
+  readonly logLevel: LogLevel;
+}
+
+/** What an embedding application writes: everything has a default but the models. */
+export type ServerOptions = { readonly [N in keyof ServerConfig]?: ServerConfig[N] | undefined };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+function defaults(environment: Environment): ServerConfig {
+  return {
+    host: '0.0.0.0',
+    grpcPort: 8500,
+    restPort: 8501,
+    models: [],
+    modelsRoot: undefined,
+    pollIntervalMs: 1000,
+    restTimeoutMs: 30_000,
+    corsAllowedOrigins: [],
+    backends: 'auto',
+    allowSoftwareAdapter: false,
+    engineThreads: Math.max(1, availableParallelism() - 1),
+    maxLoadRetries: Number.POSITIVE_INFINITY,
+    firstLoadRetryMs: 1000,
+    maxLoadRetryMs: 60_000,
+    cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
+    maxInFlight: 512,
+    gracePeriodMs: 20_000,
+    logLevel: 'info',
+  };
+}
+
+/**
+ * Fills what is not given and freezes the result.
+ * @throws {NearfarError} `invalid-argument` when nothing is to be served or two models have one name.
+ */
+export function resolveConfig(options: ServerOptions, environment: Environment = process.env): ServerConfig {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const config: ServerConfig = Object.freeze({ ...defaults(environment), ...given });
+  const names = config.models.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) {
+    throw new NearfarError('invalid-argument', `two models are named ${twice}`, { details: { name: twice } });
+  }
+  if (names.length === 0 && config.modelsRoot === undefined) {
+    throw new NearfarError(
+      'invalid-argument',
+      'nothing to serve: name a model (--model_name, --model_base_path) or a folder of models (--models)',
+    );
+  }
+  return config;
+}
+
+/**
+ * The configuration that a command line and an environment ask for; flags win over the environment.
+ * `MODEL_NAME` and `MODEL_BASE_PATH` (the folder of all models) mean what they mean in TensorFlow Serving's container;
+ * `PORT` is the HTTP port and `GRPC_PORT` the gRPC port.
+ * @throws {NearfarError} `unsupported` for a flag that cannot be honoured; `invalid-argument`.
+ */
+export function parseConfig(argv: readonly string[], environment: Environment): { config: ServerConfig; warnings: readonly string[] } {
+  const { values, warnings } = parseFlags(argv);
+  return { config: resolveConfig(toOptions(values, environment), environment), warnings };
+}
+
+function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
+  const retryMs = flags.load_retry_interval_micros === undefined ? undefined : flags.load_retry_interval_micros / 1000;
+  return {
+    host: flags.host,
+    grpcPort: parsePort('port', flags.port ?? parsePortVariable('GRPC_PORT', environment)),
+    restPort: parsePort('rest_api_port', flags.rest_api_port ?? parsePortVariable('PORT', environment)),
+    models: parseModels(flags, flags.models === undefined ? environment : {}),
+    modelsRoot: flags.models === undefined ? undefined : resolve(flags.models),
+    pollIntervalMs: toMilliseconds(flags.file_system_poll_wait_seconds),
+    restTimeoutMs: flags.rest_api_timeout_in_ms,
+    corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
+    backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
+    allowSoftwareAdapter: flags.allow_software_adapter,
+    engineThreads: orDefault(flags.tensorflow_intra_op_parallelism) ?? orDefault(flags.tensorflow_session_parallelism),
+    maxLoadRetries: flags.max_num_load_retries,
+    firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
+    maxLoadRetryMs: retryMs,
+    cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
+    maxInFlight: orDefault(flags.max_in_flight),
+    gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
+    logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
+  };
+}
+
+/** The one model of `--model_name` and `--model_base_path`, else that of the container's environment. */
+function parseModels(flags: FlagValues, environment: Environment): readonly ModelSource[] {
+  const name = flags.model_name ?? environment['MODEL_NAME'] ?? 'default';
+  if (flags.model_base_path !== undefined) return [{ name, basePath: parseBasePath(flags.model_base_path) }];
+  if (environment['MODEL_NAME'] !== undefined || environment['MODEL_BASE_PATH'] !== undefined) {
+    // The entry point of TensorFlow Serving's image: --model_base_path=${MODEL_BASE_PATH}/${MODEL_NAME}, from /models and model.
+    const folder = flags.model_name ?? environment['MODEL_NAME'] ?? 'model';
+    return [{ name: folder, basePath: join(parseBasePath(environment['MODEL_BASE_PATH'] ?? '/models'), folder) }];
+  }
+  if (flags.model_name !== undefined) throw new NearfarError('invalid-argument', '--model_name needs --model_base_path');
+  return [];
+}
+
+function parseBasePath(path: string): string {
+  if (path.startsWith('file:')) return fileURLToPath(path);
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(path)) {
+    throw new NearfarError('unsupported', `model base path ${path}: only folders on disk are read yet`, { details: { path } });
+  }
+  return resolve(path);
+}
+
+/** On the command line 0 switches a port off, as in TensorFlow Serving. */
+function parsePort(flag: string, port: number | undefined): number | 'off' | undefined {
+  if (port === undefined) return undefined;
+  if (port < 0 || port > 65_535) throw new NearfarError('invalid-argument', `--${flag} expects a port from 0 to 65535, got ${port}`);
+  return port === 0 ? 'off' : port;
+}
+
+function parsePortVariable(name: string, environment: Environment): number | undefined {
+  const text = environment[name];
+  if (text === undefined || text === '') return undefined;
+  if (/^\d+$/.test(text)) return Number(text);
+  throw new NearfarError('invalid-argument', `${name} in the environment expects a port, got ${text}`, { details: { name, got: text } });
+}
+
+const backendIds: Readonly<Record<BackendId, true>> = {
+  'tfjs-webgpu': true,
+  'tfjs-wasm': true,
+  'tfjs-cpu': true,
+  'onnx-webgpu': true,
+  'onnx-wasm': true,
+  'onnx-cpu': true,
+  'onnx-cuda': true,
+  'onnx-tensorrt': true,
+};
+
+function parseBackends(text: string): readonly BackendId[] | 'auto' {
+  if (text === 'auto') return 'auto';
+  const isBackend = (name: string): name is BackendId => Object.hasOwn(backendIds, name);
+  return text.split(',').map((name) => {
+    if (isBackend(name)) return name;
+    throw new NearfarError('invalid-argument', `--backend expects auto or one of ${Object.keys(backendIds).join(', ')}; got ${name}`);
+  });
+}
+
+function parseLogLevel(text: string): LogLevel {
+  const level = logLevels.find((candidate) => candidate === text);
+  if (level) return level;
+  throw new NearfarError('invalid-argument', `--log_level expects one of ${logLevels.join(', ')}; got ${text}`);
+}
+
+/** Zero and less mean the default, as for TensorFlow Serving's thread counts. */
+function orDefault(count: number | undefined): number | undefined {
+  return count !== undefined && count > 0 ? count : undefined;
+}
+
+function toMilliseconds(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
+}
