@@ -10,7 +10,28 @@ export {
   type SerializedError,
   serializeError,
 } from './errors.ts';
+export * from './formats/index.ts';
 export * from './manifest/index.ts';
+export {
+  type AvailabilityFacts,
+  type AvailabilityState,
+  type DeviceProfile,
+  judgeAvailability,
+  type Leg,
+  legsOf,
+  type Mode,
+  modes,
+  nearBackends,
+  type PastFailure,
+  type Placement,
+  type PlacementPolicy,
+  placeModel,
+  type Reason,
+  type SkippedBackend,
+  unfitReason,
+} from './placement.ts';
+export * from './postprocess/index.ts';
 export * from './preprocess/index.ts';
 export * from './protocol/index.ts';
+export * from './tasks/index.ts';
 export * from './tensor/index.ts';

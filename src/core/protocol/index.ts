@@ -1,12 +1,11 @@
+export type { Classification } from '../tasks/index.ts';
 export {
   type CachedVersion,
   type CacheOutcome,
   type CacheReport,
   type CacheVerification,
-  type Classification,
   type ClassifyAnswer,
   type ClassifyCall,
-  type DeviceProfile,
   type DeviceWorkerApi,
   type ImageSource,
   isRoleMessage,

@@ -1,6 +1,8 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
 import type { LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
+import type { DeviceProfile } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
+import type { Classification } from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
 // What the main thread and its two workers say to each other (over comlink). Calls that can be aborted carry a `callId`
@@ -76,16 +78,6 @@ export interface OpenedModel {
   readonly skipped: readonly { readonly backend: BackendId; readonly code: string; readonly message: string }[];
 }
 
-/** What the device probe found, before a model byte is fetched. */
-export interface DeviceProfile {
-  readonly adapter?: (EngineDevice & { readonly maxBufferBytes: number; readonly features: readonly string[] }) | undefined;
-  readonly quotaBytes?: number | undefined;
-  readonly usageBytes?: number | undefined;
-  /** Duration of a short compute kernel, dispatch to readback; absent without an adapter. */
-  readonly kernelMs?: number | undefined;
-  readonly probeMs: number;
-}
-
 export interface PredictCall {
   readonly callId: number;
   readonly signature: string;
@@ -98,13 +90,6 @@ export interface ClassifyCall {
   /** Cropped pixels, as `prepareImage` of the media worker returned them. */
   readonly image: RgbImage;
   readonly topK: number;
-}
-
-export interface Classification {
-  readonly label: string;
-  /** Index of the class in the model's output. */
-  readonly index: number;
-  readonly score: number;
 }
 
 /** Time spent inside the worker or on the server, in milliseconds. */
