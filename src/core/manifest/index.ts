@@ -1,3 +1,4 @@
+export { type ByteRange, cutChunks, describeFile } from './chunk.ts';
 export { digestOf } from './digest.ts';
 export { type LockFile, lockSchema, parseLockFile } from './lock.ts';
 export {
@@ -7,10 +8,14 @@ export {
   type Manifest,
   type ManifestFile,
   manifestSchema,
+  modelNameSchema,
   parseManifest,
   type Signature,
   type TensorInfo,
   type Variant,
+  versionSchema,
 } from './manifest.ts';
+export { type ChunkPlace, type ChunkRequest, listChunks, type PlanOptions, planRequests } from './plan.ts';
 export { type Pin, selectVersion, type VersionChoice } from './select.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
+export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

@@ -31,26 +31,30 @@ const signatureSchema = v.looseObject({
 });
 
 const channelsSchema = v.pipe(v.array(v.number()), v.length(3));
+const sideSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 
 const imageInputSchema = v.looseObject({
   /** Name of the signature's input. */
   name: v.string(),
   resize: v.union([
+    v.looseObject({ shorterSide: sideSchema, filter: v.literal('bilinear'), antialias: v.literal(true) }),
     v.looseObject({
-      shorterSide: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+      /** Only tells the two apart. */
+      shorterSide: v.optional(v.never()),
+      /** Height and width in pixels; the aspect ratio is not kept. */
+      size: v.tuple([sideSchema, sideSchema]),
       filter: v.literal('bilinear'),
       antialias: v.literal(true),
     }),
-    /** Height and width in pixels; the aspect ratio is not kept. */
-    v.looseObject({ size: v.tuple([v.number(), v.number()]), filter: v.literal('bilinear'), antialias: v.literal(true) }),
   ]),
   /** Height and width of the centre crop, in pixels. */
-  crop: v.tuple([v.pipe(v.number(), v.safeInteger(), v.minValue(1)), v.pipe(v.number(), v.safeInteger(), v.minValue(1))]),
+  crop: v.tuple([sideSchema, sideSchema]),
   layout: layoutSchema,
   /** Tensor value = (pixel * scale - mean) / std, per channel. */
   scale: v.number(),
   mean: channelsSchema,
-  std: channelsSchema,
+  /** Never 0: pixels are divided by it. */
+  std: v.pipe(v.array(v.pipe(v.number(), v.notValue(0))), v.length(3)),
 });
 
 const imageClassificationSchema = v.looseObject({

@@ -1,0 +1,299 @@
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { NearfarError } from '../../errors.ts';
+import type { DType } from '../../tensor/index.ts';
+import type { ModelTensor } from '../model-tensor.ts';
+
+// A walk over an ONNX file (onnx/onnx.proto, IR version 3 and later) that keeps what publishing needs and copies no weight.
+// Field numbers are those of the proto file.
+
+/** Weights of the main graph that the file holds as raw bytes. */
+export interface OnnxInitializer {
+  readonly name: string;
+  /** ONNX's TensorProto.DataType. */
+  readonly dataType: number;
+  /** Bytes from the start of the file; equal when the values are in typed fields. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface OnnxModel {
+  readonly irVersion: number;
+  /** Version by operator domain; the default domain is `ai.onnx`. */
+  readonly opsets: Readonly<Record<string, number>>;
+  /** Graph inputs that are no initializers. */
+  readonly inputs: Readonly<Record<string, ModelTensor>>;
+  readonly outputs: Readonly<Record<string, ModelTensor>>;
+  readonly initializers: readonly OnnxInitializer[];
+  /** `Conv`, or `com.microsoft.QLinearAdd` outside the default domain; subgraphs and functions included, sorted. */
+  readonly ops: readonly string[];
+}
+
+/** Graphs inside attributes (If, Loop, Scan) nest at most this deep. */
+const MAX_DEPTH = 64;
+
+/** Whether bytes can be read as an ONNX model. */
+export function isOnnxModel(bytes: Uint8Array): boolean {
+  try {
+    readModel(bytes);
+    return true;
+  } catch (error) {
+    // What is recognised and refused (external data, an unknown type) still is an ONNX model.
+    return error instanceof NearfarError && error.code === 'unsupported';
+  }
+}
+
+/**
+ * Reads an ONNX model.
+ * @throws {NearfarError} `invalid-argument` when it is damaged; `unsupported` for weights in other files (external data), inputs or
+ * outputs that are no tensors, and element types without a dtype here.
+ */
+export function parseOnnxModel(bytes: Uint8Array): OnnxModel {
+  try {
+    return readModel(bytes);
+  } catch (error) {
+    if (error instanceof NearfarError) throw error;
+    throw damaged(error instanceof Error ? error.message : String(error), error);
+  }
+}
+
+interface ValueInfo {
+  readonly name: string;
+  /** Undefined for a sequence, map or optional. */
+  readonly tensor?: { readonly elementType: number; readonly shape: number[] | undefined };
+}
+
+interface Walk {
+  readonly file: Uint8Array;
+  readonly ops: Set<string>;
+  readonly inputs: ValueInfo[];
+  readonly outputs: ValueInfo[];
+  readonly initializers: OnnxInitializer[];
+}
+
+function readModel(file: Uint8Array): OnnxModel {
+  const walk: Walk = { file, ops: new Set(), inputs: [], outputs: [], initializers: [] };
+  const opsets: [string, number][] = [];
+  let irVersion = 0;
+  let graphs = 0;
+  readMessage(file, (field, reader, type) => {
+    if (field === 1) irVersion = Number(varint(reader, type));
+    else if (field === 7) {
+      graphs += 1;
+      readGraph(message(reader, type), walk, 0);
+    } else if (field === 8) opsets.push(readOpset(message(reader, type)));
+    else if (field === 25) readFunction(message(reader, type), walk);
+    else return false;
+    return true;
+  });
+  if (irVersion < 1 || graphs !== 1 || opsets.length === 0) throw damaged('no version, graph or operator set');
+  const weights = new Set(walk.initializers.map(({ name }) => name));
+  const toTensors = (infos: readonly ValueInfo[]) => Object.fromEntries(infos.map((info) => [info.name, toTensor(info)]));
+  return {
+    irVersion,
+    opsets: Object.fromEntries(opsets),
+    inputs: toTensors(walk.inputs.filter(({ name }) => !weights.has(name))),
+    outputs: toTensors(walk.outputs),
+    initializers: walk.initializers,
+    ops: [...walk.ops].sort(),
+  };
+}
+
+/** GraphProto. Inputs, outputs and weights are kept of the main graph (depth 0) alone. */
+function readGraph(bytes: Uint8Array, walk: Walk, depth: number): void {
+  if (depth > MAX_DEPTH) throw damaged(`graphs nest deeper than ${MAX_DEPTH}`);
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 1) readNode(message(reader, type), walk, depth);
+    else if (field === 5) readInitializer(message(reader, type), walk, depth);
+    else if (field === 11 && depth === 0) walk.inputs.push(readValueInfo(message(reader, type)));
+    else if (field === 12 && depth === 0) walk.outputs.push(readValueInfo(message(reader, type)));
+    else return false;
+    return true;
+  });
+}
+
+/** NodeProto: the operator, and the graphs and tensors in its attributes. */
+function readNode(bytes: Uint8Array, walk: Walk, depth: number): void {
+  let op = '';
+  let domain = '';
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 4) op = text(reader, type);
+    else if (field === 7) domain = text(reader, type);
+    else if (field === 5) readAttribute(message(reader, type), walk, depth);
+    else return false;
+    return true;
+  });
+  if (op === '') throw damaged('a node has no operator');
+  walk.ops.add(domain === '' || domain === 'ai.onnx' ? op : `${domain}.${op}`);
+}
+
+/** AttributeProto: t = 5, g = 6, tensors = 10, graphs = 11. */
+function readAttribute(bytes: Uint8Array, walk: Walk, depth: number): void {
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 6 || field === 11) readGraph(message(reader, type), walk, depth + 1);
+    else if (field === 5 || field === 10) readTensor(message(reader, type));
+    else return false;
+    return true;
+  });
+}
+
+function readInitializer(bytes: Uint8Array, walk: Walk, depth: number): void {
+  const { name, dataType, raw } = readTensor(bytes);
+  if (depth > 0) return;
+  const start = raw ? raw.byteOffset - walk.file.byteOffset : 0;
+  walk.initializers.push({ name, dataType, start, end: start + (raw?.byteLength ?? 0) });
+}
+
+/** TensorProto: data_type = 2, name = 8, raw_data = 9, external_data = 13, data_location = 14. */
+function readTensor(bytes: Uint8Array): { name: string; dataType: number; raw: Uint8Array | undefined } {
+  let name = '';
+  let dataType = 0;
+  let raw: Uint8Array | undefined;
+  let isExternal = false;
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 2) dataType = Number(varint(reader, type));
+    else if (field === 8) name = text(reader, type);
+    else if (field === 9) raw = message(reader, type);
+    else if (field === 14) isExternal = Number(varint(reader, type)) === 1;
+    else return false;
+    return true;
+  });
+  if (isExternal) {
+    throw new NearfarError(
+      'unsupported',
+      `weight ${name} lies in another file; save the model with its weights inside (no external data)`,
+      {
+        details: { format: 'onnx', name },
+      },
+    );
+  }
+  return { name, dataType, raw };
+}
+
+/** FunctionProto: node = 7. */
+function readFunction(bytes: Uint8Array, walk: Walk): void {
+  readMessage(bytes, (field, reader, type) => {
+    if (field !== 7) return false;
+    readNode(message(reader, type), walk, 1);
+    return true;
+  });
+}
+
+/** ValueInfoProto: name = 1, type = 2; of TypeProto only tensor_type = 1. */
+function readValueInfo(bytes: Uint8Array): ValueInfo {
+  let name = '';
+  let tensor: ValueInfo['tensor'];
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 1) name = text(reader, type);
+    else if (field === 2) {
+      readMessage(message(reader, type), (kind, inner, innerType) => {
+        if (kind !== 1) return false;
+        tensor = readTensorType(message(inner, innerType));
+        return true;
+      });
+    } else return false;
+    return true;
+  });
+  if (name === '') throw damaged('an input or output has no name');
+  return tensor ? { name, tensor } : { name };
+}
+
+/** TypeProto.Tensor: elem_type = 1, shape = 2. */
+function readTensorType(bytes: Uint8Array): { elementType: number; shape: number[] | undefined } {
+  let elementType = 0;
+  let shape: number[] | undefined;
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 1) elementType = Number(varint(reader, type));
+    else if (field === 2) shape = readShape(message(reader, type));
+    else return false;
+    return true;
+  });
+  return { elementType, shape };
+}
+
+/** TensorShapeProto: dim = 1; of a dimension dim_value = 1, anything else (a symbol, nothing) is any size. */
+function readShape(bytes: Uint8Array): number[] {
+  const shape: number[] = [];
+  readMessage(bytes, (field, reader, type) => {
+    if (field !== 1) return false;
+    let size = -1;
+    readMessage(message(reader, type), (kind, inner, innerType) => {
+      if (kind !== 1) return false;
+      const value = Number(varint(inner, innerType));
+      if (!Number.isSafeInteger(value)) throw damaged('a dimension is too large');
+      // Exporters write 0 and -1 too where they mean any size.
+      size = value > 0 ? value : -1;
+      return true;
+    });
+    shape.push(size);
+    return true;
+  });
+  return shape;
+}
+
+/** OperatorSetIdProto: domain = 1, version = 2. */
+function readOpset(bytes: Uint8Array): [string, number] {
+  let domain = 'ai.onnx';
+  let version = 0;
+  readMessage(bytes, (field, reader, type) => {
+    if (field === 1) domain = text(reader, type) || 'ai.onnx';
+    else if (field === 2) version = Number(varint(reader, type));
+    else return false;
+    return true;
+  });
+  return [domain, version];
+}
+
+const onnxDTypes: readonly (DType | undefined)[] = [
+  undefined,
+  'float32',
+  'uint8',
+  'int8',
+  'uint16',
+  'int16',
+  'int32',
+  'int64',
+  'string',
+  'bool',
+  'float16',
+  'float64',
+  'uint32',
+  'uint64',
+  'complex64',
+  'complex128',
+  'bfloat16',
+];
+
+function toTensor({ name, tensor }: ValueInfo): ModelTensor {
+  const dtype = tensor && onnxDTypes[tensor.elementType];
+  if (tensor && dtype) return { tensor: name, dtype, shape: tensor.shape };
+  throw new NearfarError('unsupported', `${name} is ${tensor ? `of the element type ${tensor.elementType}` : 'no tensor'}`, {
+    details: { format: 'onnx', name },
+  });
+}
+
+/** Calls `visit` for each field; a field it does not take (false) is skipped. */
+function readMessage(bytes: Uint8Array, visit: (field: number, reader: BinaryReader, type: WireType) => boolean): void {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, type] = reader.tag();
+    if (!visit(field, reader, type)) reader.skip(type, field);
+  }
+}
+
+function message(reader: BinaryReader, type: WireType): Uint8Array {
+  if (type !== WireType.LengthDelimited) throw damaged(`wire type ${type} where bytes are expected`);
+  return reader.bytes();
+}
+
+function text(reader: BinaryReader, type: WireType): string {
+  return new TextDecoder().decode(message(reader, type));
+}
+
+function varint(reader: BinaryReader, type: WireType): bigint | string {
+  if (type !== WireType.Varint) throw damaged(`wire type ${type} where a number is expected`);
+  return reader.int64();
+}
+
+function damaged(what: string, cause?: unknown): NearfarError {
+  return new NearfarError('invalid-argument', `not an ONNX model: ${what}`, { cause, details: { format: 'onnx' } });
+}
