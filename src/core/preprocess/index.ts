@@ -1,1 +1,5 @@
-export type { Pixels, RgbImage } from './pixels.ts';
+export { compositeOnWhite } from './composite.ts';
+export { centreCrop, type Region, type Size, sizeByShorterSide } from './geometry.ts';
+export { type Normalisation, normalise } from './normalise.ts';
+export { assertPixels, type Pixels, type RgbImage } from './pixels.ts';
+export { resizeBilinear } from './resize.ts';
