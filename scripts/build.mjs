@@ -12,7 +12,7 @@ const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
 /** Builds everything that is out of date. @returns whether every step succeeded. */
 export async function build() {
   for (const room of rooms) matchOutputsToSources(room);
-  const compiled = run(join(root, 'node_modules/typescript/bin/tsc'), ['--build', '--pretty']);
+  const compiled = run(join(root, 'node_modules/typescript/bin/tsc'), ['--build']);
   copyWasmFiles();
   const cli = join(root, 'dist/cli/main.js');
   if (existsSync(cli)) chmodSync(cli, 0o755);
