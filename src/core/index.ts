@@ -11,6 +11,7 @@ export {
   serializeError,
 } from './errors.ts';
 export * from './formats/index.ts';
+export { type Agreement, checkGolden, compareOutputs } from './golden.ts';
 export * from './manifest/index.ts';
 export {
   type AvailabilityFacts,
