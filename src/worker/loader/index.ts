@@ -1,0 +1,3 @@
+export type { LoaderContext } from './context.ts';
+export { type LoadRequest, loadFiles, type VersionFiles } from './load-files.ts';
+export { fileUrl, type ResolvedVersion, resolveVersion } from './resolve.ts';

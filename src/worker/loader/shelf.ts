@@ -1,0 +1,88 @@
+import { type ChunkPlace, type Manifest, NearfarError, type Pin } from '../../core/index.ts';
+import { type ChunkStore, evictOne, makeRoom } from '../store/index.ts';
+import type { LoaderContext } from './context.ts';
+
+/** The place of one version in the store while it is loaded; what cannot be kept is told once and then only loaded. */
+export interface Shelf {
+  /** Registers the version, so that its chunks belong to someone, and makes room for what is missing. */
+  reserve(missingBytes: number): Promise<void>;
+  keep(chunk: ChunkPlace, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Writes the commit mark, the last write of a load, and the time of use. */
+  commit(): Promise<void>;
+}
+
+export function openShelf(
+  context: LoaderContext,
+  version: { pin: Pin; manifest: Manifest; manifestBytes: Uint8Array<ArrayBuffer> },
+  files: readonly string[],
+  chunks: readonly ChunkPlace[],
+  budgetBytes: number,
+): Shelf {
+  const { store, notify } = context;
+  let isKeeping = true;
+  let missingBytes = 0;
+
+  const giveUp = (availableBytes: number) => {
+    isKeeping = false;
+    notify({ type: 'quota', neededBytes: missingBytes, availableBytes, action: 'memory' });
+  };
+  const reportEviction = (eviction: { name: string; version: string; bytes: number }, reason: string) =>
+    notify({ type: 'eviction', ...eviction, reason });
+
+  const writeRecord = async (isCommitted: boolean) => {
+    const { pin, manifest, manifestBytes } = version;
+    const known = await store.readVersion(pin.digest);
+    const union = <T>(a: readonly T[] = [], b: readonly T[] = []) => [...new Set([...a, ...b])];
+    const lengths = new Map([...(known?.chunks ?? []), ...chunks.map(({ digest, bytes }) => [digest, bytes] as const)]);
+    await store.writeVersion({
+      digest: pin.digest,
+      name: manifest.name,
+      version: pin.version,
+      manifest: manifestBytes,
+      wanted: union(known?.wanted, files),
+      committed: isCommitted ? union(known?.committed, files) : (known?.committed ?? []).filter((path) => !files.includes(path)),
+      chunks: [...lengths],
+      lastUsed: context.clock.now(),
+    });
+  };
+  /**
+   * Runs a write; when the browser has no room, older versions go first, and in the end the write is left out: a full
+   * or sick cache slows the next load down, it does not end this one.
+   */
+  const write = async (step: () => Promise<void>) => {
+    while (isKeeping) {
+      try {
+        return await step();
+      } catch (error) {
+        const isFull = error instanceof NearfarError && error.code === 'quota-exceeded';
+        const eviction = isFull ? await evictUnprotected(context, version.pin) : undefined;
+        if (!eviction) return giveUp(isFull ? Number(error.details['availableBytes']) : 0);
+        reportEviction(eviction, "the browser's quota is used up");
+      }
+    }
+  };
+  return {
+    async reserve(bytes) {
+      missingBytes = bytes;
+      if (store.kind === 'memory') notify({ type: 'quota', neededBytes: bytes, availableBytes: 0, action: 'memory' });
+      const isProtected = (digest: string) => digest === version.pin.digest || context.isProtected(digest);
+      await write(async () => {
+        const { evictions, isEnough } = await makeRoom(store, { budgetBytes, neededBytes: bytes, isProtected });
+        for (const eviction of evictions) reportEviction(eviction, `the cache's budget of ${budgetBytes} bytes is used up`);
+        if (!isEnough) return giveUp(budgetBytes);
+        await writeRecord(false);
+      });
+    },
+    keep: ({ digest }, bytes) => write(() => store.writeChunk(digest, bytes)),
+    commit: () => write(() => writeRecord(true)),
+  };
+}
+
+function evictUnprotected(context: LoaderContext, pin: Pin): ReturnType<typeof evictOne> {
+  return evictOne(context.store, (digest) => digest === pin.digest || context.isProtected(digest));
+}
+
+/** Store reads that fail count as misses: a sick cache slows a load down, it does not end it. */
+export async function findStored(store: ChunkStore, digests: readonly string[]): Promise<ReadonlySet<string>> {
+  return store.findChunks(digests).catch(() => new Set<string>());
+}

@@ -1,0 +1,55 @@
+/** One version as the store knows it. */
+export interface VersionRecord {
+  /** Digest of the manifest; the key. */
+  readonly digest: string;
+  readonly name: string;
+  readonly version: string;
+  /** The bytes of manifest.json, as their digest needs them. */
+  readonly manifest: Uint8Array<ArrayBuffer>;
+  /** Paths of the files that were asked for so far. */
+  readonly wanted: readonly string[];
+  /** Paths of the files that are here as a whole: the commit mark, written after the last chunk. */
+  readonly committed: readonly string[];
+  /** Digest and length in bytes of each distinct chunk of the wanted files. */
+  readonly chunks: readonly (readonly [digest: string, bytes: number])[];
+  /** Milliseconds since the epoch. */
+  readonly lastUsed: number;
+}
+
+/** The last versions.json seen at a URL, for when the network is away. */
+export interface VersionsRecord {
+  readonly url: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Where chunks and versions are kept. Chunks are named by their digest and shared between versions; a chunk belongs to
+ * every version record that lists it, and goes with the last of them.
+ */
+export interface ChunkStore {
+  readonly kind: 'indexeddb' | 'memory';
+  /** Which of these chunks are here, by key alone: their bytes are checked when they are read. */
+  findChunks(digests: readonly string[]): Promise<ReadonlySet<string>>;
+  /** The bytes as they were stored, not verified; undefined when absent or no longer readable. */
+  readChunk(digest: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** @throws {NearfarError} `quota-exceeded` with `{ neededBytes, availableBytes }`; `unavailable` when the store is broken. */
+  writeChunk(digest: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  deleteChunk(digest: string): Promise<void>;
+  chunkDigests(): Promise<readonly string[]>;
+  readVersion(digest: string): Promise<VersionRecord | undefined>;
+  listVersions(): Promise<readonly VersionRecord[]>;
+  /** Writes or replaces the record of a version. */
+  writeVersion(record: VersionRecord): Promise<void>;
+  /** Deletes a version and, in the same transaction, the chunks no other version lists. Returns the bytes given back. */
+  deleteVersion(digest: string): Promise<number>;
+  readVersions(url: string): Promise<VersionsRecord | undefined>;
+  writeVersions(record: VersionsRecord): Promise<void>;
+  deleteAll(): Promise<void>;
+  close(): void;
+}
+
+/** The chunks of `record` that none of `others` lists. */
+export function unsharedChunks(record: VersionRecord, others: readonly VersionRecord[]): readonly (readonly [string, number])[] {
+  const kept = new Set(others.filter(({ digest }) => digest !== record.digest).flatMap(({ chunks }) => chunks.map(([digest]) => digest)));
+  return record.chunks.filter(([digest]) => !kept.has(digest));
+}

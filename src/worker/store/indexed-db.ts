@@ -1,0 +1,203 @@
+import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
+import { NearfarError } from '../../core/index.ts';
+import { type ChunkStore, unsharedChunks, type VersionRecord, type VersionsRecord } from './chunk-store.ts';
+
+/**
+ * Version of the database's layout. An upgrade adds its steps to `upgrade` below, in order: a browser may come from any
+ * earlier version.
+ */
+const schemaVersion = 1;
+
+interface Schema extends DBSchema {
+  /** One Blob per chunk, by digest: three to five times faster than ArrayBuffers, which are copied through the key-value log. */
+  chunks: { key: string; value: Blob };
+  versions: { key: string; value: VersionRecord };
+  'versions-files': { key: string; value: VersionsRecord };
+}
+
+type Database = IDBPDatabase<Schema>;
+
+/**
+ * Opens the store of this origin.
+ * @throws {NearfarError} `unavailable` when the browser refuses IndexedDB, the database was written by a later nearfar,
+ * or another page holds an older one open and does not let go.
+ */
+export async function openIndexedDbStore(databaseName: string): Promise<ChunkStore> {
+  const connection = createConnection(databaseName);
+  await connection.open();
+  return createStore(connection);
+}
+
+interface Connection {
+  open(): Promise<Database>;
+  close(): void;
+}
+
+/** Holds one connection and opens it again after the browser or an upgrade in another page has closed it. */
+function createConnection(databaseName: string): Connection {
+  let database: Promise<Database> | undefined;
+  let isClosed = false;
+  const forget = () => {
+    database = undefined;
+  };
+  const connect = async (): Promise<Database> => {
+    let rejectBlocked: (reason: NearfarError) => void = () => undefined;
+    const blocked = new Promise<never>((_, reject) => {
+      rejectBlocked = reject;
+    });
+    const opening = openDB<Schema>(databaseName, schemaVersion, {
+      upgrade(db, oldVersion) {
+        if (oldVersion < 1) {
+          db.createObjectStore('chunks');
+          db.createObjectStore('versions', { keyPath: 'digest' });
+          db.createObjectStore('versions-files', { keyPath: 'url' });
+        }
+      },
+      // Pages of this schema close at `versionchange` (see `blocking`): one that does not is older or frozen, and is not waited for.
+      blocked: (version) => rejectBlocked(refused(`another page keeps version ${version} of the cache open`)),
+      blocking() {
+        opening.then((db) => db.close()).catch(() => undefined);
+        forget();
+      },
+      terminated: forget,
+    });
+    // An open that succeeds after it was given up must not keep later upgrades waiting.
+    blocked.catch(() => opening.then((db) => db.close()).catch(() => undefined));
+    try {
+      return await Promise.race([opening, blocked]);
+    } catch (cause) {
+      forget();
+      throw cause instanceof NearfarError ? cause : refused(cause instanceof Error ? cause.message : String(cause), cause);
+    }
+  };
+  return {
+    open() {
+      if (isClosed) throw new NearfarError('failed-precondition', 'the chunk store is closed');
+      database ??= connect();
+      return database;
+    },
+    close() {
+      isClosed = true;
+      database?.then((db) => db.close()).catch(() => undefined);
+    },
+  };
+}
+
+function refused(reason: string, cause?: unknown): NearfarError {
+  return new NearfarError('unavailable', `the browser's storage cannot be opened: ${reason}`, { cause });
+}
+
+function createStore(connection: Connection): ChunkStore {
+  return {
+    kind: 'indexeddb',
+    async findChunks(digests) {
+      const transaction = (await connection.open()).transaction('chunks');
+      const keys = await Promise.all(digests.map((digest) => transaction.store.getKey(digest)));
+      return new Set(keys.filter((key) => key !== undefined));
+    },
+    async readChunk(digest) {
+      const blob = await (await connection.open()).get('chunks', digest);
+      try {
+        return blob && new Uint8Array(await blob.arrayBuffer());
+      } catch {
+        // The record is there but its file is not (cleared by hand, a broken disk): as good as absent.
+        return undefined;
+      }
+    },
+    async writeChunk(digest, bytes) {
+      const database = await connection.open();
+      try {
+        const transaction = database.transaction('chunks', 'readwrite', { durability: 'relaxed' });
+        await Promise.all([transaction.store.put(new Blob([bytes]), digest), transaction.done]);
+      } catch (cause) {
+        throw await writeError(cause, bytes.byteLength);
+      }
+    },
+    async deleteChunk(digest) {
+      await (await connection.open()).delete('chunks', digest);
+    },
+    async chunkDigests() {
+      return (await connection.open()).getAllKeys('chunks');
+    },
+    async readVersion(digest) {
+      return (await connection.open()).get('versions', digest);
+    },
+    async listVersions() {
+      return (await connection.open()).getAll('versions');
+    },
+    async writeVersion(record) {
+      const database = await connection.open();
+      try {
+        // Strict: the commit mark must not reach the disk before the chunks it speaks of.
+        const transaction = database.transaction('versions', 'readwrite', { durability: 'strict' });
+        await Promise.all([transaction.store.put(record), transaction.done]);
+      } catch (cause) {
+        throw await writeError(cause, record.manifest.byteLength);
+      }
+    },
+    async deleteVersion(digest) {
+      const transaction = (await connection.open()).transaction(['versions', 'chunks'], 'readwrite');
+      const versions = transaction.objectStore('versions');
+      const chunks = transaction.objectStore('chunks');
+      const all = await versions.getAll();
+      const record = all.find((version) => version.digest === digest);
+      if (!record) return 0;
+      let freed = 0;
+      for (const [chunk, bytes] of unsharedChunks(record, all)) {
+        if ((await chunks.getKey(chunk)) === undefined) continue;
+        await chunks.delete(chunk);
+        freed += bytes;
+      }
+      await Promise.all([versions.delete(digest), transaction.done]);
+      return freed;
+    },
+    async readVersions(url) {
+      return (await connection.open()).get('versions-files', url);
+    },
+    async writeVersions(record) {
+      const database = await connection.open();
+      try {
+        await database.put('versions-files', record);
+      } catch (cause) {
+        throw await writeError(cause, record.bytes.byteLength);
+      }
+    },
+    async deleteAll() {
+      const transaction = (await connection.open()).transaction(['chunks', 'versions', 'versions-files'], 'readwrite');
+      await Promise.all([
+        transaction.objectStore('chunks').clear(),
+        transaction.objectStore('versions').clear(),
+        transaction.objectStore('versions-files').clear(),
+        transaction.done,
+      ]);
+    },
+    close: () => connection.close(),
+  };
+}
+
+/** Translates a failed write; the class QuotaExceededError is too new to ask for by `instanceof` (Chrome 138). */
+async function writeError(cause: unknown, neededBytes: number): Promise<NearfarError> {
+  const name = cause instanceof Error || cause instanceof DOMException ? cause.name : '';
+  if (name !== 'QuotaExceededError') {
+    return new NearfarError('unavailable', `the browser's storage refused a write: ${cause instanceof Error ? cause.message : cause}`, {
+      cause,
+    });
+  }
+  const { quotaBytes = 0, usageBytes = 0 } = await estimateStorage();
+  const availableBytes = Math.max(0, quotaBytes - usageBytes);
+  return new NearfarError('quota-exceeded', `the browser's storage has no room for ${neededBytes} bytes (${availableBytes} available)`, {
+    cause,
+    details: { neededBytes, availableBytes },
+  });
+}
+
+/** What the browser says of this origin's storage; nothing where it does not say. */
+export async function estimateStorage(): Promise<{ quotaBytes?: number | undefined; usageBytes?: number | undefined }> {
+  if (typeof navigator === 'undefined' || !navigator.storage?.estimate) return {};
+  try {
+    const { quota, usage } = await navigator.storage.estimate();
+    return { quotaBytes: quota, usageBytes: usage };
+  } catch {
+    return {};
+  }
+}
