@@ -4,12 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { type BackendId, NearfarError } from '../core/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
-
-/** Which versions of a model are loaded, besides those that labels name. */
-export type VersionPolicy =
-  | { readonly kind: 'latest'; readonly count: number }
-  | { readonly kind: 'all' }
-  | { readonly kind: 'specific'; readonly versions: readonly string[] };
+import type { VersionPolicy } from './repository/version-policy.ts';
 
 /** One model: the name it is served by and the folder that holds its version directories. */
 export interface ModelSource {

@@ -1,0 +1,104 @@
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { NearfarError } from '../../core/index.ts';
+import { type BackOff, backOff } from '../back-off.ts';
+import type { Logger } from '../log.ts';
+import { isMissing, readVersionDirectory, type VersionOnDisk } from './version-directory.ts';
+
+/** A plain TensorFlow Serving version, no longer being copied. */
+export interface PlainVersion {
+  readonly name: string;
+  readonly version: string;
+  readonly directory: string;
+  /** Of its files; another one is another version's content. */
+  readonly fingerprint: string;
+}
+
+/** Writes the version with its manifest into `out`, an empty directory. */
+export type ImportVersion = (source: PlainVersion, out: string) => Promise<void>;
+
+type Import =
+  | { readonly state: 'running' }
+  | { readonly state: 'done'; readonly version: VersionOnDisk }
+  | { readonly state: 'failed'; readonly error: NearfarError; readonly attempts: number; readonly retryAt: number };
+
+/**
+ * Plain TensorFlow Serving versions with their manifests, kept in a cache folder under the fingerprint of the original, so that
+ * a restart finds them again.
+ */
+export class ImportCache {
+  readonly #folder: string;
+  readonly #importVersion: ImportVersion;
+  readonly #backOff: BackOff;
+  readonly #log: Logger;
+  readonly #now: () => number;
+  readonly #imports = new Map<string, Import>();
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(options: { folder: string; importVersion: ImportVersion; backOff: BackOff; log: Logger; now?: () => number }) {
+    this.#folder = options.folder;
+    this.#importVersion = options.importVersion;
+    this.#backOff = options.backOff;
+    this.#log = options.log;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** The imported version, or why there is none yet; starts the import, or starts it again after a failure. */
+  lookUp(plain: PlainVersion): VersionOnDisk | NearfarError {
+    const key = join(plain.name, plain.version, plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16));
+    const known = this.#imports.get(key);
+    if (known?.state === 'done') return known.version;
+    if (known?.state === 'failed' && this.#now() < known.retryAt) return known.error;
+    if (known?.state !== 'running') this.#start(key, plain, known?.attempts ?? 0);
+    return new NearfarError('unavailable', 'the version is being imported');
+  }
+
+  #start(key: string, plain: PlainVersion, attempts: number): void {
+    this.#imports.set(key, { state: 'running' });
+    const running = this.#openOrImport(key, plain)
+      .then(
+        (version) => void this.#imports.set(key, { state: 'done', version }),
+        (cause: unknown) => {
+          const reason = cause instanceof Error ? cause.message : String(cause);
+          const error = new NearfarError(cause instanceof NearfarError ? cause.code : 'internal', `the import failed: ${reason}`, {
+            cause,
+          });
+          this.#log.error({ model: plain.name, version: plain.version, code: error.code, attempt: attempts + 1 }, error.message);
+          this.#imports.set(key, {
+            state: 'failed',
+            error,
+            attempts: attempts + 1,
+            retryAt: this.#now() + backOff(this.#backOff, attempts),
+          });
+        },
+      )
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  async #openOrImport(key: string, plain: PlainVersion): Promise<VersionOnDisk> {
+    const final = join(this.#folder, key);
+    try {
+      return await readVersionDirectory(final, plain.version);
+    } catch (error) {
+      if (!isMissing(error) && !(error instanceof NearfarError)) throw error;
+    }
+    const work = `${final}.${process.pid}`;
+    await rm(work, { recursive: true, force: true });
+    await mkdir(dirname(final), { recursive: true });
+    try {
+      this.#log.info({ model: plain.name, version: plain.version, directory: plain.directory }, 'importing a TensorFlow Serving version');
+      await this.#importVersion(plain, work);
+      await rm(final, { recursive: true, force: true });
+      await rename(work, final);
+    } finally {
+      await rm(work, { recursive: true, force: true });
+    }
+    return readVersionDirectory(final, plain.version);
+  }
+
+  /** Waits for the imports that run. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#running);
+  }
+}

@@ -1,0 +1,7 @@
+export { ImportCache, type ImportVersion, type PlainVersion } from './import-cache.ts';
+export type { ModelSnapshot } from './model-directory.ts';
+export type { PublishedFile, PublishedFiles } from './published-files.ts';
+export { Repository } from './repository.ts';
+export { createPublishedFiles } from './served-files.ts';
+export type { VersionOnDisk } from './version-directory.ts';
+export { compareVersions, type VersionPolicy } from './version-policy.ts';

@@ -1,0 +1,148 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestOf, NearfarError, parseVersions, type Versions } from '../../core/index.ts';
+import type { ImportCache } from './import-cache.ts';
+import { directoryFingerprint, fileStamp, isMissing, readVersionDirectory, type VersionOnDisk } from './version-directory.ts';
+import { compareVersions, selectVersions, type VersionPolicy } from './version-policy.ts';
+
+/** What one look at a model's folder found. */
+export interface ModelSnapshot {
+  readonly name: string;
+  /** Every published version that is complete, by version. */
+  readonly versions: ReadonlyMap<string, VersionOnDisk>;
+  /** Published versions that cannot be loaded as they are, and why: a copy under way, a manifest that cannot be read, … */
+  readonly pending: ReadonlyMap<string, NearfarError>;
+  readonly labels: Readonly<Record<string, string>>;
+  /** The versions to load, newest first: those of the policy and those that labels name. */
+  readonly wanted: readonly VersionOnDisk[];
+  /** versions.json as browsers get it: the file, or one made from the directories. */
+  readonly versionsFile: { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string };
+}
+
+type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarError };
+
+/**
+ * The folder of one model, looked at again and again. A directory whose name is a number is a version; with a manifest.json it
+ * counts once every file is there, without one it is a plain TensorFlow Serving version, which counts once two looks agree and
+ * is then imported.
+ */
+export class ModelDirectory {
+  readonly #name: string;
+  readonly #basePath: string;
+  readonly #policy: VersionPolicy;
+  readonly #imports: ImportCache;
+  /** What was found in complete directories, so that unchanged ones are not read at every look. */
+  readonly #complete = new Map<string, Look>();
+  /** Fingerprints of plain directories at the last look. */
+  readonly #fingerprints = new Map<string, string>();
+
+  constructor(name: string, basePath: string, policy: VersionPolicy, imports: ImportCache) {
+    this.#name = name;
+    this.#basePath = basePath;
+    this.#policy = policy;
+    this.#imports = imports;
+  }
+
+  /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
+  async look(): Promise<ModelSnapshot> {
+    const directories = await this.#listVersions();
+    const listed = await readVersionsFile(this.#basePath);
+    const published = listed ? new Map(listed.content.versions.map(({ version, digest }) => [version, digest])) : undefined;
+    const versions = new Map<string, VersionOnDisk>();
+    const pending = new Map<string, NearfarError>();
+    await Promise.all(
+      [...directories].map(async ([version, directory]) => {
+        if (published && !published.has(version)) return;
+        const found = await this.#lookAtVersion(version, directory);
+        const outcome = found instanceof NearfarError ? found : assertPublished(found, published?.get(version));
+        if (outcome instanceof NearfarError) pending.set(version, outcome);
+        else versions.set(version, outcome);
+      }),
+    );
+    for (const version of published?.keys() ?? []) {
+      if (!directories.has(version))
+        pending.set(version, new NearfarError('unavailable', 'the version is listed in versions.json but has no directory'));
+    }
+    this.#forgetRemoved(new Set(directories.values()));
+    const labels = listed?.content.labels ?? {};
+    const wanted = selectVersions(this.#policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
+    return { name: this.#name, versions, pending, labels, wanted, versionsFile: listed ?? (await makeVersionsFile(this.#name, versions)) };
+  }
+
+  /** Directories by the version their names say; of `7` and `007` the last in the order of names counts, as in TensorFlow Serving. */
+  async #listVersions(): Promise<Map<string, string>> {
+    const entries = await readdir(this.#basePath);
+    const numeric = entries.filter((entry) => /^\d+$/.test(entry) && isPositiveInt64(entry)).sort();
+    return new Map(numeric.map((entry) => [BigInt(entry).toString(), join(this.#basePath, entry)]));
+  }
+
+  async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+    try {
+      const stamp = await fileStamp(join(directory, 'manifest.json'));
+      if (stamp === undefined) return await this.#lookAtPlain(version, directory);
+      const known = this.#complete.get(directory);
+      if (known?.stamp === stamp) return known.outcome;
+      const outcome = await readVersionDirectory(directory, version);
+      this.#complete.set(directory, { stamp, outcome });
+      return outcome;
+    } catch (error) {
+      if (error instanceof NearfarError) return error;
+      return new NearfarError('unavailable', `the version cannot be read: ${error instanceof Error ? error.message : error}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #lookAtPlain(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+    const fingerprint = await directoryFingerprint(directory);
+    const before = this.#fingerprints.get(directory);
+    if (fingerprint !== undefined) this.#fingerprints.set(directory, fingerprint);
+    if (fingerprint === undefined || fingerprint !== before) {
+      return new NearfarError('unavailable', 'the version is still being copied: its files change between two looks');
+    }
+    return this.#imports.lookUp({ name: this.#name, version, directory, fingerprint });
+  }
+
+  #forgetRemoved(present: ReadonlySet<string>): void {
+    for (const known of [this.#complete, this.#fingerprints]) {
+      for (const directory of known.keys()) if (!present.has(directory)) known.delete(directory);
+    }
+  }
+}
+
+function isPositiveInt64(digits: string): boolean {
+  const number = BigInt(digits);
+  return number > 0n && number < 2n ** 63n;
+}
+
+function assertPublished(found: VersionOnDisk, digest: string | undefined): VersionOnDisk | NearfarError {
+  if (digest === undefined || digest === found.digest) return found;
+  return new NearfarError('version-mismatch', `versions.json lists digest ${digest}, the directory has ${found.digest}`, {
+    details: { version: found.version, want: digest, got: found.digest },
+  });
+}
+
+async function readVersionsFile(
+  basePath: string,
+): Promise<{ content: Versions; bytes: Uint8Array<ArrayBuffer>; digest: string } | undefined> {
+  try {
+    const bytes = new Uint8Array(await readFile(join(basePath, 'versions.json')));
+    return { content: parseVersions(bytes), bytes, digest: await digestOf(bytes) };
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+async function makeVersionsFile(name: string, versions: ReadonlyMap<string, VersionOnDisk>): Promise<ModelSnapshot['versionsFile']> {
+  const content: Versions = {
+    schemaVersion: 1,
+    name,
+    versions: [...versions.values()]
+      .map(({ version, digest }) => ({ version, digest }))
+      .sort((a, b) => compareVersions(a.version, b.version)),
+    labels: {},
+  };
+  const bytes = new TextEncoder().encode(`${JSON.stringify(content, null, 2)}\n`);
+  return { bytes, digest: await digestOf(bytes) };
+}

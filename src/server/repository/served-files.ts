@@ -1,0 +1,34 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ModelSnapshot } from './model-directory.ts';
+import type { PublishedFile, PublishedFiles } from './published-files.ts';
+
+/** The files of every published version, loaded or not; only names that a manifest lists are ever looked for on disk. */
+export function createPublishedFiles(snapshotOf: (name: string) => ModelSnapshot | undefined): PublishedFiles {
+  return {
+    find: async (path) => {
+      const [, name, rest] = /^([^/]+)\/(.+)$/s.exec(path) ?? [];
+      const snapshot = name === undefined ? undefined : snapshotOf(name);
+      if (!snapshot || rest === undefined) return undefined;
+      if (rest === 'versions.json') return fromBytes(snapshot.versionsFile, false);
+      const [, version, file] = /^([1-9]\d*)\/(.+)$/s.exec(rest) ?? [];
+      const published = version === undefined ? undefined : snapshot.versions.get(version);
+      if (!published || file === undefined) return undefined;
+      if (file === 'manifest.json') return fromBytes({ bytes: published.manifestBytes, digest: published.digest }, true);
+      const listed = Object.hasOwn(published.manifest.files, file) ? published.manifest.files[file] : undefined;
+      if (!listed) return undefined;
+      const onDisk = join(published.directory, file);
+      const size = await stat(onDisk).then(
+        (found) => found.size,
+        () => undefined,
+      );
+      // A version deleted or cut short since the last look: as good as not there, its digest would be wrong.
+      if (size !== listed.bytes) return undefined;
+      return { body: { path: onDisk }, bytes: listed.bytes, digest: listed.digest, isImmutable: true };
+    },
+  };
+}
+
+function fromBytes({ bytes, digest }: { bytes: Uint8Array; digest: string }, isImmutable: boolean): PublishedFile {
+  return { body: { bytes }, bytes: bytes.byteLength, digest, isImmutable };
+}

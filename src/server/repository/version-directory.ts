@@ -1,0 +1,77 @@
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestOf, type Manifest, NearfarError, parseManifest } from '../../core/index.ts';
+
+/** A version whose files are all there, with the sizes of its manifest. Their digests are checked when it is loaded. */
+export interface VersionOnDisk {
+  readonly version: string;
+  /** SHA-256 of manifest.json. */
+  readonly digest: string;
+  readonly manifest: Manifest;
+  readonly manifestBytes: Uint8Array<ArrayBuffer>;
+  /** The folder that the manifest's paths start from. */
+  readonly directory: string;
+}
+
+/** What tells one state of a file from another without reading it. */
+export async function fileStamp(path: string): Promise<string | undefined> {
+  try {
+    const { size, mtimeMs, ino } = await stat(path);
+    return `${size}:${mtimeMs}:${ino}`;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Reads a version directory that has a manifest.json.
+ * @throws {NearfarError} `invalid-argument` or `unsupported` for a manifest that cannot be read, `failed-precondition` when it
+ * describes another version, `unavailable` naming the first file that is not there in full: a copy still under way.
+ */
+export async function readVersionDirectory(directory: string, version: string): Promise<VersionOnDisk> {
+  const manifestBytes = new Uint8Array(await readFile(join(directory, 'manifest.json')));
+  const manifest = parseManifest(manifestBytes);
+  if (manifest.version !== version) {
+    throw new NearfarError('failed-precondition', `the manifest in directory ${version} describes version ${manifest.version}`, {
+      details: { want: version, got: manifest.version },
+    });
+  }
+  await Promise.all(Object.entries(manifest.files).map(([path, { bytes }]) => assertSize(directory, path, bytes)));
+  return { version, digest: await digestOf(manifestBytes), manifest, manifestBytes, directory };
+}
+
+async function assertSize(directory: string, path: string, want: number): Promise<void> {
+  const got = await stat(join(directory, path)).then(
+    ({ size }) => size,
+    (error: unknown) => {
+      if (isMissing(error)) return undefined;
+      throw error;
+    },
+  );
+  if (got === want) return;
+  const found = got === undefined ? 'is missing' : `has ${got} bytes of ${want}`;
+  throw new NearfarError('unavailable', `the version is not complete: ${path} ${found}`, { details: { path, want, got } });
+}
+
+/**
+ * A fingerprint of all names, sizes and times below a directory: two that are equal, one poll apart, mean that nobody is still
+ * copying. `undefined` for an empty directory.
+ */
+export async function directoryFingerprint(directory: string): Promise<string | undefined> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+  if (files.length === 0) return undefined;
+  const lines = await Promise.all(
+    files.sort().map(async (path) => {
+      const { size, mtimeMs } = await stat(path);
+      return `${path.slice(directory.length)}\0${size}\0${mtimeMs}`;
+    }),
+  );
+  return digestOf(new TextEncoder().encode(lines.join('\n')));
+}
+
+/** Whether a file system call failed because the path is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}

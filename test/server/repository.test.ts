@@ -1,0 +1,322 @@
+import { appendFile, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import type { ModelSource } from '../../src/server/config.ts';
+import { createLog } from '../../src/server/log.ts';
+import { createPublishedFiles, ImportCache, type ImportVersion, Repository } from '../../src/server/repository/index.ts';
+import { makeVersion, openTempFolder, writeVersion, writeVersionsFile } from '../support/model-folder.ts';
+
+const log = createLog('silent');
+
+/** A repository that looks only when the test says so. */
+function openRepository(
+  folder: string,
+  options: { models?: readonly ModelSource[]; importVersion?: ImportVersion; now?: () => number } = {},
+) {
+  const removed: string[] = [];
+  const imports = new ImportCache({
+    folder: join(folder, 'cache'),
+    importVersion: options.importVersion ?? (() => Promise.reject(new TypeError('this test imports nothing'))),
+    backOff: { firstMs: 1000, maxMs: 8000 },
+    log,
+    ...(options.now ? { now: options.now } : {}),
+  });
+  const repository = new Repository({
+    models: options.models ?? [],
+    modelsRoot: options.models ? undefined : join(folder, 'models'),
+    pollIntervalMs: -1,
+    imports,
+    log,
+    onModel: () => {},
+    onModelRemoved: (name) => removed.push(name),
+  });
+  const wanted = (name: string) => repository.snapshot(name)?.wanted.map(({ version }) => version);
+  const pending = (name: string, version: string) => repository.snapshot(name)?.pending.get(version)?.message;
+  return { repository, imports, removed, wanted, pending };
+}
+
+describe('version directories', () => {
+  test('are versions only once every file of the manifest is there in full', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted, pending } = openRepository(folder.path);
+    const version = await makeVersion('m', '1');
+    const directory = join(folder.path, 'models/m/1');
+
+    await writeVersion(directory, version, ['manifest.json']);
+    await repository.look();
+    const withoutWeights = pending('m', '1');
+    await mkdir(join(directory, 'onnx'));
+    await writeFile(join(directory, 'onnx/model.onnx'), 'wei');
+    await repository.look();
+    const withHalfTheWeights = { wanted: wanted('m'), pending: pending('m', '1') };
+    await appendFile(join(directory, 'onnx/model.onnx'), 'ghts of 1');
+    await repository.look();
+
+    expect(withoutWeights).toMatch(/not complete: onnx\/model.onnx is missing/);
+    expect(withHalfTheWeights).toEqual({ wanted: [], pending: expect.stringMatching(/model.onnx has 3 bytes of 12/) });
+    expect(wanted('m')).toEqual(['1']);
+    expect(pending('m', '1')).toBeUndefined();
+  });
+
+  test('count by number, not by name; what is no positive int64 is ignored', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted } = openRepository(folder.path);
+    for (const [directory, number] of [
+      ['0009', '9'],
+      ['10', '10'],
+      ['99999999999999999999', '3'],
+      ['0', '4'],
+      ['5x', '5'],
+    ] as const) {
+      await writeVersion(join(folder.path, 'models/m', directory), await makeVersion('m', number));
+    }
+
+    await repository.look();
+
+    expect([...repository.snapshot('m')!.versions.keys()].sort()).toEqual(['10', '9']);
+    expect(wanted('m')).toEqual(['10']);
+  });
+
+  test('with a manifest that cannot be read or describes another version are pending, the others stay', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted, pending } = openRepository(folder.path);
+    await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
+    await writeVersion(join(folder.path, 'models/m/2'), await makeVersion('m', '1'));
+    await mkdir(join(folder.path, 'models/m/3'));
+    await writeFile(join(folder.path, 'models/m/3/manifest.json'), '{ "schemaVersion": 1, "na');
+
+    await repository.look();
+
+    expect(wanted('m')).toEqual(['1']);
+    expect(pending('m', '2')).toMatch(/directory 2 describes version 1/);
+    expect(pending('m', '3')).toMatch(/manifest is not JSON/);
+  });
+});
+
+describe('versions.json', () => {
+  test('says what is published and which labels there are; what labels name is loaded besides the latest', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted } = openRepository(folder.path);
+    const versions = await Promise.all(['1', '2', '3', '4'].map((version) => makeVersion('m', version)));
+    for (const version of versions) await writeVersion(join(folder.path, 'models/m', version.manifest.version), version);
+    const published = versions.slice(0, 3).map(({ manifest, digest }) => ({ version: manifest.version, digest }));
+    await writeVersionsFile(join(folder.path, 'models/m'), 'm', published, { stable: '1' });
+
+    await repository.look();
+
+    expect(wanted('m')).toEqual(['3', '1']);
+    expect(repository.snapshot('m')?.labels).toEqual({ stable: '1' });
+    expect(repository.snapshot('m')?.versions.has('4')).toBe(false);
+  });
+
+  test('must agree with the manifest on the digest', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted } = openRepository(folder.path);
+    await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
+    await writeVersionsFile(join(folder.path, 'models/m'), 'm', [{ version: '1', digest: (await makeVersion('m', '1', 'other')).digest }]);
+
+    await repository.look();
+
+    expect(wanted('m')).toEqual([]);
+    expect(repository.snapshot('m')?.pending.get('1')?.code).toBe('version-mismatch');
+  });
+
+  test('that cannot be read leaves what was known', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted } = openRepository(folder.path);
+    await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
+    await repository.look();
+
+    await writeFile(join(folder.path, 'models/m/versions.json'), '{');
+    await repository.look();
+
+    expect(wanted('m')).toEqual(['1']);
+  });
+});
+
+test('version policies choose all versions or some', async () => {
+  await using folder = await openTempFolder();
+  for (const version of ['1', '2', '3']) await writeVersion(join(folder.path, 'm', version), await makeVersion('m', version));
+  const basePath = join(folder.path, 'm');
+  const { repository, wanted } = openRepository(folder.path, {
+    models: [
+      { name: 'all', basePath, policy: { kind: 'all' } },
+      { name: 'two', basePath, policy: { kind: 'latest', count: 2 } },
+      { name: 'some', basePath, policy: { kind: 'specific', versions: ['1', '9'] } },
+    ],
+  });
+
+  await repository.look();
+
+  expect([wanted('all'), wanted('two'), wanted('some')]).toEqual([['3', '2', '1'], ['3', '2'], ['1']]);
+});
+
+test('a model whose folder is missing holds up no other', async () => {
+  await using folder = await openTempFolder();
+  await writeVersion(join(folder.path, 'good/1'), await makeVersion('good', '1'));
+  const models = ['absent', 'good'].map((name) => ({ name, basePath: join(folder.path, name) }));
+  const { repository, wanted } = openRepository(folder.path, { models });
+
+  await repository.look();
+  await rename(join(folder.path, 'good'), join(folder.path, 'away'));
+  await repository.look();
+
+  expect(repository.names()).toEqual(['absent', 'good']);
+  expect(wanted('absent')).toBeUndefined();
+  expect(wanted('good')).toEqual(['1']);
+});
+
+test('a repository root gains and loses models; folders without versions are none', async () => {
+  await using folder = await openTempFolder();
+  const { repository, removed } = openRepository(folder.path);
+  await writeVersion(join(folder.path, 'models/a/1'), await makeVersion('a', '1'));
+  await mkdir(join(folder.path, 'models/training'), { recursive: true });
+  await repository.look();
+  const before = repository.names();
+
+  await writeVersion(join(folder.path, 'models/b/1'), await makeVersion('b', '1'));
+  await rm(join(folder.path, 'models/a'), { recursive: true });
+  await repository.look();
+
+  expect(before).toEqual(['a']);
+  expect(repository.names()).toEqual(['b']);
+  expect(removed).toEqual(['a']);
+});
+
+describe('a plain TensorFlow Serving version', () => {
+  /** Stands in for the importer of src/publish: a manifest over the file that is there. */
+  const importVersion: ImportVersion = async ({ name, version, directory }, out) =>
+    writeVersion(out, await makeVersion(name, version, await readFile(join(directory, 'saved_model.pb'), 'utf8')));
+
+  test('is imported once two looks agree, and found in the cache after a restart', async () => {
+    await using folder = await openTempFolder();
+    const first = openRepository(folder.path, { importVersion });
+    const directory = join(folder.path, 'models/m/1');
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, 'saved_model.pb'), 'half');
+
+    await first.repository.look();
+    await appendFile(join(directory, 'saved_model.pb'), ' whole');
+    await first.repository.look();
+    const whileCopied = first.pending('m', '1');
+    await first.repository.look();
+    const whileImported = first.pending('m', '1');
+    await first.imports[Symbol.asyncDispose]();
+    await first.repository.look();
+
+    expect(whileCopied).toMatch(/still being copied/);
+    expect(whileImported).toMatch(/being imported/);
+    expect(first.wanted('m')).toEqual(['1']);
+    const importNothing = openRepository(folder.path);
+    for (let looks = 0; looks < 2; looks++) await importNothing.repository.look();
+    await importNothing.imports[Symbol.asyncDispose]();
+    await importNothing.repository.look();
+    expect(importNothing.wanted('m')).toEqual(['1']);
+    expect(importNothing.repository.snapshot('m')?.versions.get('1')?.digest).toBe((await makeVersion('m', '1', 'half whole')).digest);
+  });
+
+  test('whose import fails says why and is imported again after a pause', async () => {
+    await using folder = await openTempFolder();
+    let now = 0;
+    let isBroken = true;
+    const { repository, imports, wanted, pending } = openRepository(folder.path, {
+      now: () => now,
+      importVersion: (plain, out) => (isBroken ? Promise.reject(new TypeError('no space left')) : importVersion(plain, out)),
+    });
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'graph');
+    const lookAgain = async () => {
+      await repository.look();
+      await imports[Symbol.asyncDispose]();
+    };
+
+    await lookAgain();
+    await lookAgain();
+    await lookAgain();
+    const failed = pending('m', '1');
+    isBroken = false;
+    await lookAgain();
+    const beforeThePause = wanted('m');
+    now = 1000;
+    await lookAgain();
+    await lookAgain();
+
+    expect(failed).toBe('the import failed: no space left');
+    expect(beforeThePause).toEqual([]);
+    expect(wanted('m')).toEqual(['1']);
+  });
+});
+
+describe('published files', () => {
+  test('are found with the digest of the manifest, also of versions that are not loaded', async () => {
+    await using folder = await openTempFolder();
+    const { repository } = openRepository(folder.path);
+    const versions = await Promise.all(['1', '2'].map((version) => makeVersion('m', version)));
+    for (const version of versions) await writeVersion(join(folder.path, 'models/m', version.manifest.version), version);
+    await repository.look();
+    const files = createPublishedFiles((name) => repository.snapshot(name));
+
+    const weights = await files.find('m/1/onnx/model.onnx');
+    const manifest = await files.find('m/1/manifest.json');
+    const listed = await files.find('m/versions.json');
+
+    expect(weights).toEqual({
+      body: { path: join(folder.path, 'models/m/1/onnx/model.onnx') },
+      bytes: 12,
+      digest: versions[0]!.manifest.files['onnx/model.onnx']!.digest,
+      isImmutable: true,
+    });
+    expect(manifest).toMatchObject({ digest: versions[0]!.digest, isImmutable: true });
+    expect(listed?.isImmutable).toBe(false);
+    const made = JSON.parse(new TextDecoder().decode(listed && 'bytes' in listed.body ? listed.body.bytes : undefined));
+    expect(made).toEqual({
+      schemaVersion: 1,
+      name: 'm',
+      versions: versions.map(({ manifest: { version }, digest }) => ({ version, digest })),
+      labels: {},
+    });
+  });
+
+  test('are only what manifests list: no path leads out', async () => {
+    await using folder = await openTempFolder();
+    const { repository } = openRepository(folder.path);
+    await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
+    await writeFile(join(folder.path, 'models/m/1/secret.txt'), 'not listed');
+    await writeFile(join(folder.path, 'secret.txt'), 'outside');
+    await symlink(join(folder.path, 'secret.txt'), join(folder.path, 'models/m/1/link.txt'));
+    await repository.look();
+    const files = createPublishedFiles((name) => repository.snapshot(name));
+
+    const found = await Promise.all(
+      [
+        'm/1/secret.txt',
+        'm/1/link.txt',
+        'm/1/../../secret.txt',
+        'm/../m/1/manifest.json',
+        '../secret.txt',
+        'm/1/onnx/../onnx/model.onnx',
+        'm/1/toString',
+        'm/01/manifest.json',
+        'm/2/manifest.json',
+        'm',
+        '',
+        '/etc/passwd',
+        'absent/versions.json',
+      ].map((path) => files.find(path)),
+    );
+
+    expect(found.every((file) => file === undefined)).toBe(true);
+  });
+
+  test('that changed their size since the last look are not there', async () => {
+    await using folder = await openTempFolder();
+    const { repository } = openRepository(folder.path);
+    await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
+    await repository.look();
+    const files = createPublishedFiles((name) => repository.snapshot(name));
+
+    await cp(join(folder.path, 'models/m/1/manifest.json'), join(folder.path, 'models/m/1/onnx/model.onnx'));
+
+    expect(await files.find('m/1/onnx/model.onnx')).toBeUndefined();
+  });
+});
