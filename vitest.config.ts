@@ -10,7 +10,7 @@ export default defineConfig({
       {
         test: {
           name: 'node',
-          include: ['test/{core,engines,worker,sdk,publish,server,cli,contract,docs}/**/*.test.ts'],
+          include: ['test/{core,engines,worker,sdk,publish,server,cli,contract,docs,packed}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -1,0 +1,115 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { join, normalize } from 'node:path';
+import { type Handler, type StaticServer, serveStatic } from './static-server.ts';
+
+/** What goes wrong with an answer. */
+export interface Fault {
+  /** Ends the connection after so many bytes of the body. */
+  readonly cutAfterBytes?: number;
+  /** Answers 200 with the whole file, as servers do that know no ranges. */
+  readonly ignoreRanges?: boolean;
+  /** Changes the byte at this position of the file. */
+  readonly flipByteAt?: number;
+  readonly status?: number;
+  /** Holds the answer back until this settles. */
+  readonly until?: Promise<unknown>;
+}
+
+export interface ServedRequest {
+  readonly path: string;
+  readonly range: string | undefined;
+  readonly ifRange: string | undefined;
+  readonly status: number;
+  /** Bytes of the body that were sent. */
+  readonly bytes: number;
+}
+
+/** A model repository over HTTP (Range, ETag, If-Range, CORS) whose answers can be made to fail. */
+export interface FaultyRepository {
+  readonly handler: Handler;
+  /** Says what goes wrong with a request; `index` counts the requests of the same path from 0. */
+  fail(plan: (path: string, index: number) => Fault | undefined): void;
+  /** Answered requests, oldest first, since the last `forget()`. */
+  readonly requests: readonly ServedRequest[];
+  bytesOf(path: string): number;
+  forget(): void;
+}
+
+/** @param prefix Part of the address before the folder's files, such as `/models/`. */
+export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepository {
+  let plan: (path: string, index: number) => Fault | undefined = () => undefined;
+  let requests: ServedRequest[] = [];
+  const counts = new Map<string, number>();
+  const answer = async (incoming: IncomingMessage, response: ServerResponse) => {
+    const path = decodeURIComponent(new URL(incoming.url ?? '/', 'http://localhost').pathname).slice(prefix.length);
+    const index = counts.get(path) ?? 0;
+    counts.set(path, index + 1);
+    const { range, 'if-range': ifRange } = incoming.headers;
+    const fault = plan(path, index) ?? {};
+    const log = (status: number, bytes: number) => requests.push({ path, range, ifRange: ifRange?.toString(), status, bytes });
+    await fault.until;
+    const file = await readFile(normalize(join(folder, path))).catch(() => undefined);
+    const status = fault.status ?? (file ? undefined : 404);
+    if (status !== undefined || !file) {
+      log(status ?? 404, 0);
+      response.writeHead(status ?? 404, { 'access-control-allow-origin': '*' }).end();
+      return;
+    }
+    const etag = `"${createHash('sha256').update(file).digest('hex')}"`;
+    if (fault.flipByteAt !== undefined) file.writeUInt8(file.readUInt8(fault.flipByteAt) ^ 1, fault.flipByteAt);
+    const asked = fault.ignoreRanges || (ifRange !== undefined && ifRange !== etag) ? undefined : /^bytes=(\d+)-(\d+)$/.exec(range ?? '');
+    const start = asked ? Number(asked[1]) : 0;
+    const end = asked ? Math.min(Number(asked[2]) + 1, file.byteLength) : file.byteLength;
+    response.writeHead(asked ? 206 : 200, {
+      'access-control-allow-origin': '*',
+      'access-control-expose-headers': 'ETag, Content-Range',
+      'content-length': end - start,
+      etag,
+      'cache-control': path.endsWith('versions.json') ? 'no-cache' : 'public, max-age=31536000, immutable',
+      ...(asked ? { 'content-range': `bytes ${start}-${end - 1}/${file.byteLength}` } : {}),
+    });
+    const body = file.subarray(start, end);
+    const sent = body.subarray(0, fault.cutAfterBytes ?? body.byteLength);
+    log(asked ? 206 : 200, sent.byteLength);
+    if (sent.byteLength === body.byteLength) response.end(body);
+    else response.write(sent, () => response.destroy());
+  };
+  return {
+    handler: answer,
+    fail(next) {
+      plan = next;
+      counts.clear();
+    },
+    get requests() {
+      return requests;
+    },
+    bytesOf: (path) => requests.filter((request) => request.path === path).reduce((sum, { bytes }) => sum + bytes, 0),
+    forget() {
+      requests = [];
+    },
+  };
+}
+
+/** The repository on a server of its own. */
+export async function serveFaulty(
+  folder: string,
+): Promise<FaultyRepository & Pick<StaticServer, 'origin' | 'goOffline' | 'goOnline'> & AsyncDisposable> {
+  const repository = createFaultyRepository(folder);
+  const server = await serveStatic(folder, { mounts: { '/': repository.handler } });
+  const { handler, fail, bytesOf, forget } = repository;
+  return {
+    handler,
+    fail,
+    bytesOf,
+    forget,
+    get requests() {
+      return repository.requests;
+    },
+    origin: server.origin,
+    goOffline: () => server.goOffline(),
+    goOnline: () => server.goOnline(),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
