@@ -21,7 +21,10 @@ for (const entry of readdirSync(output, { recursive: true, withFileTypes: true }
   writeFileSync(path, withoutEnums(readFileSync(path, 'utf8')));
 }
 
-/** The project's TypeScript is erasable syntax alone, which enums are not: each becomes an object and the union of its values. */
+/**
+ * The project's TypeScript is erasable syntax alone, which enums are not: each becomes an object and the union of its values.
+ * @param {string} source
+ */
 function withoutEnums(source) {
   return source.replace(/export enum (\w+) \{([\s\S]*?)\n\}/g, (_, name, members) => {
     const properties = members.replace(/^(\s+\w+) = (-?\d+),$/gm, '$1: $2,');
