@@ -6,6 +6,9 @@ import { withRetries } from './retry.ts';
 /** Requests under way at once; more only share one connection's bandwidth. */
 const parallelRequests = 4;
 
+/** Chunks of one request that may wait for their digest and their place in the store, in memory. */
+const unverifiedChunks = 4;
+
 /** Takes the chunks of a download as their bytes arrive. */
 export interface ChunkSink {
   has(chunk: ChunkPlace): boolean;
@@ -134,17 +137,27 @@ async function readChunks(state: State, url: string, open: OpenResponse, positio
       piece = next;
     }
   };
-  for (const chunk of chunks) {
-    const bytes = new Uint8Array(chunk.bytes);
-    try {
+  // Chunks are verified and stored while the next ones are read: a body that waits would lose what lies in its buffers
+  // when the connection breaks.
+  const accepting: Promise<void>[] = [];
+  let refusal: { readonly error: unknown } | undefined;
+  const accept = (chunk: ChunkPlace, bytes: Uint8Array<ArrayBuffer>) =>
+    sink.accept(chunk, bytes).catch((error: unknown) => {
+      refusal ??= { error };
+    });
+  try {
+    for (const chunk of chunks) {
+      const bytes = new Uint8Array(chunk.bytes);
       await fill(chunk.start, bytes, (received) => sink.receiving(chunk, received));
-    } catch (error) {
-      sink.receiving(chunk, 0);
-      throw error;
+      accepting.push(accept(chunk, bytes));
+      if (accepting.length > unverifiedChunks) await accepting.shift();
+      if (refusal) break;
     }
-    await sink.accept(chunk, bytes);
-    state.context.signal.throwIfAborted();
+  } finally {
+    await Promise.all(accepting);
+    for (const chunk of chunks) if (!sink.has(chunk)) sink.receiving(chunk, 0);
   }
+  if (refusal) throw refusal.error;
 }
 
 function rangeHeaders(state: State, url: string, file: string, start: number, end: number): Record<string, string> {

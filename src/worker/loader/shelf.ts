@@ -67,10 +67,14 @@ export function openShelf(
       if (store.kind === 'memory') notify({ type: 'quota', neededBytes: bytes, availableBytes: 0, action: 'memory' });
       const isProtected = (digest: string) => digest === version.pin.digest || context.isProtected(digest);
       await write(async () => {
+        const known = await store.readVersion(version.pin.digest);
+        // Registered first: chunks that this version shares with an evicted one then stay.
+        await writeRecord(false);
         const { evictions, isEnough } = await makeRoom(store, { budgetBytes, neededBytes: bytes, isProtected });
         for (const eviction of evictions) reportEviction(eviction, `the cache's budget of ${budgetBytes} bytes is used up`);
-        if (!isEnough) return giveUp(budgetBytes);
-        await writeRecord(false);
+        if (isEnough) return;
+        if (!known) await store.deleteVersion(version.pin.digest);
+        giveUp(budgetBytes);
       });
     },
     keep: ({ digest }, bytes) => write(() => store.writeChunk(digest, bytes)),

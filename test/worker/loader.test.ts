@@ -1,0 +1,372 @@
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { digestOf, NearfarError, type VersionRequest, type WorkerEvent } from '../../src/core/index.ts';
+import { type LoaderContext, loadFiles, resolveVersion, type VersionFiles } from '../../src/worker/loader/index.ts';
+import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
+import { serveFaulty } from '../support/fault-server.ts';
+import { createSmallRepository, noise } from '../support/small-repository.ts';
+
+const chunkBytes = 100_000;
+const weights = noise(1_000_000, 1);
+const changed = Uint8Array.from(weights);
+changed.set(noise(chunkBytes, 2), 900_000);
+const graph = noise(3_000, 3);
+
+const repository = await createSmallRepository([
+  { version: '1', files: { 'model.json': graph, 'weights.bin': weights, 'empty.txt': new Uint8Array(0) }, chunkBytes },
+  { version: '2', files: { 'model.json': graph, 'weights.bin': changed }, chunkBytes },
+]);
+const server = await serveFaulty(repository.folder);
+const mirror = await serveFaulty(repository.folder);
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await mirror[Symbol.asyncDispose]();
+  await repository[Symbol.asyncDispose]();
+});
+beforeEach(() => {
+  for (const each of [server, mirror]) {
+    each.fail(() => undefined);
+    each.forget();
+  }
+});
+
+interface Setting {
+  readonly store?: ChunkStore;
+  readonly signal?: AbortSignal;
+  readonly repositories?: readonly string[];
+  readonly choice?: VersionRequest['choice'];
+  readonly lock?: VersionRequest['lock'];
+  readonly files?: readonly string[];
+  readonly budgetBytes?: number;
+  readonly isProtected?: (digest: string) => boolean;
+  readonly onEvent?: (event: WorkerEvent) => void;
+}
+
+/** A load with real sockets and a clock that never waits. */
+async function load(setting: Setting = {}) {
+  const events: WorkerEvent[] = [];
+  const delays: number[] = [];
+  const context: LoaderContext = {
+    store: setting.store ?? createMemoryStore(),
+    fetch: globalThis.fetch,
+    clock: {
+      now: () => Date.now(),
+      random: () => 0.5,
+      delay(ms, signal) {
+        // Watchdogs of seconds stay pending, as nothing stalls here; waits before a retry are over at once.
+        if (ms >= 3_000) return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+        delays.push(ms);
+        return Promise.resolve();
+      },
+    },
+    notify(event) {
+      events.push(event);
+      setting.onEvent?.(event);
+    },
+    signal: setting.signal ?? new AbortController().signal,
+    isProtected: setting.isProtected ?? (() => false),
+  };
+  const repositories = setting.repositories ?? [server.origin];
+  const outcome = { events, delays, of: (type: WorkerEvent['type']) => events.filter((event) => event.type === type) };
+  try {
+    const version = await resolveVersion(context, {
+      name: repository.name,
+      repositories,
+      choice: setting.choice ?? { version: '1' },
+      lock: setting.lock,
+    });
+    const files = await loadFiles(context, {
+      version,
+      files: setting.files ?? ['model.json', 'weights.bin'],
+      repositories,
+      cacheBudgetBytes: setting.budgetBytes ?? 100_000_000,
+    });
+    return { ...outcome, files };
+  } catch (error) {
+    throw Object.assign(error instanceof Error ? error : new Error(String(error)), outcome);
+  }
+}
+
+async function rejection(promise: Promise<unknown>): Promise<NearfarError & { events: WorkerEvent[] }> {
+  const error = await promise.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  expect(error).toBeInstanceOf(NearfarError);
+  return error;
+}
+
+// Digests: comparing long arrays item by item takes seconds.
+const contentOf = async (files: VersionFiles, path: string) => digestOf(await files.readFile(path));
+
+const requestsOf = (path: string) => server.requests.filter((request) => request.path === path);
+
+describe('a load', () => {
+  test('gives the bytes of every file, and sizes from the manifest', async () => {
+    const { files, of } = await load({ files: ['model.json', 'weights.bin', 'empty.txt'] });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(await contentOf(files, 'model.json')).toBe(await digestOf(graph));
+    expect(await files.readFile('empty.txt')).toEqual(new Uint8Array(0));
+    expect(files.cache).toBe('miss');
+    expect(of('phase')).toEqual([
+      { type: 'phase', phase: 'download' },
+      { type: 'phase', phase: 'verify' },
+    ]);
+    const progress = of('downloadprogress');
+    expect(progress[0]).toMatchObject({ loadedBytes: 0, totalBytes: 1_003_000 });
+    expect(progress.at(-1)).toMatchObject({ loadedBytes: 1_003_000, totalBytes: 1_003_000 });
+  });
+
+  test('is refused a file it did not ask for', async () => {
+    const { files } = await load({ files: ['model.json'] });
+
+    await expect(files.readFile('weights.bin')).rejects.toMatchObject({ code: 'not-found' });
+  });
+
+  test('asks for nothing at all when the lock names a version that is cached', async () => {
+    const store = createMemoryStore();
+    await load({ store, choice: {}, lock: repository.lockTo('1') });
+    server.forget();
+
+    const { files } = await load({ store, choice: {}, lock: repository.lockTo('1') });
+
+    expect(files.cache).toBe('hit');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('revalidates versions.json without a lock, and uses its last known copy offline', async () => {
+    const store = createMemoryStore();
+    await load({ store, choice: {} });
+    server.forget();
+    const online = await load({ store, choice: {} });
+    const asked = server.requests.map(({ path }) => path);
+    await server.goOffline();
+
+    const offline = await load({ store, choice: {} }).finally(() => server.goOnline());
+
+    expect(online.files.pin.version).toBe('2');
+    expect(asked).toEqual(['small/versions.json']);
+    expect(offline.files.pin).toEqual(repository.pins['2']);
+    expect(offline.of('fallback')).toMatchObject([{ from: 'versions.json', code: 'network' }]);
+  });
+
+  test('refuses a version that the lock disagrees with, without asking anyone', async () => {
+    const error = await rejection(load({ choice: { version: '2' }, lock: repository.lockTo('1') }));
+
+    expect(error.code).toBe('version-mismatch');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('refuses a manifest whose digest is not the pinned one', async () => {
+    server.fail((path) => (path.endsWith('manifest.json') ? { flipByteAt: 10 } : undefined));
+
+    const error = await rejection(load());
+
+    expect(error).toMatchObject({ code: 'integrity-mismatch', details: { file: 'manifest.json' } });
+    expect(error.events.filter(({ type }) => type === 'integrity')).toMatchObject([{ action: 'refetched' }, { action: 'refused' }]);
+    expect(requestsOf('small/1/weights.bin')).toEqual([]);
+  });
+
+  test('says not-found for a version that was never published', async () => {
+    await expect(load({ choice: { version: '9' } })).rejects.toMatchObject({ code: 'not-found' });
+  });
+});
+
+describe('chunks', () => {
+  test('of another version are used again: only the changed one is fetched', async () => {
+    const store = createMemoryStore();
+    await load({ store });
+    server.forget();
+
+    const { files } = await load({ store, choice: { version: '2' } });
+
+    expect(files.cache).toBe('partial');
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(changed));
+    expect(server.bytesOf('small/2/weights.bin')).toBe(chunkBytes);
+    expect(server.bytesOf('small/2/model.json')).toBe(0);
+  });
+
+  test('flipped in the store are fetched again, and no others', async () => {
+    const store = createMemoryStore();
+    await load({ store });
+    const [, digest = ''] = repository.manifests['1']?.files['weights.bin']?.chunks[4] ?? [];
+    await store.writeChunk(digest, noise(chunkBytes, 9));
+    server.forget();
+
+    const { files, of } = await load({ store });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(files.cache).toBe('partial');
+    expect(requestsOf('small/1/weights.bin')).toMatchObject([{ range: 'bytes=400000-499999', bytes: chunkBytes }]);
+    expect(of('integrity')).toMatchObject([{ file: 'weights.bin', chunk: 4, source: 'cache', action: 'refetched' }]);
+  });
+
+  test('flipped in the store are refused when the network is away', async () => {
+    const store = createMemoryStore();
+    await load({ store, choice: {}, lock: repository.lockTo('1') });
+    const [, digest = ''] = repository.manifests['1']?.files['weights.bin']?.chunks[4] ?? [];
+    await store.writeChunk(digest, noise(chunkBytes, 9));
+    await server.goOffline();
+
+    const error = await rejection(load({ store, choice: {}, lock: repository.lockTo('1') }).finally(() => server.goOnline()));
+
+    expect(error).toMatchObject({ code: 'integrity-mismatch', details: { file: 'weights.bin', chunk: 4 } });
+    expect(error.events.filter(({ type }) => type === 'integrity')).toMatchObject([{ source: 'cache', action: 'refused' }]);
+  });
+
+  test('that come wrong are asked for once more, by themselves', async () => {
+    server.fail((path, index) => (path.endsWith('weights.bin') && index === 0 ? { flipByteAt: 450_000 } : undefined));
+
+    const { files, of } = await load();
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(of('integrity')).toMatchObject([{ chunk: 4, source: 'network', action: 'refetched' }]);
+    expect(server.bytesOf('small/1/weights.bin')).toBe(1_000_000 + chunkBytes);
+  });
+
+  test('that stay wrong are refused', async () => {
+    server.fail((path) => (path.endsWith('weights.bin') ? { flipByteAt: 450_000 } : undefined));
+
+    const error = await rejection(load());
+
+    expect(error).toMatchObject({ code: 'integrity-mismatch', details: { file: 'weights.bin', chunk: 4 } });
+  });
+
+  test('that are wrong at one mirror are taken from the next', async () => {
+    server.fail((path) => (path.endsWith('weights.bin') ? { flipByteAt: 450_000 } : undefined));
+
+    const { files } = await load({ repositories: [server.origin, mirror.origin] });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(mirror.bytesOf('small/1/weights.bin')).toBe(chunkBytes);
+  });
+});
+
+describe('a broken download', () => {
+  test('goes on where it was cut, with at most one chunk again', async () => {
+    server.fail((path, index) => (path.endsWith('weights.bin') && index === 0 ? { cutAfterBytes: 850_000 } : undefined));
+
+    const { files, of, delays } = await load();
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    const again = Number(/^bytes=(\d+)-/.exec(requestsOf('small/1/weights.bin')[1]?.range ?? '')?.[1]);
+    expect(850_000 - again).toBeLessThanOrEqual(chunkBytes);
+    expect(of('retry')).toMatchObject([{ attempt: 1, code: 'network' }]);
+    expect(delays).toEqual([0]);
+  });
+
+  test('keeps its chunks for the next load, without a commit mark', async () => {
+    const store = createMemoryStore();
+    server.fail((path, index) => (!path.endsWith('weights.bin') ? undefined : index === 0 ? { cutAfterBytes: 850_000 } : { status: 500 }));
+    const error = await rejection(load({ store }));
+    const broken = await store.listVersions();
+    server.fail(() => undefined);
+    server.forget();
+
+    const { files } = await load({ store });
+
+    expect(error.code).toBe('network');
+    expect(broken).toMatchObject([{ version: '1', committed: [] }]);
+    expect(files.cache).toBe('partial');
+    expect(server.bytesOf('small/1/weights.bin')).toBeLessThanOrEqual(300_000);
+    expect(await store.listVersions()).toMatchObject([{ committed: ['model.json', 'weights.bin'] }]);
+  });
+
+  test('is tried again with growing, random waits, and ends with the last error', async () => {
+    server.fail((path) => (path.endsWith('weights.bin') ? { status: 503 } : undefined));
+    const delays: number[] = [];
+
+    const error = await rejection(
+      load().catch((reason) => Promise.reject(Object.assign(reason, { waits: delays.push(...reason.delays) }))),
+    );
+
+    expect(error).toMatchObject({ code: 'network', details: { status: 503 } });
+    expect(delays).toEqual([0, 125, 250, 500]);
+  });
+
+  test('is not tried again where that cannot help', async () => {
+    server.fail((path) => (path.endsWith('weights.bin') ? { status: 403 } : undefined));
+
+    const error = await rejection(load());
+
+    expect(error.code).toBe('permission-denied');
+    expect(requestsOf('small/1/weights.bin')).toHaveLength(1);
+  });
+
+  test('moves to the next mirror at once', async () => {
+    server.fail((path) => (path.endsWith('weights.bin') ? { status: 404 } : undefined));
+
+    const { files, of, delays } = await load({ repositories: [server.origin, mirror.origin] });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(of('retry')).toMatchObject([{ url: `${mirror.origin}/small/1/weights.bin`, code: 'not-found' }]);
+    expect(delays).toEqual([0]);
+  });
+});
+
+test('a server that ignores ranges is read once for all missing chunks', async () => {
+  const store = createMemoryStore();
+  await load({ store });
+  const chunks = repository.manifests['1']?.files['weights.bin']?.chunks ?? [];
+  for (const index of [1, 4, 5, 8]) await store.deleteChunk(chunks[index]?.[1] ?? '');
+  server.fail(() => ({ ignoreRanges: true }));
+
+  const { files, events } = await load({ store });
+
+  expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+  expect(events.filter(({ type }) => type === 'retry' || type === 'integrity')).toEqual([]);
+  expect(await store.chunkDigests()).toHaveLength(11);
+});
+
+test('an abort ends the download with its own reason and commits nothing', async () => {
+  const store = createMemoryStore();
+  const controller = new AbortController();
+  const reason = new Error('changed my mind');
+  let answer: () => void = () => undefined;
+  const until = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  server.fail((path) => (path.endsWith('weights.bin') ? { until } : undefined));
+  const loading = load({
+    store,
+    signal: controller.signal,
+    onEvent: (event) => event.type === 'downloadprogress' && controller.abort(reason),
+  });
+
+  await expect(loading).rejects.toBe(reason);
+
+  answer();
+  expect(await store.listVersions()).toMatchObject([{ committed: [] }]);
+});
+
+describe('the budget', () => {
+  test('keeps open versions and says so when nothing else can go', async () => {
+    const store = createMemoryStore();
+    const { files: open } = await load({ store });
+
+    const { of, files } = await load({
+      store,
+      choice: { version: '2' },
+      budgetBytes: 1_050_000,
+      isProtected: (digest) => digest === open.pin.digest,
+    });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(changed));
+    expect(of('quota').at(-1)).toMatchObject({ neededBytes: chunkBytes, action: 'memory' });
+    expect(await store.listVersions()).toHaveLength(1);
+  });
+
+  test('makes room by evicting an old version, but no chunk that the new one shares with it', async () => {
+    const store = createMemoryStore();
+    await load({ store });
+    server.forget();
+
+    const { of, files } = await load({ store, choice: { version: '2' }, budgetBytes: 1_050_000 });
+
+    expect(of('eviction')).toMatchObject([{ name: 'small', version: '1', bytes: chunkBytes }]);
+    expect(of('integrity')).toEqual([]);
+    expect(files.cache).toBe('partial');
+    expect(server.bytesOf('small/2/weights.bin')).toBe(chunkBytes);
+    expect(await store.listVersions()).toMatchObject([{ version: '2', committed: ['model.json', 'weights.bin'] }]);
+  });
+});
