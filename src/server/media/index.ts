@@ -1,0 +1,1 @@
+export { type DecodeImageOptions, decodeImage } from './decode-image.ts';

@@ -1,0 +1,36 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { topK } from '../../../src/core/index.ts';
+
+test('puts the highest score first and, of equal scores, the lower index', () => {
+  expect(topK(Float32Array.of(0.1, 0.4, 0.4, 0.05, 0.4), 4)).toEqual([1, 2, 4, 0]);
+  expect(topK(Float32Array.of(-0, 0, Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY), 4)).toEqual([0, 1, 2, 3]);
+});
+
+test('is the start of the full order, for any k', () => {
+  const scores = fc.array(fc.float({ noNaN: true }), { minLength: 1, maxLength: 30 });
+  fc.assert(
+    fc.property(scores, fc.integer({ min: 1, max: 40 }), (values, k) => {
+      const row = Float32Array.from(values);
+
+      const best = topK(row, k);
+
+      expect(best).toHaveLength(Math.min(k, row.length));
+      expect(best).toEqual(topK(row, row.length).slice(0, k));
+      const rest = [...row.keys()].filter((index) => !best.includes(index));
+      for (const index of rest) expect(row[index]).toBeLessThanOrEqual(row[best.at(-1)!]!);
+    }),
+  );
+});
+
+test('names the output that holds NaN', () => {
+  const row = Float32Array.of(0.5, Number.NaN);
+
+  expect(() => topK(row, 1, 'probabilities')).toThrow(
+    expect.objectContaining({ code: 'internal', details: { output: 'probabilities', index: 1 } }),
+  );
+});
+
+test.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])('refuses k = %d', (k) => {
+  expect(() => topK(Float32Array.of(1), k)).toThrow(expect.objectContaining({ code: 'invalid-argument' }));
+});
