@@ -28,13 +28,21 @@ function matchOutputsToSources(room) {
   const source = join(root, 'src', room);
   const output = join(root, 'dist', room);
   const stems = sourceStems(source);
-  const forget = () => rmSync(join(root, '.tsbuild', `${room}.tsbuildinfo`), { force: true });
+  const forget = () => forgetRecords(room);
   if (!existsSync(output)) return forget();
   if ([...stems].some((stem) => !existsSync(join(output, `${stem}.js`)))) forget();
   for (const path of filesUnder(output)) {
     const stem = path.replace(/(\.js|\.js\.map|\.d\.ts)$/, '');
     if (stem !== path && !stems.has(stem)) rmSync(join(output, path));
   }
+}
+
+/** A room may hold a second project inside, as src/engines/node, whose record is named engines-node. @param {string} room */
+function forgetRecords(room) {
+  const folder = join(root, '.tsbuild');
+  if (!existsSync(folder)) return;
+  const records = readdirSync(folder).filter((name) => name === `${room}.tsbuildinfo` || name.startsWith(`${room}-`));
+  for (const name of records) rmSync(join(folder, name), { force: true });
 }
 
 /** @param {string} folder */
