@@ -1,1 +1,47 @@
-export type { EnginePlatform, OrtModule } from './platform.ts';
+import { type BackendId, type Engine, NearfarError } from '../core/index.ts';
+import type { EnginePlatform } from './platform.ts';
+
+export type { EnginePlatform, OrtModule, OrtProvider, TfjsWasmFile } from './platform.ts';
+
+/**
+ * Opens one engine on exactly one backend and loads no other engine's code.
+ * @throws {NearfarError} `device-unfit` when this device cannot run the backend, `unsupported` when this platform's build has
+ * no such backend, each with the reason; rejects with `signal.reason` when aborted.
+ */
+export async function openEngine(
+  backend: BackendId,
+  platform: EnginePlatform,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<Engine> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const engine = await openUnchecked(backend, platform);
+  if (signal?.aborted) {
+    await engine[Symbol.asyncDispose]();
+    throw signal.reason;
+  }
+  return engine;
+}
+
+async function openUnchecked(backend: BackendId, platform: EnginePlatform): Promise<Engine> {
+  switch (backend) {
+    case 'tfjs-webgpu':
+    case 'tfjs-wasm':
+    case 'tfjs-cpu': {
+      const { openTfjsEngine } = await import('./tfjs/engine.ts');
+      return openTfjsEngine(tfjsKinds[backend], platform);
+    }
+    case 'onnx-webgpu':
+    case 'onnx-wasm':
+    case 'onnx-cpu':
+    case 'onnx-cuda':
+    case 'onnx-tensorrt': {
+      const { openOnnxEngine } = await import('./onnx/engine.ts');
+      return openOnnxEngine(backend, platform);
+    }
+    default:
+      throw new NearfarError('unsupported', `there is no backend "${String(backend)}"`);
+  }
+}
+
+const tfjsKinds = { 'tfjs-webgpu': 'webgpu', 'tfjs-wasm': 'wasm', 'tfjs-cpu': 'cpu' } as const;

@@ -2,16 +2,31 @@ import type * as ort from 'onnxruntime-common';
 
 export type OrtModule = typeof ort;
 
+/** Execution providers of ONNX Runtime, by its names. */
+export type OrtProvider = 'wasm' | 'webgpu' | 'cpu' | 'cuda' | 'tensorrt';
+
+/** The wasm files of @tensorflow/tfjs-backend-wasm that may be loaded; its threaded build is never used. */
+export type TfjsWasmFile = 'tfjs-backend-wasm.wasm' | 'tfjs-backend-wasm-simd.wasm';
+
 /** What an engine needs of the platform it runs on, passed in so that one adapter serves browser and Node. */
 export interface EnginePlatform {
   /** `navigator.gpu` in a browser, Dawn's in Node; absent where there is none. */
   readonly gpu?: GPU | undefined;
+  /** Why `gpu` is absent, for the message of `device-unfit`. */
+  readonly gpuAbsence?: string | undefined;
   /** Software GPU adapters are refused unless this is true. */
   readonly allowSoftwareAdapter: boolean;
-  /** URL (browser) or path (Node) of the folder that holds the wasm files of @tensorflow/tfjs-backend-wasm, with a slash at its end. */
-  readonly tfjsWasmPath: string;
-  /** The ONNX Runtime build that has the wanted execution provider. */
-  readonly loadOrt: (provider: 'wasm' | 'webgpu' | 'cpu' | 'cuda' | 'tensorrt') => Promise<OrtModule>;
-  /** Threads of one session. */
+  /** URL (browser) or path (Node) of each wasm file of @tensorflow/tfjs-backend-wasm. */
+  readonly tfjsWasmFiles: Readonly<Record<TfjsWasmFile, string>>;
+  /**
+   * The ONNX Runtime build that has the wanted execution provider.
+   * @throws {NearfarError} `unsupported` with the way to get it, where it is not installed or not for this platform.
+   */
+  readonly loadOrt: (provider: OrtProvider) => Promise<OrtModule>;
+  /** Threads of one ONNX Runtime session on the CPU. */
   readonly threads: number;
+  /** Resolves in a later task of the event loop, so that messages and aborts get in between two blocking runs. */
+  readonly nextTask: () => Promise<void>;
+  /** Runs `work` and takes back the listeners that it left on the process (emscripten's, in Node). */
+  readonly keepProcessListeners?: (<T>(work: () => T | Promise<T>) => Promise<T>) | undefined;
 }

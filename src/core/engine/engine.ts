@@ -46,6 +46,8 @@ export interface Engine {
   load(source: VariantSource, options?: { signal?: AbortSignal | undefined }): Promise<LoadedVariant>;
   /** Live tensors, buffers and sessions, to show that they return to where they began. */
   memory(): { readonly tensors: number; readonly bytes: number; readonly variants: number };
+  /** Destroys the device under the engine, as a driver reset would; absent where there is none. For demos and tests of failover. */
+  readonly loseDevice?: (() => void) | undefined;
   [Symbol.asyncDispose](): Promise<void>;
 }
 

@@ -1,1 +1,13 @@
+export {
+  assertBound,
+  fromOwnOutputs,
+  inSignatureLayout,
+  type OwnTensors,
+  ownOutputNames,
+  resolveBindings,
+  type SignatureBindings,
+  type TensorBinding,
+  toOwnInputs,
+} from './bindings.ts';
 export type { BackendId, Engine, EngineDevice, LoadedVariant, RunRequest, VariantSource } from './engine.ts';
+export { assertShapeFits, type CheckedRequest, checkRequest, signatureOf } from './request.ts';

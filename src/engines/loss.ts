@@ -1,0 +1,43 @@
+import { type BackendId, NearfarError } from '../core/index.ts';
+
+/** The life of an engine's GPU device, as its calls need it. An engine without one never loses it. */
+export interface DeviceLoss {
+  /** Resolves with the reason when the device is lost, but not by an ordinary close. */
+  readonly lost: Promise<string>;
+  /** @throws {NearfarError} `device-lost` from then on. */
+  assertAlive(): void;
+  /** The same promise, rejecting with `device-lost` as soon as the device is lost. */
+  guard<T>(work: Promise<T>): Promise<T>;
+  /** From here on the device may go without a word. */
+  end(): void;
+}
+
+export function watchDeviceLoss(backend: BackendId, device: GPUDevice | undefined): DeviceLoss {
+  let error: NearfarError | undefined;
+  let hasEnded = false;
+  // Handlers of runs under way: `lost` itself lives as long as the device and would collect one for every run ever made.
+  const rejections = new Set<(error: NearfarError) => void>();
+  const lost = new Promise<string>((resolve) => {
+    void device?.lost.then(({ reason, message }) => {
+      if (hasEnded) return;
+      const why = message || reason;
+      error = new NearfarError('device-lost', `the GPU device of ${backend} is lost: ${why}`, { details: { backend, reason: why } });
+      for (const reject of rejections) reject(error);
+      resolve(why);
+    });
+  });
+  return {
+    lost,
+    assertAlive() {
+      if (error) throw error;
+    },
+    guard: (work) =>
+      new Promise((resolve, reject) => {
+        rejections.add(reject);
+        work.then(resolve, reject).finally(() => rejections.delete(reject));
+      }),
+    end() {
+      hasEnded = true;
+    },
+  };
+}

@@ -1,0 +1,80 @@
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { NearfarError } from '../../core/index.ts';
+import type { EnginePlatform, OrtModule, OrtProvider } from '../index.ts';
+import { openDawn } from './dawn.ts';
+
+export interface NodePlatformOptions {
+  /** Software GPU adapters are refused unless this is true. @default false */
+  readonly allowSoftwareAdapter?: boolean;
+  /** Threads of one ONNX Runtime session. @default all cores but one */
+  readonly threads?: number | undefined;
+  /** Whether to look for a GPU through Dawn, which loads a native library of 30 MB. @default true */
+  readonly gpu?: boolean;
+}
+
+/**
+ * What engines need of Node: the door beside `engines/index.ts` that only Node code may import. Packages that are not
+ * installed are no error here; the engine that needs one says so when it opens.
+ * @remarks `onnxruntime-node` and the wasm backend block their thread: a server opens engines in worker threads.
+ */
+export async function openNodePlatform(options: NodePlatformOptions = {}): Promise<EnginePlatform> {
+  const { allowSoftwareAdapter = false, threads = Math.max(1, availableParallelism() - 1), gpu: wantsGpu = true } = options;
+  const dawn = wantsGpu ? await openDawn() : { gpu: undefined, absence: 'it was switched off' };
+  return {
+    gpu: dawn.gpu,
+    gpuAbsence: dawn.absence,
+    allowSoftwareAdapter,
+    tfjsWasmFiles: findTfjsWasmFiles(),
+    loadOrt,
+    threads,
+    nextTask: () => new Promise((resolve) => setImmediate(resolve)),
+    keepProcessListeners,
+  };
+}
+
+function findTfjsWasmFiles(): EnginePlatform['tfjsWasmFiles'] {
+  const folder = dirname(createRequire(import.meta.url).resolve('@tensorflow/tfjs-backend-wasm'));
+  return {
+    'tfjs-backend-wasm.wasm': join(folder, 'tfjs-backend-wasm.wasm'),
+    'tfjs-backend-wasm-simd.wasm': join(folder, 'tfjs-backend-wasm-simd.wasm'),
+  };
+}
+
+async function loadOrt(provider: OrtProvider): Promise<OrtModule> {
+  if (provider === 'wasm') return import('onnxruntime-web');
+  const { listSupportedBackends, ...ort } = await importOrtNode();
+  const built = listSupportedBackends().map(({ name }) => name);
+  if (built.includes(provider)) return ort;
+  throw new NearfarError('unsupported', `this build of onnxruntime-node has no ${provider} provider; it has ${built.join(', ')}`, {
+    details: { provider, built },
+  });
+}
+
+async function importOrtNode(): Promise<typeof import('onnxruntime-node')> {
+  try {
+    return await import('onnxruntime-node');
+  } catch (cause) {
+    throw new NearfarError('unsupported', 'onnxruntime-node is not there; install it with: npm install onnxruntime-node@1.30.0', { cause });
+  }
+}
+
+/**
+ * The wasm backend's emscripten code makes every unhandled rejection of the process an exception when it starts, and takes
+ * all such listeners, the application's too, when it ends.
+ */
+async function keepProcessListeners<T>(work: () => T | Promise<T>): Promise<T> {
+  const exceptions = process.listeners('uncaughtException');
+  const rejections = process.listeners('unhandledRejection');
+  try {
+    return await work();
+  } finally {
+    const newExceptions = process.listeners('uncaughtException');
+    const newRejections = process.listeners('unhandledRejection');
+    for (const added of newExceptions.filter((listener) => !exceptions.includes(listener))) process.off('uncaughtException', added);
+    for (const added of newRejections.filter((listener) => !rejections.includes(listener))) process.off('unhandledRejection', added);
+    for (const taken of exceptions.filter((listener) => !newExceptions.includes(listener))) process.on('uncaughtException', taken);
+    for (const taken of rejections.filter((listener) => !newRejections.includes(listener))) process.on('unhandledRejection', taken);
+  }
+}

@@ -1,0 +1,182 @@
+import type { InferenceSession } from 'onnxruntime-common';
+import {
+  type AnyTensor,
+  assertBound,
+  assertShapeFits,
+  type BackendId,
+  checkRequest,
+  fromOwnOutputs,
+  inSignatureLayout,
+  type LoadedVariant,
+  NearfarError,
+  ownOutputNames,
+  type RunRequest,
+  resolveBindings,
+  type TensorMap,
+  toOwnInputs,
+  type VariantSource,
+} from '../../core/index.ts';
+import type { DeviceLoss } from '../loss.ts';
+import type { OrtModule } from '../platform.ts';
+import type { Serial } from '../serial.ts';
+import { translateOrtError } from './errors.ts';
+import { type SessionSetup, sessionOptions } from './session-options.ts';
+import { fromOrt, toOrt } from './tensors.ts';
+
+/** What a variant needs of the engine that loads it. */
+export interface SessionVariantHost {
+  readonly id: BackendId;
+  readonly ort: OrtModule;
+  readonly setup: SessionSetup;
+  readonly serial: Serial;
+  readonly loss: DeviceLoss;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A loaded variant with what it holds. */
+export interface SessionVariant extends LoadedVariant {
+  /** Bytes of the model's files; ONNX Runtime does not tell what a session holds. */
+  readonly bytes: number;
+  /** Tensors of runs under way. */
+  readonly liveTensors: () => number;
+}
+
+/**
+ * Loads an ONNX model into a session of its own.
+ * @throws {NearfarError} `unsupported` (an operator, the format, or nodes that only the CPU could run), `out-of-memory`, `device-lost`.
+ */
+export async function loadSessionVariant(source: VariantSource, host: SessionVariantHost): Promise<SessionVariant> {
+  const { manifest, variant, readFile } = source;
+  if (variant.format !== 'onnx') {
+    throw new NearfarError('unsupported', `ONNX Runtime runs onnx, variant ${variant.id} is ${variant.format}`, {
+      details: { variant: variant.id, format: variant.format },
+    });
+  }
+  const model = await readFile(variant.entry);
+  const externalData = await readExternalData(source);
+  host.signal?.throwIfAborted();
+  const session = await createSession(host, model, externalData);
+  try {
+    assertBound(manifest, variant, {
+      hasInput: (tensor) => session.inputNames.includes(tensor),
+      hasOutput: (tensor) => session.outputNames.includes(tensor),
+    });
+    host.signal?.throwIfAborted();
+  } catch (error) {
+    await host.serial(() => session.release());
+    throw error;
+  }
+  const bytes = externalData.reduce((sum, { data }) => sum + data.byteLength, model.byteLength);
+  return createSessionVariant(source, session, bytes, host);
+}
+
+interface ExternalFile {
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
+/** Files beside the model that hold weights too large for one protobuf message; their paths are relative to the model. */
+async function readExternalData({ variant, readFile }: VariantSource): Promise<ExternalFile[]> {
+  const folder = variant.entry.slice(0, variant.entry.lastIndexOf('/') + 1);
+  const files: ExternalFile[] = [];
+  for (const file of variant.files) {
+    if (file === variant.entry) continue;
+    files.push({ path: file.startsWith(folder) ? file.slice(folder.length) : file, data: await readFile(file) });
+  }
+  return files;
+}
+
+async function createSession(
+  { id, ort, setup, serial, loss, signal }: SessionVariantHost,
+  model: Uint8Array,
+  externalData: readonly ExternalFile[],
+): Promise<InferenceSession> {
+  try {
+    return await serial(() => {
+      signal?.throwIfAborted();
+      loss.assertAlive();
+      const options = { ...sessionOptions(setup, true), ...(externalData.length > 0 && { externalData }) };
+      return ort.InferenceSession.create(model, options);
+    });
+  } catch (error) {
+    if (signal?.aborted && error === signal.reason) throw error;
+    throw translateOrtError(error, id, 'load the model');
+  }
+}
+
+function createSessionVariant(
+  { manifest, variant }: VariantSource,
+  session: InferenceSession,
+  bytes: number,
+  { id, ort, serial, loss }: SessionVariantHost,
+): SessionVariant {
+  const running = new Set<Promise<unknown>>();
+  const declaredShapes = new Map(session.inputMetadata.map((input) => [input.name, input.isTensor ? anySizes(input.shape) : undefined]));
+  let liveTensors = 0;
+  let closing: Promise<void> | undefined;
+
+  const runSession = async (own: TensorMap, outputs: readonly string[]): Promise<InferenceSession.OnnxValueMapType> => {
+    const feeds = Object.fromEntries(Object.entries(own).map(([name, tensor]) => [name, toOrt(ort, name, tensor)]));
+    const count = Object.keys(feeds).length + outputs.length;
+    liveTensors += count;
+    try {
+      return await session.run(feeds, outputs);
+    } finally {
+      liveTensors -= count;
+    }
+  };
+
+  const runChecked = async (request: RunRequest, signal: AbortSignal | undefined): Promise<TensorMap> => {
+    const { signature, outputs } = checkRequest(manifest, request);
+    const bindings = resolveBindings(manifest, variant, request.signature);
+    for (const binding of bindings.inputs) {
+      assertShapeFits(binding.name, inSignatureLayout(binding, declaredShapes.get(binding.tensor)), request.inputs[binding.name]!.shape);
+    }
+    const own = toOwnInputs(bindings, request.inputs);
+    const names = ownOutputNames(bindings, outputs);
+    const results = await loss.guard(
+      serial(() => {
+        signal?.throwIfAborted();
+        loss.assertAlive();
+        return runSession(own, names);
+      }),
+    );
+    const typed = names.map((tensor): [string, AnyTensor] => {
+      const { name } = bindings.outputs.find((binding) => binding.tensor === tensor && outputs.includes(binding.name))!;
+      return [tensor, fromOrt(name, signature.outputs[name]!.dtype, results[tensor]!)];
+    });
+    return fromOwnOutputs(bindings, Object.fromEntries(typed), outputs);
+  };
+
+  return {
+    bytes,
+    liveTensors: () => liveTensors,
+    async run(request, { signal } = {}) {
+      signal?.throwIfAborted();
+      if (closing) throw new NearfarError('failed-precondition', `variant ${variant.id} of ${manifest.name} is closed`);
+      loss.assertAlive();
+      const run = runChecked(request, signal);
+      running.add(run);
+      try {
+        return await run;
+      } catch (error) {
+        if (signal?.aborted && error === signal.reason) throw error;
+        throw translateOrtError(error, id, 'run the model');
+      } finally {
+        running.delete(run);
+      }
+    },
+    [Symbol.asyncDispose]() {
+      closing ??= (async () => {
+        await Promise.allSettled(running);
+        await serial(() => session.release());
+      })();
+      return closing;
+    },
+  };
+}
+
+// A symbolic dimension ("batch_size") takes any size.
+function anySizes(shape: readonly (number | string)[]): readonly number[] {
+  return shape.map((size) => (typeof size === 'number' ? size : -1));
+}

@@ -1,0 +1,56 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { type BackendId, type Engine, type LoadedVariant, NearfarError, type VariantSource } from '../../core/index.ts';
+import { watchDeviceLoss } from '../loss.ts';
+import type { EnginePlatform } from '../platform.ts';
+import { openTfjsBackend, type TfjsBackend, type TfjsBackendKind } from './backends.ts';
+import { loadGraphVariant } from './graph-variant.ts';
+
+/**
+ * Opens TensorFlow.js on exactly one backend.
+ * @throws {NearfarError} `device-unfit` with the reason when the backend cannot be had.
+ */
+export async function openTfjsEngine(kind: TfjsBackendKind, platform: EnginePlatform): Promise<Engine> {
+  return createTfjsEngine(`tfjs-${kind}`, await openTfjsBackend(kind, platform), platform);
+}
+
+function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EnginePlatform): Engine {
+  const variants = new Set<LoadedVariant>();
+  const loss = watchDeviceLoss(id, backend.gpuDevice);
+  let closing: Promise<void> | undefined;
+
+  return {
+    backend: id,
+    device: backend.device,
+    lost: loss.lost,
+    async load(source: VariantSource, { signal } = {}) {
+      signal?.throwIfAborted();
+      if (closing) throw new NearfarError('failed-precondition', `engine ${id} is closed`);
+      loss.assertAlive();
+      if (source.variant.format !== 'tfjs-graph') {
+        throw new NearfarError('unsupported', `TensorFlow.js runs tfjs-graph, variant ${source.variant.id} is ${source.variant.format}`, {
+          details: { variant: source.variant.id, format: source.variant.format },
+        });
+      }
+      const loaded = await loadGraphVariant(source, { id, backend, loss, nextTask: platform.nextTask, signal });
+      const variant: LoadedVariant = {
+        run: loaded.run,
+        [Symbol.asyncDispose]: async () => {
+          await loaded[Symbol.asyncDispose]();
+          if (variants.delete(variant) && variants.size === 0 && !closing) await backend.use(backend.trim);
+        },
+      };
+      variants.add(variant);
+      return variant;
+    },
+    memory: () => ({ tensors: closing ? 0 : backend.liveTensors(), bytes: tf.memory().numBytes, variants: variants.size }),
+    loseDevice: backend.gpuDevice && (() => backend.gpuDevice?.destroy()),
+    [Symbol.asyncDispose]() {
+      closing ??= (async () => {
+        for (const variant of variants) await variant[Symbol.asyncDispose]();
+        loss.end();
+        await backend.close();
+      })();
+      return closing;
+    },
+  };
+}
