@@ -1,4 +1,26 @@
 export type { Classification } from '../tasks/index.ts';
+export { decodeBase64, encodeBase64 } from './base64.ts';
+export { formatDecimal } from './json-decimal.ts';
+export { type JsonDocument, type JsonKind, readJson } from './json-reader.ts';
+export { describeJson, toPlain } from './json-text.ts';
+export {
+  decodeInferRequest,
+  decodeInferResponse,
+  encodeInferRequest,
+  encodeInferResponse,
+  type InferBody,
+  type InferRequest,
+  type InferResponse,
+  inferenceHeaderLengthName,
+  type RequestedOutput,
+  tensorBytes,
+  tensorFromBytes,
+} from './oip.ts';
+export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
+export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
+export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
+export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
+export { dataTypeOf, dataTypeText, dtypeOfDataType, dtypeOfInferenceDatatype, inferenceDatatypeOf } from './wire-dtypes.ts';
 export {
   type CachedVersion,
   type CacheOutcome,
