@@ -75,7 +75,7 @@ const bindingSchema = v.looseObject({
 const variantSchema = v.looseObject({
   id: v.string(),
   format: v.picklist(['tfjs-graph', 'tfjs-layers', 'onnx']),
-  precision: v.picklist(['float32', 'float16', 'uint8', 'int8']),
+  precision: v.picklist(['float32', 'float16', 'uint16', 'uint8', 'int8']),
   entry: filePathSchema,
   files: v.array(filePathSchema),
   /** Features the device must have, by their WebGPU names (`shader-f16`). */

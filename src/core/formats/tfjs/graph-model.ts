@@ -50,7 +50,8 @@ export function parseTfjsGraphModel(bytes: Uint8Array): TfjsGraphModel {
   if (!isRecord(topology) || !Array.isArray(nodes)) throw damaged('modelTopology.node is missing');
   const graph = nodes.map(parseNode);
   const metadata = document['userDefinedMetadata'];
-  const signature = document['signature'] ?? (isRecord(metadata) ? metadata['signature'] : undefined);
+  // The order in which tfjs-converter looks for it.
+  const signature = (isRecord(metadata) ? metadata['signature'] : undefined) ?? document['signature'];
   const { shards, weights } = parseWeights(document['weightsManifest']);
   return {
     ...(isRecord(signature) ? parseSignature(signature) : signatureOfGraph(graph)),

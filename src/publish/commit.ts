@@ -1,0 +1,201 @@
+import { randomUUID } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import {
+  digestOf,
+  encodeManifest,
+  encodeVersions,
+  type Manifest,
+  NearfarError,
+  type Pin,
+  parseVersions,
+  type Versions,
+} from '../core/index.ts';
+
+/** How long a publisher waits for another one that is writing versions.json; that takes it milliseconds. */
+const LOCK_TIMEOUT_MS = 30_000;
+const LOCK_RETRY_MS = 20;
+
+export interface CommitRequest {
+  readonly repository: string;
+  readonly name: string;
+  /** The wanted number; the next free one when absent. */
+  readonly version?: string | undefined;
+  /** Labels that shall point at the new version. */
+  readonly labels: readonly string[];
+  readonly manifest: (version: string) => Manifest;
+  /** Every file of the version but manifest.json, which is made here, by path. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+}
+
+/**
+ * Publishes a version so that nobody ever sees half of it: everything is written beside the model's versions, flushed to disk and renamed,
+ * then versions.json is replaced by rename. Publishers of one model take turns for the last step.
+ * @throws {NearfarError} `already-exists` when the version is there; `unavailable` when another publisher does not finish.
+ */
+export async function commitVersion(request: CommitRequest): Promise<Pin> {
+  const model = join(request.repository, request.name);
+  await mkdir(model, { recursive: true });
+  if (request.version !== undefined) await assertFree(model, request.name, request.version);
+  const staging = join(model, `.publishing-${randomUUID()}`);
+  try {
+    for (const [path, bytes] of request.files) await writeFlushed(join(staging, path), bytes);
+    return await withModelLock(model, request.name, async () => {
+      const versions = await readVersionsFile(model, request.name);
+      const version = request.version ?? (await nextVersion(model, versions));
+      await assertFree(model, request.name, version);
+      const bytes = encodeManifest(request.manifest(version));
+      const pin: Pin = { version, digest: await digestOf(bytes) };
+      const next = encodeVersions(addVersion(versions, pin, request.labels));
+      await writeFlushed(join(staging, 'manifest.json'), bytes);
+      await flushDirectories(staging);
+      await rename(staging, join(model, version));
+      await replaceFile(join(model, 'versions.json'), next);
+      return pin;
+    });
+  } finally {
+    await rm(staging, { recursive: true, force: true });
+  }
+}
+
+/** versions.json with one more version; the first one gets the label `stable`. */
+function addVersion(versions: Versions, pin: Pin, labels: readonly string[]): Versions {
+  const all = versions.versions.length === 0 ? ['stable', ...labels] : labels;
+  return {
+    ...versions,
+    versions: [...versions.versions, { ...pin }].sort((a, b) => (BigInt(a.version) < BigInt(b.version) ? -1 : 1)),
+    labels: { ...versions.labels, ...Object.fromEntries(all.map((label) => [label, pin.version])) },
+  };
+}
+
+async function readVersionsFile(model: string, name: string): Promise<Versions> {
+  const path = join(model, 'versions.json');
+  if (!(await exists(path))) return { schemaVersion: 1, name, versions: [], labels: {} };
+  const versions = parseVersions(new Uint8Array(await readFile(path)));
+  if (versions.name === name) return versions;
+  throw new NearfarError('invalid-argument', `${path} is that of ${versions.name}`, { details: { name, got: versions.name } });
+}
+
+/** One more than the highest number in use, also by a version directory that versions.json does not name. */
+async function nextVersion(model: string, versions: Versions): Promise<string> {
+  const directories = (await readdir(model)).filter((name) => /^[1-9][0-9]{0,18}$/.test(name));
+  const used = [...directories, ...versions.versions.map(({ version }) => version)].map(BigInt);
+  return String(used.reduce((highest, version) => (version > highest ? version : highest), 0n) + 1n);
+}
+
+async function assertFree(model: string, name: string, version: string): Promise<void> {
+  if (!(await exists(join(model, version)))) return;
+  throw new NearfarError('already-exists', `${name} version ${version} is already published; a published version is never overwritten`, {
+    details: { name, version },
+  });
+}
+
+/**
+ * Runs `work` while no other publisher of the model does. The lock is a file that only one process can create; what a dead process of
+ * this machine left behind is cleared away.
+ */
+async function withModelLock<T>(model: string, name: string, work: () => Promise<T>): Promise<T> {
+  const path = join(model, '.publish.lock');
+  const owner = `${process.pid} ${hostname()} ${randomUUID()}`;
+  const deadline = performance.now() + LOCK_TIMEOUT_MS;
+  while (!(await tryCreate(path, owner))) {
+    if (performance.now() > deadline) {
+      throw new NearfarError('unavailable', `another publisher of ${name} holds ${path}; remove it if none is running`, {
+        details: { name, path },
+      });
+    }
+    if (!(await clearAbandoned(path))) await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS));
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+async function tryCreate(path: string, content: string): Promise<boolean> {
+  try {
+    await using file = await open(path, 'wx');
+    await file.writeFile(content);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'EEXIST')) return false;
+    throw error;
+  }
+}
+
+/** Takes away the lock of a process of this machine that is gone. @returns Whether it did. */
+async function clearAbandoned(path: string): Promise<boolean> {
+  const content = await readFile(path, 'utf8').catch(() => '');
+  const [pid, host] = content.split(' ');
+  if (!pid || host !== hostname() || isAlive(Number(pid))) return false;
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, aside);
+    if ((await readFile(aside, 'utf8')) === content) return true;
+    // Another publisher was faster: this is its live lock, give it back.
+    await link(aside, path);
+    return false;
+  } catch {
+    return false;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return !isErrno(error, 'ESRCH');
+  }
+}
+
+async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  await using file = await open(path, 'wx');
+  await file.writeFile(bytes);
+  await file.sync();
+}
+
+/** Writes beside a file, then replaces it in one step: readers see the old or the new one. */
+export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+  const temporary = `${path}.${randomUUID()}`;
+  try {
+    await writeFlushed(temporary, bytes);
+    await rename(temporary, path);
+    await flushDirectory(dirname(path));
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function flushDirectories(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    if (entry.isDirectory()) await flushDirectories(join(directory, entry.name));
+  }
+  await flushDirectory(directory);
+}
+
+async function flushDirectory(path: string): Promise<void> {
+  // Windows cannot open directories; there the rename itself is journalled.
+  if (process.platform === 'win32') return;
+  await using directory = await open(path, 'r');
+  await directory.sync();
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return false;
+    throw error;
+  }
+}
+
+function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

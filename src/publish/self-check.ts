@@ -1,0 +1,72 @@
+import { type Agreement, type BackendId, checkGolden, type Manifest, NearfarError, serializeError, type Variant } from '../core/index.ts';
+import { checkBackends, type OpenEngine } from './run.ts';
+
+/** How one variant did on one backend of this machine. */
+export interface BackendCheck {
+  readonly variant: string;
+  readonly backend: BackendId;
+  readonly device: string;
+  /** Largest differences to the golden outputs; absent when the backend is not there. */
+  readonly agreement?: Agreement;
+  readonly durationMs?: number;
+  /** Why it was not tried: the backend is not installed, or has not all operators. */
+  readonly skipped?: { readonly code: string; readonly message: string };
+}
+
+/** What only says that this machine cannot try it, not that the version is wrong. */
+const skippable = new Set(['unsupported', 'device-unfit']);
+
+/**
+ * Runs the golden examples of every variant on the CPU backends of its format.
+ * @throws {NearfarError} `self-test-failed` when a backend gives another answer, or when no backend can run a variant.
+ */
+export async function checkVariants(
+  manifest: Manifest,
+  readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>,
+  openEngine: OpenEngine,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<BackendCheck[]> {
+  const checks: BackendCheck[] = [];
+  for (const variant of manifest.variants) {
+    const results: BackendCheck[] = [];
+    for (const backend of checkBackends[variant.format])
+      results.push(await checkOn(backend, manifest, variant, readFile, openEngine, options));
+    if (results.every(({ skipped }) => skipped !== undefined)) throw notRunnable(variant, results);
+    checks.push(...results);
+  }
+  return checks;
+}
+
+async function checkOn(
+  backend: BackendId,
+  manifest: Manifest,
+  variant: Variant,
+  readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>,
+  openEngine: OpenEngine,
+  options: { signal?: AbortSignal | undefined },
+): Promise<BackendCheck> {
+  const began = performance.now();
+  try {
+    await using engine = await openEngine(backend, options);
+    const source = { manifest, variant, readFile };
+    await using loaded = await engine.load(source, options);
+    const agreement = await checkGolden(loaded, source, options);
+    const device = engine.device.description ?? engine.device.kind;
+    return { variant: variant.id, backend, device, agreement, durationMs: Math.round(performance.now() - began) };
+  } catch (error) {
+    if (!(error instanceof NearfarError) || !skippable.has(error.code)) throw error;
+    const { code, message } = serializeError(error);
+    return { variant: variant.id, backend, device: 'none', skipped: { code, message } };
+  }
+}
+
+function notRunnable(variant: Variant, results: readonly BackendCheck[]): NearfarError {
+  const reasons = results.map(({ backend, skipped }) => `${backend}: ${skipped?.message}`);
+  return new NearfarError(
+    'self-test-failed',
+    `variant ${variant.id} runs on no backend of this machine; ${reasons.join('; ') || 'none is known'}`,
+    {
+      details: { variant: variant.id, reasons },
+    },
+  );
+}
