@@ -1,9 +1,8 @@
 export {
   type Classification,
-  type ClassificationOptions,
   decodeClassification,
   encodeImages,
   imageClassification,
   prepareImage,
 } from './image-classification.ts';
-export { type TaskSpecs, taskOf } from './task-of.ts';
+export { taskOf } from './task-of.ts';
