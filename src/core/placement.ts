@@ -62,7 +62,7 @@ const browserBackends: readonly BackendId[] = [...nearBackends, 'tfjs-cpu'];
 /** A hardware adapter answers a trivial kernel in a few milliseconds; one that needs this long is software or unwell. */
 const slowKernelMs = 100;
 
-/** A driver resets now and then; a backend that is lost this often on one page is not tried again. */
+/** Drivers reset and memory runs short now and then; a backend that was lost more often than this on one page is given up. */
 const toleratedLosses = 2;
 
 /** The legs a mode may use, preferred first. */
@@ -108,12 +108,11 @@ function formatSuits(format: Variant['format'], backend: BackendId): boolean {
 
 function pastObstacle(backend: BackendId, failures: readonly PastFailure[]): Reason | undefined {
   const own = failures.filter((failure) => failure.backend === backend);
-  const lasting = own.find(({ code }) => code === 'self-test-failed' || code === 'out-of-memory' || code === 'unsupported');
+  const lasting = own.find(({ code }) => code === 'self-test-failed' || code === 'unsupported');
   if (lasting) return { code: lasting.code, message: lasting.message };
-  const losses = own.filter(({ code }) => code === 'device-lost');
-  const last = losses.at(-1);
-  if (!last || losses.length <= toleratedLosses) return undefined;
-  return { code: 'device-lost', message: `${backend} was lost ${losses.length} times: ${last.message}` };
+  const last = own.at(-1);
+  if (!last || own.length <= toleratedLosses) return undefined;
+  return { code: last.code, message: `${backend} was lost ${own.length} times: ${last.message}` };
 }
 
 function deviceObstacle(

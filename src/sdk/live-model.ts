@@ -1,0 +1,267 @@
+import { type Remote, transfer } from 'comlink';
+import {
+  type Classification,
+  type ClassifyAnswer,
+  type DeviceWorkerApi,
+  type ImageSource,
+  type Leg,
+  legsOf,
+  type Manifest,
+  type MediaWorkerApi,
+  type Mode,
+  NearfarError,
+  type Pin,
+  type PredictAnswer,
+  type RgbImage,
+  type ServerAnswer,
+  type ServerTarget,
+  type Signature,
+  type TensorMap,
+} from '../core/index.ts';
+import { type Breaker, createBreaker } from './breaker.ts';
+import type { Channel } from './channel.ts';
+import type { Clock } from './clock.ts';
+import type { DeviceLeg } from './device-leg.ts';
+import { type EventHub, listen, unlisten } from './events.ts';
+import { type CallLeg, runWithFailover, untilAborted } from './failover.ts';
+import { type Photo, toImageSource } from './image-source.ts';
+import type { CallOptions, ClassifyOptions, Model, ModelFaults, ModelInfo, PredictOptions } from './model.ts';
+import { atLeast } from './options.ts';
+import { createRunReport, type LegAnswer, type RunReport } from './run-report.ts';
+import type { ServerLeg } from './server-leg.ts';
+import { encodeInputs, type TensorInput } from './tensor-input.ts';
+
+export interface ModelParts {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly pin: Pin;
+  readonly manifest: Manifest;
+  readonly labels: readonly string[] | undefined;
+  readonly hub: EventHub;
+  readonly clock: Clock;
+  readonly media: Channel<MediaWorkerApi>;
+  readonly device: DeviceLeg | undefined;
+  readonly server: ServerLeg | undefined;
+  readonly baseUrl: string | undefined;
+  readonly onClose: () => void;
+}
+
+/** How one kind of call is made on either leg. */
+interface CallPlan<Answer> {
+  readonly preprocessMs: number;
+  readonly onDevice: (api: Remote<DeviceWorkerApi>, handle: number, callId: number) => Promise<Answer>;
+  readonly onServer: (
+    api: Remote<MediaWorkerApi>,
+    target: ServerTarget,
+    callId: number,
+    deadlineMs: number,
+  ) => Promise<ServerAnswer<Answer>>;
+}
+
+const breakerOptions = { failureThreshold: 3, coolDownMs: 30_000 };
+
+/** The model that a client hands out: each call goes to one of its two legs, or to both, one after the other. */
+export class LiveModel implements Model {
+  readonly #parts: ModelParts;
+  readonly #breakers: Readonly<Record<Leg, Breaker>>;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #closing: Promise<void> | undefined;
+  #leg: Leg;
+  #labels: readonly string[] | undefined;
+
+  constructor(parts: ModelParts) {
+    this.#parts = parts;
+    this.#breakers = { 'on-device': createBreaker(parts.clock, breakerOptions), server: createBreaker(parts.clock, breakerOptions) };
+    this.#leg = this.#firstLeg();
+  }
+
+  get info(): ModelInfo {
+    const { name, mode, pin, manifest, labels, device } = this.#parts;
+    this.#labels ??= labels ?? device?.opened?.labels;
+    return { name, mode, ...pin, labels: this.#labels, signatures: manifest.signatures, manifest, leg: this.#leg };
+  }
+
+  readonly faults: ModelFaults = {
+    loseDevice: async () => this.#parts.device?.breakByLoss(),
+    hangDevice: (durationMs) => this.#parts.device?.breakByHang(durationMs),
+    cutServer: (isCut) => {
+      if (this.#parts.server) this.#parts.server.isCut = isCut;
+    },
+  };
+
+  classify(photo: Photo, options: ClassifyOptions = {}): Promise<{ predictions: readonly Classification[]; run: RunReport }> {
+    return this.#track(options, async (scope) => {
+      const { manifest, name } = this.#parts;
+      if (!manifest.tasks?.['image-classification']) {
+        throw new NearfarError('unsupported', `${name} has no image-classification task; use predict()`);
+      }
+      const topK = Math.floor(atLeast('topK', options.topK ?? 5, 1));
+      const { image, preprocessMs } = await this.#prepare(photo, scope.signal);
+      const { answer, run } = await this.#answer<ClassifyAnswer>(scope, {
+        preprocessMs,
+        onDevice: (api, handle, callId) => api.classify(handle, { callId, image, topK }),
+        onServer: (api, target, callId, deadlineMs) => api.classifyOnServer(target, { callId, image, topK, deadlineMs }),
+      });
+      return { predictions: answer.predictions, run };
+    });
+  }
+
+  predict(inputs: Readonly<Record<string, TensorInput>>, options: PredictOptions = {}): Promise<{ outputs: TensorMap; run: RunReport }> {
+    return this.#track(options, async (scope) => {
+      const [signature, info] = chooseSignature(this.#parts.manifest, options.signature);
+      const tensors = encodeInputs(inputs, info);
+      const call = { signature, inputs: tensors, ...(options.outputs ? { outputs: checkOutputs(options.outputs, info) } : {}) };
+      const { answer, run } = await this.#answer<PredictAnswer>(scope, {
+        preprocessMs: 0,
+        onDevice: (api, handle, callId) => api.predict(handle, { ...call, callId }),
+        onServer: (api, target, callId, deadlineMs) => api.predictOnServer(target, { ...call, callId, deadlineMs }),
+      });
+      return { outputs: answer.outputs, run };
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#finish();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  readonly addEventListener: Model['addEventListener'] = (type, listener, options) => {
+    listen(this.#parts.hub, type, listener, options);
+  };
+
+  readonly removeEventListener: Model['removeEventListener'] = (type, listener, options) => {
+    unlisten(this.#parts.hub, type, listener, options);
+  };
+
+  /** Called when the device became ready or was lost. */
+  reconsider(reason: string): void {
+    const from = this.#leg;
+    const to = this.#firstLeg();
+    if (from === to) return;
+    this.#leg = to;
+    this.#parts.hub.emit('switch', { from, to, reason });
+  }
+
+  #firstLeg(): Leg {
+    const { mode, device, server } = this.#parts;
+    const allowed = legsOf(mode).filter((leg) => (leg === 'server' ? server : device));
+    return allowed.find((leg) => leg === 'server' || !device?.obstacle) ?? allowed[0] ?? 'on-device';
+  }
+
+  async #finish(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+    await this.#parts.device?.close();
+    this.#parts.onClose();
+  }
+
+  /** Runs a call inside its deadline, and holds a close until it ended. */
+  #track<T>(options: CallOptions, run: (scope: CallScope) => Promise<T>): Promise<T> {
+    const call = (async () => {
+      if (this.#closing) throw new NearfarError('failed-precondition', `the model ${this.#parts.name} is closed`);
+      options.signal?.throwIfAborted();
+      using scope = openScope(this.#parts.clock, options);
+      return await run(scope);
+    })();
+    this.#underWay.add(call);
+    const forget = () => this.#underWay.delete(call);
+    call.then(forget, forget);
+    return call;
+  }
+
+  async #prepare(photo: Photo, signal: AbortSignal): Promise<{ image: RgbImage; preprocessMs: number }> {
+    const { media, manifest, baseUrl } = this.#parts;
+    const sent = await untilAborted(toImageSource(photo, baseUrl), signal);
+    // The media worker needs the task alone: the chunk lists of a large model are not copied for each photo.
+    const task = { ...manifest, files: {}, golden: [] };
+    const source: ImageSource = transfer(sent.source, sent.transfer);
+    return media.call((api, callId) => api.prepareImage(callId, source, task), { signal });
+  }
+
+  async #answer<Answer extends PredictAnswer | ClassifyAnswer>(
+    { signal, startedAt, deadlineAt }: CallScope,
+    plan: CallPlan<Answer>,
+  ): Promise<{ answer: Answer; run: RunReport }> {
+    const { clock, hub, mode, name, pin } = this.#parts;
+    const done = await runWithFailover<LegAnswer<Answer>>({
+      mode,
+      legs: this.#legsFor(plan),
+      clock,
+      signal,
+      deadlineAt,
+      onFallback: (fallback, to) => hub.emit('fallback', { ...fallback, to, reason: fallback.message }),
+    });
+    const totalMs = clock.now() - startedAt;
+    const run = createRunReport(name, pin, done.leg, done.answer, { fallback: done.fallback, preprocessMs: plan.preprocessMs, totalMs });
+    hub.emit('run', { run, reason: run.fallback?.message ?? `${done.leg} answered as the mode ${mode} prefers` });
+    return { answer: done.answer.value, run };
+  }
+
+  #legsFor<Answer extends PredictAnswer | ClassifyAnswer>({ onDevice, onServer }: CallPlan<Answer>) {
+    const { device, server } = this.#parts;
+    const near: CallLeg<LegAnswer<Answer>> | undefined = device && {
+      breaker: this.#breakers['on-device'],
+      get obstacle() {
+        return device.obstacle;
+      },
+      ready: (signal) => device.ready(signal),
+      run: async ({ signal }) => {
+        const { answer, ...how } = await device.run(onDevice, signal);
+        return { ...how, value: answer, timing: answer.timing };
+      },
+    };
+    const far: CallLeg<LegAnswer<Answer>> | undefined = server && {
+      breaker: this.#breakers.server,
+      obstacle: undefined,
+      ready: async () => {},
+      run: async (options) => {
+        const { answer, backend, variant } = await server.run(onServer, options);
+        return { value: answer, timing: answer.timing, backend, variant, cache: 'miss' };
+      },
+    };
+    return { ...(near ? { 'on-device': near } : {}), ...(far ? { server: far } : {}) };
+  }
+}
+
+/** One call's time: when it began, when it must end, and the signal that ends it. */
+interface CallScope extends Disposable {
+  readonly signal: AbortSignal;
+  readonly startedAt: number;
+  readonly deadlineAt: number | undefined;
+}
+
+function openScope(clock: Clock, { deadlineMs, signal }: CallOptions): CallScope {
+  const startedAt = clock.now();
+  if (deadlineMs === undefined) {
+    return { signal: signal ?? new AbortController().signal, startedAt, deadlineAt: undefined, [Symbol.dispose]() {} };
+  }
+  atLeast('deadlineMs', deadlineMs, 0);
+  const expiry = new AbortController();
+  const forget = clock.after(deadlineMs, () => {
+    expiry.abort(new NearfarError('deadline-exceeded', `no answer in ${deadlineMs} ms`, { details: { deadlineMs } }));
+  });
+  const joined = signal ? AbortSignal.any([signal, expiry.signal]) : expiry.signal;
+  return { signal: joined, startedAt, deadlineAt: startedAt + deadlineMs, [Symbol.dispose]: forget };
+}
+
+function chooseSignature({ name, signatures }: Manifest, wanted: string | undefined): [string, Signature] {
+  const names = Object.keys(signatures);
+  const chosen = wanted ?? (names.length === 1 ? names[0] : undefined) ?? 'serving_default';
+  const signature = Object.hasOwn(signatures, chosen) ? signatures[chosen] : undefined;
+  if (signature) return [chosen, signature];
+  throw new NearfarError('invalid-argument', `${name} has no signature "${chosen}"; it has ${names.join(', ')}`, {
+    details: { signature: chosen, signatures: names },
+  });
+}
+
+function checkOutputs(outputs: readonly string[], signature: Signature): readonly string[] {
+  const unknown = outputs.find((output) => !Object.hasOwn(signature.outputs, output));
+  if (unknown === undefined) return [...outputs];
+  throw new NearfarError(
+    'invalid-argument',
+    `the signature has no output "${unknown}"; it has ${Object.keys(signature.outputs).join(', ')}`,
+  );
+}

@@ -1,0 +1,73 @@
+import type { Classification, Leg, Manifest, Mode, Signature, TensorMap } from '../core/index.ts';
+import type { NearfarEventTarget } from './events.ts';
+import type { Photo } from './image-source.ts';
+import type { RunReport } from './run-report.ts';
+import type { TensorInput } from './tensor-input.ts';
+
+export interface CallOptions {
+  /** Time for the whole call, both legs included, in milliseconds; `deadline-exceeded` when it is over. */
+  readonly deadlineMs?: number | undefined;
+  /** Stops the call on both legs; it rejects with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ClassifyOptions extends CallOptions {
+  /** How many classes to return, best first. @default 5 */
+  readonly topK?: number | undefined;
+}
+
+export interface PredictOptions extends CallOptions {
+  /** @default 'serving_default', or the only signature there is */
+  readonly signature?: string | undefined;
+  /** Names of the wanted outputs. @default all */
+  readonly outputs?: readonly string[] | undefined;
+}
+
+/** What is known about an open model. */
+export interface ModelInfo {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly mode: Mode;
+  /** The classes by index, once a leg has told them. */
+  readonly labels: readonly string[] | undefined;
+  readonly signatures: Readonly<Record<string, Signature>>;
+  readonly manifest: Manifest;
+  /** The leg that the next call is given to first. */
+  readonly leg: Leg;
+}
+
+/** Breaks things on purpose, to show and to test what happens then. */
+export interface ModelFaults {
+  /** Destroys the GPU device under the model, as a driver reset would. */
+  loseDevice(): Promise<void>;
+  /** Blocks the thread of the device worker for so long, in milliseconds. */
+  hangDevice(durationMs: number): void;
+  /** From now on acts as if no server could be reached, or no longer. */
+  cutServer(isCut: boolean): void;
+}
+
+/** One version of one model, ready to answer near or far. */
+export interface Model extends NearfarEventTarget, AsyncDisposable {
+  readonly info: ModelInfo;
+  readonly faults: ModelFaults;
+  /**
+   * The most likely classes of a photo.
+   * @param photo Any DOM image, canvas, video or VideoFrame, ImageData, ImageBitmap, Blob or URL; it stays usable.
+   * @returns `predictions`, best first, scores as the version's task gives them (probabilities after its activation), and `run`.
+   * @throws {NearfarError} `unsupported` (no image-classification task), `invalid-argument` (photo or option),
+   * `deadline-exceeded`, `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
+   */
+  classify(photo: Photo, options?: ClassifyOptions): Promise<{ predictions: readonly Classification[]; run: RunReport }>;
+  /**
+   * Runs a signature on tensors.
+   * @param inputs By the names of the signature: dtype and shape as it declares, -1 standing for any size; data row by
+   * row in the typed array of the dtype (int64: BigInt64Array; string: string[] or Uint8Array[]). They are copied.
+   * @returns `outputs` by the names of the signature, and `run`.
+   * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `shape-mismatch`, `deadline-exceeded`,
+   * `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
+   */
+  predict(inputs: Readonly<Record<string, TensorInput>>, options?: PredictOptions): Promise<{ outputs: TensorMap; run: RunReport }>;
+  /** Finishes the calls under way, then gives everything back; later calls fail with `failed-precondition`. Twice is harmless. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,142 @@
+import { type BackendId, type LockFile, type Mode, modes, NearfarError, nearBackends } from '../core/index.ts';
+
+/** An application's pins as `nearfar lock` writes them; `import lock from './nearfar.lock.json'` has this type. */
+export interface Lock {
+  readonly lockfileVersion: number;
+  readonly models: Readonly<Record<string, { readonly version: string; readonly digest: string }>>;
+}
+
+export interface ClientOptions {
+  /** URL or URLs of model repositories, tried in order; relative ones start at the page. */
+  readonly models: string | readonly string[];
+  /** URL or URLs of nearfar servers, tried in order. Without one, models run on the device only. */
+  readonly server?: string | readonly string[] | undefined;
+  /** Exact versions and digests; anything else is refused with `version-mismatch`. */
+  readonly lock?: Lock | undefined;
+  /** Public keys that manifests must be signed by. Not checked by this release: any key is refused with `unsupported`. */
+  readonly trust?: readonly string[] | undefined;
+  /** Makes a worker from `nearfar/worker`, for bundlers that lose the workers of libraries. Called once for each of the two. */
+  readonly worker?: (() => Worker) | undefined;
+  /** Largest total size of cached models, in bytes. @default 536_870_912 (512 MiB) */
+  readonly cacheBudgetBytes?: number | undefined;
+  /** Take GPU adapters that are implemented in software, too. @default false */
+  readonly allowSoftwareAdapter?: boolean | undefined;
+  /** Backends of the device, in this order. @default ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm', 'onnx-wasm'] */
+  readonly backends?: readonly BackendId[] | undefined;
+  /** A worker that owes an answer and gives no sign of life for this long is terminated, in milliseconds. @default 10_000 */
+  readonly hangTimeoutMs?: number | undefined;
+  /** The same while a model is being opened: compiling may block a worker for long. @default 60_000 */
+  readonly openHangTimeoutMs?: number | undefined;
+  /** How long a server may take for one answer where the call names no deadline, in milliseconds. @default 30_000 */
+  readonly serverTimeoutMs?: number | undefined;
+}
+
+/** Complete and checked; everything inside takes this form. */
+export interface ResolvedOptions {
+  readonly repositories: readonly string[];
+  readonly servers: readonly string[];
+  readonly lock: LockFile | undefined;
+  readonly createWorker: (() => Worker) | undefined;
+  readonly cacheBudgetBytes: number;
+  readonly allowSoftwareAdapter: boolean;
+  readonly backends: readonly BackendId[];
+  readonly hangTimeoutMs: number;
+  readonly openHangTimeoutMs: number;
+  readonly serverTimeoutMs: number;
+}
+
+const defaults = {
+  cacheBudgetBytes: 512 * 2 ** 20,
+  allowSoftwareAdapter: false,
+  backends: nearBackends,
+  hangTimeoutMs: 10_000,
+  openHangTimeoutMs: 60_000,
+  serverTimeoutMs: 30_000,
+};
+
+/**
+ * Checks the options of a client and fills in every default.
+ * @param baseUrl What relative URLs start at: the page's `document.baseURI`.
+ * @throws {NearfarError} `invalid-argument` that names the option; `unsupported` for `trust` and for a later lock file.
+ */
+export function resolveOptions(options: ClientOptions, baseUrl: string | undefined): ResolvedOptions {
+  const repositories = absoluteUrls('models', options.models, baseUrl);
+  if (repositories.length === 0) fail('models', 'the URL of a model repository', options.models);
+  if (options.trust !== undefined && options.trust.length > 0) {
+    throw new NearfarError('unsupported', 'this nearfar does not check signatures yet, so it cannot honour the option trust');
+  }
+  if (options.worker !== undefined && typeof options.worker !== 'function')
+    fail('worker', 'a function that makes a Worker', options.worker);
+  return {
+    repositories,
+    servers: absoluteUrls('server', options.server ?? [], baseUrl),
+    lock: options.lock === undefined ? undefined : checkLock(options.lock),
+    createWorker: options.worker,
+    cacheBudgetBytes: atLeast('cacheBudgetBytes', options.cacheBudgetBytes ?? defaults.cacheBudgetBytes, 0),
+    allowSoftwareAdapter: options.allowSoftwareAdapter ?? defaults.allowSoftwareAdapter,
+    backends: checkBackends(options.backends ?? defaults.backends),
+    hangTimeoutMs: atLeast('hangTimeoutMs', options.hangTimeoutMs ?? defaults.hangTimeoutMs, 1),
+    openHangTimeoutMs: atLeast('openHangTimeoutMs', options.openHangTimeoutMs ?? defaults.openHangTimeoutMs, 1),
+    serverTimeoutMs: atLeast('serverTimeoutMs', options.serverTimeoutMs ?? defaults.serverTimeoutMs, 1),
+  };
+}
+
+/** @throws {NearfarError} `invalid-argument` */
+export function checkMode(mode: Mode): Mode {
+  return modes.includes(mode) ? mode : fail('mode', `one of ${modes.join(', ')}`, mode);
+}
+
+/** @throws {NearfarError} `invalid-argument` */
+export function checkBackends(backends: readonly BackendId[]): readonly BackendId[] {
+  const isBackend = (value: unknown) => typeof value === 'string' && /^(tfjs|onnx)-\w+$/.test(value);
+  if (Array.isArray(backends) && backends.length > 0 && backends.every(isBackend)) return [...backends];
+  return fail('backends', `a list of backends such as ${nearBackends.join(', ')}`, backends);
+}
+
+/** @throws {NearfarError} `invalid-argument` */
+export function atLeast(name: string, value: number, minimum: number): number {
+  return typeof value === 'number' && value >= minimum ? value : fail(name, `a number of at least ${minimum}`, value);
+}
+
+function absoluteUrls(name: string, urls: string | readonly string[], baseUrl: string | undefined): readonly string[] {
+  if (typeof urls !== 'string' && !Array.isArray(urls)) fail(name, 'a URL or a list of URLs', urls);
+  return (typeof urls === 'string' ? [urls] : urls).map((url) => {
+    const absolute = parseUrl(url, baseUrl);
+    if (!absolute || !/^https?:$/.test(absolute.protocol)) return fail(name, 'an http or https URL', url);
+    // One form for both `/models` and `/models/`: paths are appended with a slash.
+    return absolute.href.replace(/\/+$/, '');
+  });
+}
+
+function parseUrl(url: string, baseUrl: string | undefined): URL | undefined {
+  try {
+    return new URL(url, baseUrl);
+  } catch {
+    return undefined;
+  }
+}
+
+/** By hand: the schemas of core would triple the weight of the page's entry. The worker parses what it fetches. */
+function checkLock(lock: Lock): LockFile {
+  if (typeof lock?.lockfileVersion !== 'number') fail('lock', 'the content of nearfar.lock.json', lock);
+  if (lock.lockfileVersion > 1) {
+    throw new NearfarError('unsupported', `the lock file has lockfileVersion ${lock.lockfileVersion}; this nearfar reads 1, update it`, {
+      details: { got: lock.lockfileVersion, want: 1 },
+    });
+  }
+  const models: LockFile['models'] = {};
+  for (const [name, pin] of Object.entries(lock.models ?? {})) {
+    if (!/^[1-9]\d{0,18}$/.test(pin?.version)) fail(`lock.models.${name}.version`, 'a version as a decimal string', pin?.version);
+    if (!/^sha256:[0-9a-f]{64}$/.test(pin.digest)) fail(`lock.models.${name}.digest`, 'sha256: and 64 hex digits', pin.digest);
+    models[name] = { version: pin.version, digest: pin.digest };
+  }
+  return { lockfileVersion: 1, models };
+}
+
+function fail(option: string, want: string, got: unknown): never {
+  throw new NearfarError('invalid-argument', `${option}: expected ${want}, got ${describe(got)}`, { details: { option, want } });
+}
+
+function describe(value: unknown): string {
+  return typeof value === 'string' ? `"${value}"` : Array.isArray(value) ? `[${value}]` : String(value);
+}

@@ -1,0 +1,65 @@
+import type { BackendId, CacheOutcome, Leg, LegTiming, NearfarErrorCode, Pin } from '../core/index.ts';
+
+/** Why an answer did not come from the preferred leg or backend. */
+export interface Fallback {
+  /** The leg or the backend that was preferred. */
+  readonly from: Leg | BackendId;
+  readonly code: NearfarErrorCode;
+  readonly message: string;
+}
+
+/** How a call was answered. */
+export interface RunReport {
+  readonly model: string;
+  /** A positive int64 as a decimal string. */
+  readonly version: string;
+  /** SHA-256 of the version's manifest.json, `sha256:` and 64 hex digits. */
+  readonly digest: string;
+  readonly leg: Leg;
+  /** `tfjs` or `onnx`, on either leg. */
+  readonly engine: string;
+  /** `webgpu`, `wasm`, `cpu`, … as the engine reported it, not as it was asked for. */
+  readonly backend: string;
+  readonly variant: string;
+  /** Where this browser had the model from when it opened it; `miss` for answers of the server. */
+  readonly cache: CacheOutcome;
+  /** Set whenever leg or backend is not the preferred one. */
+  readonly fallback?: Fallback;
+  /** Milliseconds; the total is measured by the caller and holds what the parts do not. */
+  readonly timing: LegTiming & { readonly totalMs: number };
+}
+
+/** What a leg reports of one answer. */
+export interface LegAnswer<Value> {
+  readonly value: Value;
+  readonly timing: LegTiming;
+  /** As in `tfjs-webgpu`. */
+  readonly backend: string;
+  readonly variant: string;
+  readonly cache: CacheOutcome;
+  /** Set by the device leg when it runs on another backend than the preferred one. */
+  readonly fallback?: Fallback | undefined;
+}
+
+export function createRunReport(
+  model: string,
+  pin: Pin,
+  leg: Leg,
+  answer: LegAnswer<unknown>,
+  { fallback, preprocessMs, totalMs }: { fallback: Fallback | undefined; preprocessMs: number; totalMs: number },
+): RunReport {
+  const [engine = answer.backend, ...backend] = answer.backend.split('-');
+  const why = fallback ?? answer.fallback;
+  return {
+    model,
+    version: pin.version,
+    digest: pin.digest,
+    leg,
+    engine,
+    backend: backend.join('-'),
+    variant: answer.variant,
+    cache: answer.cache,
+    ...(why ? { fallback: why } : {}),
+    timing: { ...answer.timing, preprocessMs: answer.timing.preprocessMs + preprocessMs, totalMs },
+  };
+}

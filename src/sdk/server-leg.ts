@@ -1,0 +1,75 @@
+import type { Remote } from 'comlink';
+import { type MediaWorkerApi, NearfarError, type ServerAnswer, type ServerTarget } from '../core/index.ts';
+import type { Channel } from './channel.ts';
+import type { Clock } from './clock.ts';
+import type { EventHub } from './events.ts';
+
+export interface ServerLegOptions {
+  readonly channel: Channel<MediaWorkerApi>;
+  readonly clock: Clock;
+  readonly hub: EventHub;
+  readonly target: ServerTarget;
+  /** Limit of one answer where the call has no deadline. */
+  readonly timeoutMs: number;
+}
+
+/** One version on the configured servers, reached through the media worker. */
+export class ServerLeg {
+  readonly #options: ServerLegOptions;
+  /** Set to act as if the servers could not be reached. */
+  isCut = false;
+
+  constructor(options: ServerLegOptions) {
+    this.#options = options;
+  }
+
+  /** @throws {NearfarError} `unavailable` when no server has exactly this version ready; `network`. */
+  async assertReady(signal: AbortSignal): Promise<void> {
+    const { channel, target } = this.#options;
+    this.#assertReachable();
+    if (await channel.call((api, callId) => api.isReadyOnServer(callId, target), { signal })) return;
+    throw new NearfarError('unavailable', `no server has ${target.name} version ${target.pin.version} (${target.pin.digest}) ready`, {
+      details: { servers: [...target.servers] },
+    });
+  }
+
+  /**
+   * @throws {NearfarError} what the server answered; `version-mismatch` for an answer from another digest, which is
+   * dropped; `deadline-exceeded`.
+   */
+  async run<T>(
+    invoke: (api: Remote<MediaWorkerApi>, target: ServerTarget, callId: number, deadlineMs: number) => Promise<ServerAnswer<T>>,
+    { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number | undefined },
+  ): Promise<ServerAnswer<T>> {
+    const { channel, target, timeoutMs } = this.#options;
+    this.#assertReachable();
+    using limit = this.#limit(deadlineMs === undefined ? timeoutMs : undefined, signal);
+    const answer = await channel.call((api, callId) => invoke(api, target, callId, deadlineMs ?? timeoutMs), { signal: limit.signal });
+    this.#assertPinned(answer);
+    return answer;
+  }
+
+  /** A server that never answers does not hold a call that named no deadline. */
+  #limit(timeoutMs: number | undefined, signal: AbortSignal) {
+    if (timeoutMs === undefined) return { signal, [Symbol.dispose]() {} };
+    const expiry = new AbortController();
+    const forget = this.#options.clock.after(timeoutMs, () => {
+      expiry.abort(new NearfarError('deadline-exceeded', `the server gave no answer in ${timeoutMs} ms`, { details: { timeoutMs } }));
+    });
+    return { signal: AbortSignal.any([signal, expiry.signal]), [Symbol.dispose]: forget };
+  }
+
+  #assertReachable(): void {
+    if (this.isCut) throw new NearfarError('network', 'the server leg was cut by the application');
+  }
+
+  #assertPinned({ pin: got }: ServerAnswer<unknown>): void {
+    const { name, pin: want } = this.#options.target;
+    if (got.digest === want.digest && got.version === want.version) return;
+    const reason = `the server answered with version ${got.version} (${got.digest}); the answer was dropped`;
+    this.#options.hub.emit('version', { version: got.version, digest: got.digest, reason });
+    throw new NearfarError('version-mismatch', `${name} is pinned to version ${want.version} (${want.digest}), ${reason}`, {
+      details: { name, want, got },
+    });
+  }
+}
