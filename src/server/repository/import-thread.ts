@@ -1,0 +1,24 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { deserializeError, isSerializedError, NearfarError } from '../../core/index.ts';
+import { workerUrl } from '../worker-url.ts';
+import type { PlainVersion } from './import-cache.ts';
+import type { ImportWorkerData } from './import-worker.ts';
+
+/**
+ * Imports a plain TensorFlow Serving version in a thread of its own.
+ * @throws {NearfarError} what `importDirectory` throws; `internal` when the thread dies.
+ */
+export async function importInThread(plain: PlainVersion, out: string): Promise<void> {
+  const data: ImportWorkerData = { plain, out };
+  const worker = new Worker(workerUrl('import-worker', import.meta.url), { workerData: data, name: 'nearfar-import' });
+  try {
+    const ended = once(worker, 'exit').then(([code]): never => {
+      throw new NearfarError('internal', `the import thread ended with code ${code}`);
+    });
+    const [error]: unknown[] = await Promise.race([once(worker, 'message'), ended]);
+    if (isSerializedError(error)) throw deserializeError(error);
+  } finally {
+    await worker.terminate();
+  }
+}

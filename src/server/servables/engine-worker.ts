@@ -1,0 +1,124 @@
+import { setImmediate as nextTask } from 'node:timers/promises';
+import { parentPort, workerData } from 'node:worker_threads';
+import { type BackendId, type Engine, NearfarError, type SerializedError, serializeError } from '../../core/index.ts';
+import { openEngine } from '../../engines/index.ts';
+import { openNodePlatform } from '../../engines/node/index.ts';
+import { type EngineCall, type EngineCalls, type EngineWorkerData, type FromWorker, sharedNow, type ToWorker } from './engine-protocol.ts';
+import { type LoadedVersion, loadVersion } from './load-version.ts';
+import { packTensors } from './transfer.ts';
+
+// The entry of an engine worker: it owns the engines and everything loaded on them, so that no computation ever runs on the
+// server's event loop.
+
+const port = parentPort;
+if (!port) throw new NearfarError('failed-precondition', 'engine-worker is started as a worker thread');
+
+const options: EngineWorkerData = workerData;
+const platform = await openNodePlatform(options);
+const engines = new Map<BackendId, Promise<Engine>>();
+const versions = new Map<number, LoadedVersion>();
+const calls = new Map<number, AbortController>();
+
+/** A backend that cannot be had stays so: it is asked for once in the life of a worker. */
+function openBackend(backend: BackendId): Promise<Engine> {
+  const known = engines.get(backend);
+  if (known) return known;
+  const opening = openEngine(backend, platform);
+  engines.set(backend, opening);
+  void opening.then(
+    (engine) => void engine.lost.then((reason) => forgetEngine(backend, engine, reason)),
+    () => {},
+  );
+  return opening;
+}
+
+function forgetEngine(backend: BackendId, engine: Engine, reason: string): void {
+  engines.delete(backend);
+  const ids = [...versions].filter(([, version]) => version.engine === engine).map(([id]) => id);
+  for (const id of ids) versions.delete(id);
+  post({ type: 'lost', ids, backend, reason });
+  void engine[Symbol.asyncDispose]();
+}
+
+/** One piece of work at a time; the pause before each lets in the messages that came meanwhile, cancellations above all. */
+function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let tail: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const result = tail.then(() => nextTask()).then(work);
+    tail = result.catch(() => {});
+    return result;
+  };
+}
+
+const queueLoad = createQueue();
+const queueRun = createQueue();
+
+type Handlers = {
+  readonly [M in keyof EngineCalls]: (
+    request: EngineCalls[M]['request'],
+    signal: AbortSignal,
+  ) => Promise<{ readonly answer: EngineCalls[M]['answer']; readonly transfer?: ArrayBuffer[] }>;
+};
+
+const handlers: Handlers = {
+  load: (request, signal) =>
+    queueLoad(async () => {
+      const version = await loadVersion(request, openBackend, signal);
+      versions.set(request.id, version);
+      return { answer: version.answer };
+    }),
+  run: ({ id, request }, signal) =>
+    queueRun(async () => {
+      signal.throwIfAborted();
+      const version = versions.get(id);
+      if (!version) throw new NearfarError('unavailable', 'the version was lost with its engine');
+      const startedAt = sharedNow();
+      const outputs = await version.loaded.run(request, { signal });
+      const inferMs = sharedNow() - startedAt;
+      const { tensors, transfer } = packTensors(outputs);
+      return { answer: { outputs: tensors, startedAt, inferMs }, transfer };
+    }),
+  unload: async ({ id }) => {
+    const version = versions.get(id);
+    versions.delete(id);
+    await version?.loaded[Symbol.asyncDispose]();
+    return { answer: null };
+  },
+};
+
+function handle(call: EngineCall, signal: AbortSignal): ReturnType<Handlers[keyof Handlers]> {
+  switch (call.method) {
+    case 'load':
+      return handlers.load(call.request, signal);
+    case 'run':
+      return handlers.run(call.request, signal);
+    case 'unload':
+      return handlers.unload(call.request, signal);
+  }
+}
+
+function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
+  port?.postMessage(message, transfer);
+}
+
+async function answer(callId: number, call: EngineCall): Promise<void> {
+  const controller = new AbortController();
+  calls.set(callId, controller);
+  try {
+    const { answer, transfer } = await handle(call, controller.signal);
+    post({ type: 'answer', callId, answer }, transfer);
+  } catch (error) {
+    post({ type: 'failure', callId, error: toSerialized(error, controller.signal) });
+  } finally {
+    calls.delete(callId);
+  }
+}
+
+function toSerialized(error: unknown, signal: AbortSignal): SerializedError {
+  return signal.aborted ? { code: 'cancelled', message: 'nobody waits for the call any more' } : serializeError(error);
+}
+
+port.on('message', (message: ToWorker) => {
+  if (message.type === 'cancel') calls.get(message.callId)?.abort();
+  else void answer(message.callId, message.call);
+});

@@ -1,0 +1,11 @@
+export { EngineHost, type HostedVersion } from './engine-host.ts';
+export {
+  type ServableHandle,
+  type ServableSpec,
+  type ServableState,
+  type ServableStore,
+  type ServableTiming,
+  servableStates,
+  type VersionStatus,
+} from './servable.ts';
+export { Servables } from './store.ts';

@@ -1,0 +1,174 @@
+import { type BackendId, errorStatuses, NearfarError } from '../../core/index.ts';
+import { type BackOff, backOff } from '../back-off.ts';
+import type { Logger } from '../log.ts';
+import type { ServerMetrics } from '../metrics.ts';
+import type { VersionOnDisk } from '../repository/index.ts';
+import type { HostedVersion } from './engine-host.ts';
+import type { ServableHandle, ServableState, VersionStatus } from './servable.ts';
+
+/** Loads a version onto an engine, see `EngineHost.load`. */
+export type LoadVersion = (
+  source: VersionOnDisk,
+  options: { signal: AbortSignal; onLost: (error: NearfarError) => void },
+) => Promise<HostedVersion>;
+
+export interface ServableVersionOptions {
+  readonly load: LoadVersion;
+  readonly maxLoadRetries: number;
+  readonly backOff: BackOff;
+  readonly metrics: ServerMetrics;
+  readonly log: Logger;
+  /** Called after every change of state. */
+  readonly onChange: () => void;
+}
+
+/** One version from the moment it is wanted until it is unloaded: START → LOADING → AVAILABLE → UNLOADING → END. */
+export class ServableVersion {
+  readonly source: VersionOnDisk;
+  /** Whether the repository still asks for it; an unwanted one may have to serve on until another takes over. */
+  isWanted = true;
+  readonly #name: string;
+  readonly #options: ServableVersionOptions;
+  readonly #retired = new AbortController();
+  #state: ServableState = 'START';
+  #error: NearfarError | undefined;
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #hosted: HostedVersion | undefined;
+  #handles = 0;
+  #onDrained: (() => void) | undefined;
+  #retiring: Promise<void> | undefined;
+
+  /** @param name The model's name here, which may differ from the one in the manifest. */
+  constructor(name: string, source: VersionOnDisk, options: ServableVersionOptions) {
+    this.#name = name;
+    this.source = source;
+    this.#options = options;
+  }
+
+  get state(): ServableState {
+    return this.#state;
+  }
+
+  get status(): VersionStatus {
+    const error = this.#error;
+    return {
+      version: this.source.version,
+      state: this.#state,
+      errorCode: error ? errorStatuses[error.code].grpc : 0,
+      errorMessage: error?.message ?? '',
+    };
+  }
+
+  /** Handles that are lent and not given back. */
+  get handles(): number {
+    return this.#handles;
+  }
+
+  /** Loads it, and again after each failure, for as long as it is wanted and retries are left. */
+  async start(): Promise<void> {
+    const { load, metrics, log } = this.#options;
+    const { version, digest } = this.source;
+    const { signal } = this.#retired;
+    const startedAt = performance.now();
+    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
+      metrics.recordLoad({ model: this.#name, version, backend, outcome, durationMs: performance.now() - startedAt });
+    this.#enter('LOADING');
+    try {
+      const hosted = await load(this.source, { signal, onLost: (error) => this.#fail(error) });
+      if (signal.aborted) return await hosted.unload();
+      for (const { backend, code, message } of hosted.skipped) {
+        record(backend, 'skipped');
+        log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
+      }
+      record(hosted.backend, 'loaded');
+      log.info({ model: this.#name, version, digest, backend: hosted.backend, variant: hosted.variant, device: hosted.device }, 'loaded');
+      this.#hosted = hosted;
+      this.#failures = 0;
+      this.#error = undefined;
+      this.#enter('AVAILABLE');
+    } catch (error) {
+      if (signal.aborted) return;
+      record('', 'failed');
+      this.#fail(error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error }));
+    }
+  }
+
+  #fail(error: NearfarError): void {
+    const { maxLoadRetries, log } = this.#options;
+    if (this.#retired.signal.aborted) return;
+    this.#hosted = undefined;
+    this.#error = error;
+    const isLast = this.#failures >= maxLoadRetries;
+    const pauseMs = backOff(this.#options.backOff, this.#failures++);
+    log.error(
+      { model: this.#name, version: this.source.version, code: error.code, failures: this.#failures, pauseMs, isLast },
+      error.message,
+    );
+    if (!isLast) this.#retry = setTimeout(() => void this.start(), pauseMs);
+    // As in TensorFlow Serving a version is LOADING while retries are left; what went wrong shows beside it.
+    this.#enter(isLast ? 'END' : 'LOADING');
+  }
+
+  /** @returns undefined unless it is available. */
+  lend(labels: readonly string[]): ServableHandle | undefined {
+    const hosted = this.#hosted;
+    if (this.#state !== 'AVAILABLE' || !hosted) return undefined;
+    this.#handles++;
+    let isReturned = false;
+    const { version, digest, manifest } = this.source;
+    return {
+      name: this.#name,
+      version,
+      digest,
+      manifest,
+      labels,
+      backend: hosted.backend,
+      variant: hosted.variant,
+      platform: hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow',
+      run: async (request, { signal }) => {
+        if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
+        return hosted.run(request, { signal });
+      },
+      [Symbol.dispose]: () => {
+        if (isReturned) return;
+        isReturned = true;
+        if (--this.#handles === 0) this.#onDrained?.();
+      },
+    };
+  }
+
+  /** Ends it: a load under way is aborted; a loaded version lends no more, waits for its handles and is unloaded. */
+  retire(): Promise<void> {
+    this.#retiring ??= this.#retire();
+    return this.#retiring;
+  }
+
+  get isRetired(): boolean {
+    return this.#retired.signal.aborted;
+  }
+
+  async #retire(): Promise<void> {
+    const hosted = this.#hosted;
+    this.#retired.abort();
+    clearTimeout(this.#retry);
+    if (hosted) {
+      this.#enter('UNLOADING');
+      if (this.#handles > 0) {
+        await new Promise<void>((resolve) => {
+          this.#onDrained = resolve;
+        });
+      }
+      this.#hosted = undefined;
+      await hosted.unload();
+      this.#options.log.info({ model: this.#name, version: this.source.version }, 'unloaded');
+    }
+    this.#enter('END');
+  }
+
+  #enter(state: ServableState): void {
+    this.#state = state;
+    this.#options.metrics.setState(this.#name, this.source.version, state);
+    this.#options.onChange();
+  }
+}

@@ -1,0 +1,107 @@
+import { NearfarError } from '../../core/index.ts';
+import type { ModelSnapshot } from '../repository/index.ts';
+import { ModelServables } from './model-servables.ts';
+import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
+import type { ServableVersion, ServableVersionOptions } from './servable-version.ts';
+
+export interface ServablesOptions extends ServableVersionOptions {
+  /** Names of the models that are configured, also of those whose folder could never be read. */
+  readonly names: () => readonly string[];
+}
+
+/** Every servable of the server: what the repository asks for is loaded, what it drops is drained and unloaded. */
+export class Servables implements ServableStore {
+  readonly #options: ServablesOptions;
+  readonly #models = new Map<string, ModelServables>();
+  readonly #removals = new Set<Promise<void>>();
+  #isDraining = false;
+  #isClosed = false;
+
+  constructor(options: ServablesOptions) {
+    this.#options = options;
+  }
+
+  /** Takes over what one look at a model's folder found. */
+  apply(snapshot: ModelSnapshot): void {
+    if (this.#isClosed) return;
+    const model = this.#models.get(snapshot.name) ?? new ModelServables(snapshot.name, this.#options);
+    this.#models.set(snapshot.name, model);
+    model.apply(snapshot);
+  }
+
+  /** Drains and unloads a model that is no longer configured. */
+  remove(name: string): void {
+    const model = this.#models.get(name);
+    if (!model) return;
+    this.#models.delete(name);
+    const removal = model.close().finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
+  }
+
+  lend(spec: ServableSpec): ServableHandle {
+    if (this.#isClosed) throw new NearfarError('unavailable', 'the server is shutting down');
+    const model = this.#models.get(spec.name);
+    const version = findVersion(model, spec);
+    const handle = version?.lend(model?.labelsOf(version.source.version) ?? []);
+    if (!handle) throw notFound(spec, model);
+    if (spec.digest === undefined || spec.digest === handle.digest) return handle;
+    handle[Symbol.dispose]();
+    throw new NearfarError(
+      'version-mismatch',
+      `${spec.name} version ${handle.version} has digest ${handle.digest}, ${spec.digest} was asked for`,
+      {
+        details: { name: spec.name, version: handle.version, want: spec.digest, got: handle.digest },
+      },
+    );
+  }
+
+  status({ name, version }: { name: string; version?: string | undefined }): readonly VersionStatus[] {
+    const statuses = this.#models.get(name)?.statuses() ?? [];
+    const asked = version === undefined ? statuses : statuses.filter((status) => status.version === version);
+    if (asked.length > 0) return asked;
+    const text =
+      version === undefined ? `Could not find any versions of model ${name}` : `Could not find version ${version} of model ${name}`;
+    throw new NearfarError('not-found', text, { details: { name, version } });
+  }
+
+  names(): readonly string[] {
+    return this.#options.names();
+  }
+
+  isReady(): boolean {
+    return !this.#isDraining && this.names().every((name) => this.#models.get(name)?.find() !== undefined);
+  }
+
+  /** From here on the server is not ready, so that balancers turn away; requests that still come are answered. */
+  startDraining(): void {
+    this.#isDraining = true;
+    this.#options.onChange();
+  }
+
+  /** Lends no more, waits for every handle and unloads everything. */
+  async close(): Promise<void> {
+    this.startDraining();
+    this.#isClosed = true;
+    await Promise.all([...[...this.#models.values()].map((model) => model.close()), ...this.#removals]);
+  }
+}
+
+/** A digest alone is enough to name a version; with a number or a label it only checks. */
+function findVersion(model: ModelServables | undefined, { version, label, digest }: ServableSpec): ServableVersion | undefined {
+  if (version !== undefined) return model?.find(version);
+  if (label !== undefined) {
+    const target = model?.versionOf(label);
+    if (model && target === undefined) {
+      throw new NearfarError('invalid-argument', `Unrecognized servable version label: ${label}`, { details: { label } });
+    }
+    return target === undefined ? undefined : model?.find(target);
+  }
+  return (digest === undefined ? undefined : model?.findDigest(digest)) ?? model?.find();
+}
+
+/** The text of TensorFlow Serving, which clients know. */
+function notFound({ name, version, label }: ServableSpec, model: ModelServables | undefined): NearfarError {
+  const specific = version ?? (label === undefined ? undefined : model?.versionOf(label));
+  const request = specific === undefined ? `Latest(${name})` : `Specific(${name}, ${specific})`;
+  return new NearfarError('not-found', `Servable not found for request: ${request}`, { details: { name, version, label } });
+}

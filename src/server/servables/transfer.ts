@@ -1,0 +1,34 @@
+import { type AnyTensor, dataFromBytes, type TensorMap } from '../../core/index.ts';
+
+/** Tensors ready to be posted to another thread, with the buffers that move. */
+export interface Parcel {
+  readonly tensors: TensorMap;
+  readonly transfer: ArrayBuffer[];
+}
+
+/**
+ * Packs tensors for another thread. A tensor that owns its whole buffer is moved, and is empty here afterwards; a view of a
+ * larger one (a request's body) is copied first, as posting it would copy all of that.
+ * @remarks 602 KB: 0.04 ms moved, 0.28 ms copied then moved, 0.73 ms by structured clone. SharedArrayBuffers are copied too:
+ * onnxruntime-node refuses tensors over them.
+ */
+export function packTensors(tensors: TensorMap): Parcel {
+  const transfer = new Set<ArrayBuffer>();
+  const packed = Object.entries(tensors).map(([name, tensor]) => [name, packTensor(tensor, transfer)] as const);
+  return { tensors: Object.fromEntries(packed), transfer: [...transfer] };
+}
+
+function packTensor(tensor: AnyTensor, transfer: Set<ArrayBuffer>): AnyTensor {
+  if (tensor.dtype === 'string') {
+    return { ...tensor, data: tensor.data.map((bytes) => new Uint8Array(bytes)) };
+  }
+  const { buffer, byteOffset, byteLength } = tensor.data;
+  // Two tensors may share a buffer: only the first can move.
+  if (byteLength === buffer.byteLength && byteOffset === 0 && buffer instanceof ArrayBuffer && !transfer.has(buffer)) {
+    transfer.add(buffer);
+    return tensor;
+  }
+  const copy = new Uint8Array(new Uint8Array(buffer, byteOffset, byteLength));
+  transfer.add(copy.buffer);
+  return { ...tensor, data: dataFromBytes(tensor.dtype, copy) } as AnyTensor; // the data is of the dtype, which the union cannot see
+}
