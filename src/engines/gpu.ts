@@ -28,7 +28,7 @@ export async function requestFitAdapter(platform: EnginePlatform): Promise<FitAd
 }
 
 /** What an adapter says about itself. Before 2025 browsers kept `isFallbackAdapter` on the adapter, not on its info. */
-function describeAdapter(adapter: GPUAdapter): EngineDevice {
+export function describeAdapter(adapter: GPUAdapter): EngineDevice {
   const info: Partial<GPUAdapterInfo> = adapter.info ?? {};
   const old: { readonly isFallbackAdapter?: unknown } = adapter;
   return {
