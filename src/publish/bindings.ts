@@ -78,7 +78,11 @@ export function bindOutputs(
   return outputs.map((output) => {
     const candidates = outputCandidates(output, source, layout, given[output.name]);
     const tried = candidates.map((candidate) => ({ candidate, ...tryOut(candidate, trials, tolerance) }));
-    const found = tried.find(({ isWithin }) => isWithin);
+    const isNamesake = ({ tensor, activation }: TensorBinding) =>
+      activation === 'none' && (tensor === output.name || tensor === output.tensor);
+    const right = tried.filter(({ isWithin }) => isWithin).sort((a, b) => a.absolute - b.absolute);
+    // Where all values are small several candidates can be within the tolerance: then the name decides, else the least difference.
+    const found = right.find(({ candidate }) => isNamesake(candidate)) ?? right[0];
     if (found) return found.candidate;
     const closest = tried.reduce((least, { absolute }) => Math.min(least, absolute), Infinity);
     throw new NearfarError(

@@ -1,0 +1,20 @@
+#!/usr/bin/env node
+import { Command } from 'commander';
+import { runProgram } from './command.ts';
+import { addInspect } from './inspect.ts';
+import { addLock } from './lock.ts';
+import { addPublish } from './publish.ts';
+import { addVerify } from './verify.ts';
+import { packageVersion } from './version.ts';
+
+/** Every sub-command, in the order of the help; each file adds its own. */
+const commands: readonly ((program: Command) => void)[] = [addPublish, addInspect, addVerify, addLock];
+
+const program = new Command('nearfar')
+  .description('Runs a pinned model version near (in the browser) or far (on a server) with the same answer.')
+  .version(packageVersion())
+  // So that sub-commands may have a --version of their own.
+  .enablePositionalOptions();
+for (const add of commands) add(program);
+
+await runProgram(program, process.argv);

@@ -1,0 +1,111 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { digestOf, listChunks, type Manifest, NearfarError, type Pin, serializeError } from '../core/index.ts';
+import { openLocalEngines } from './publish.ts';
+import { connectRepository, type Repository, readManifest, readVersions } from './repository.ts';
+import type { OpenEngine } from './run.ts';
+import { type BackendCheck, checkVariants } from './self-check.ts';
+
+export interface VerifyOptions {
+  /** @default the engines of this machine's processor */
+  readonly openEngine?: OpenEngine | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each file. */
+  readonly onProgress?: ((checkedBytes: number, totalBytes: number) => void) | undefined;
+}
+
+export interface VerifyReport {
+  readonly name: string;
+  readonly pin: Pin;
+  readonly files: number;
+  readonly chunks: number;
+  readonly bytes: number;
+  readonly checks: readonly BackendCheck[];
+}
+
+/**
+ * Checks a published version as a device would, and more: versions.json names the manifest, every file has its length and digest, every
+ * chunk its digest, and every variant gives the golden outputs on the processor's backends.
+ * @param repository A folder, or the http(s) URL of a static host.
+ * @throws {NearfarError} `integrity-mismatch` with all `details.problems`, when the manifest or files differ; `self-test-failed` when they are right and
+ * an answer is not; `not-found`, `network`, `invalid-argument`; rejects with `signal.reason` when aborted.
+ */
+export async function verify(repository: string, name: string, version: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const files = connectRepository(repository);
+  const { pin, manifest } = await readManifest(files, name, { version });
+  const contents = await verifyFiles(files, manifest, options);
+  const readFile = async (path: string) => {
+    const bytes = contents.get(path);
+    if (!bytes) throw new NearfarError('not-found', `the version has no file ${path}`, { details: { path } });
+    return bytes;
+  };
+  const checks = await checkVariants(manifest, readFile, options.openEngine ?? (await openLocalEngines()), options);
+  return {
+    name,
+    pin,
+    files: contents.size,
+    chunks: listChunks(manifest, Object.keys(manifest.files)).length,
+    bytes: totalBytes(manifest),
+    checks,
+  };
+}
+
+/** What lies beside the versions of a model in a folder and is no published version: left by a publisher that was killed, or never listed. */
+export async function findStrays(folder: string, name: string): Promise<string[]> {
+  const listed = (await readVersions(connectRepository(folder), name)).versions.map(({ version }) => version);
+  const entries = await readdir(join(folder, name));
+  return entries.filter((entry) => entry.startsWith('.publish') || (/^\d+$/.test(entry) && !listed.includes(entry))).sort();
+}
+
+async function verifyFiles(
+  repository: Repository,
+  manifest: Manifest,
+  { signal, onProgress }: VerifyOptions,
+): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const contents = new Map<string, Uint8Array<ArrayBuffer>>();
+  const problems: { file: string; message: string; chunk?: number }[] = [];
+  let checkedBytes = 0;
+  for (const [file, entry] of Object.entries(manifest.files)) {
+    signal?.throwIfAborted();
+    try {
+      const bytes = await repository.read(manifest.name, manifest.version, ...file.split('/'));
+      contents.set(file, bytes);
+      problems.push(...(await compareFile(manifest, file, bytes)));
+    } catch (error) {
+      if (!(error instanceof NearfarError) || error.code !== 'not-found') throw error;
+      problems.push({ file, message: serializeError(error).message });
+    }
+    checkedBytes += entry.bytes;
+    onProgress?.(checkedBytes, totalBytes(manifest));
+  }
+  if (problems.length === 0) return contents;
+  const all = problems.map(({ message }) => message).join('; ');
+  throw new NearfarError('integrity-mismatch', `${manifest.name} version ${manifest.version} is damaged: ${all}`, {
+    details: { problems },
+  });
+}
+
+async function compareFile(
+  manifest: Manifest,
+  file: string,
+  bytes: Uint8Array<ArrayBuffer>,
+): Promise<{ file: string; message: string; chunk?: number }[]> {
+  const entry = manifest.files[file];
+  if (entry && bytes.byteLength !== entry.bytes) {
+    return [{ file, message: `${file} has ${bytes.byteLength} bytes, the manifest says ${entry.bytes}` }];
+  }
+  const problems: { file: string; message: string; chunk?: number }[] = [];
+  for (const { index, start, bytes: length, digest } of listChunks(manifest, [file])) {
+    if ((await digestOf(bytes.subarray(start, start + length))) !== digest) {
+      problems.push({ file, chunk: index, message: `chunk ${index} of ${file} (bytes ${start} to ${start + length}) has another digest` });
+    }
+  }
+  const digest = await digestOf(bytes);
+  if (problems.length === 0 && digest !== entry?.digest)
+    problems.push({ file, message: `${file} has digest ${digest}, the manifest says ${entry?.digest}` });
+  return problems;
+}
+
+function totalBytes(manifest: Manifest): number {
+  return Object.values(manifest.files).reduce((sum, { bytes }) => sum + bytes, 0);
+}
