@@ -3,6 +3,7 @@ export { decodeBase64, encodeBase64 } from './base64.ts';
 export { formatDecimal } from './json-decimal.ts';
 export { type JsonDocument, type JsonKind, readJson } from './json-reader.ts';
 export { describeJson, toPlain } from './json-text.ts';
+export { numericTensor } from './numeric-tensor.ts';
 export {
   decodeInferRequest,
   decodeInferResponse,

@@ -1,0 +1,24 @@
+import type { BackendId, Manifest, Variant } from '../../core/index.ts';
+
+const formats = {
+  tfjs: ['tfjs-graph', 'tfjs-layers'],
+  onnx: ['onnx'],
+} as const satisfies Record<string, readonly Variant['format'][]>;
+
+/** The variants of a version that a backend can read, in the manifest's order. */
+export function variantsFor(manifest: Manifest, backend: BackendId): readonly Variant[] {
+  const readable: readonly Variant['format'][] = backend.startsWith('onnx-') ? formats.onnx : formats.tfjs;
+  return manifest.variants.filter(({ format }) => readable.includes(format));
+}
+
+/** The first of them whose required features the device has. */
+export function chooseVariant(variants: readonly Variant[], features: readonly string[]): Variant | undefined {
+  return variants.find(({ requires }) => requires.every((feature) => features.includes(feature)));
+}
+
+/** Everything a device needs of a variant: its own files, the golden examples and the class names. */
+export function filesOf(manifest: Manifest, variant: Variant): readonly string[] {
+  const labels = manifest.tasks?.['image-classification']?.output.labels;
+  const golden = manifest.golden.flatMap(({ inputs, outputs }) => [inputs, outputs]);
+  return [...new Set([...variant.files, ...(labels === undefined ? [] : [labels]), ...golden])];
+}

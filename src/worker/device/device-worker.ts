@@ -1,0 +1,186 @@
+import {
+  type ClassifyAnswer,
+  type DeviceWorkerApi,
+  decodeClassification,
+  encodeImages,
+  listChunks,
+  NearfarError,
+  type OpenedModel,
+  type OpenRequest,
+  type PredictAnswer,
+  taskOf,
+  type WorkerEvent,
+} from '../../core/index.ts';
+import { createCalls } from '../calls.ts';
+import type { Clock } from '../clock.ts';
+import { type LoaderContext, resolveVersion } from '../loader/index.ts';
+import { clearCache, type OpenedStore, reportCache, verifyCache } from '../store/index.ts';
+import { chooseVariant, filesOf, variantsFor } from './choose-variant.ts';
+import { createEnginePool, type OpenEngine } from './engine-pool.ts';
+import { createJobQueue, createKeyedLock } from './job-queue.ts';
+import { createModelTable } from './model-table.ts';
+import { type LoadedModel, openModel } from './open-model.ts';
+import type { DeviceProbe } from './probe.ts';
+
+export interface DeviceWorkerOptions {
+  readonly openStore: () => Promise<OpenedStore>;
+  readonly openEngine: OpenEngine;
+  readonly probe: DeviceProbe;
+  readonly fetch: typeof fetch;
+  readonly clock: Clock;
+  /** Resolves in a later task of the event loop. */
+  readonly nextTask: () => Promise<void>;
+}
+
+/** The device worker's side of the protocol: the cache, the engines and the models on them. */
+export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerApi {
+  const calls = createCalls();
+  const locks = createKeyedLock();
+  const enqueue = createJobQueue(options.nextTask);
+  const engines = createEnginePool(options.openEngine);
+  const models = createModelTable();
+  const loading = new Set<string>();
+  let opened: Promise<OpenedStore> | undefined;
+  const openStore = () => {
+    opened ??= options.openStore();
+    return opened;
+  };
+  const contextOf = async (signal: AbortSignal, notify: (event: WorkerEvent) => void): Promise<LoaderContext> => ({
+    store: (await openStore()).store,
+    fetch: options.fetch,
+    clock: options.clock,
+    notify,
+    signal,
+    isProtected: (digest) => loading.has(digest) || models.isOpen(digest),
+  });
+
+  const open = async (request: OpenRequest, notify: (event: WorkerEvent) => void, signal: AbortSignal): Promise<OpenedModel> => {
+    const loader = await contextOf(signal, notify);
+    const version = await resolveVersion(loader, request);
+    const { digest } = version.pin;
+    // A second opening of the same version waits for the first, and then shares what it loaded.
+    return locks.run(digest, signal, async () => {
+      loading.add(digest);
+      try {
+        const { model, isShared, skipped } = await openModel(
+          { loader, engines, features: () => options.probe.features(), findLoaded: models.findShareable },
+          version,
+          request,
+        );
+        const handle = models.add(model, notify);
+        const { pin, manifest, labels, backend, variant, lease } = model;
+        notify({ type: 'phase', phase: 'ready', backend });
+        const cache = isShared ? 'memory' : model.cache;
+        return { handle, pin, manifest, labels, backend, variant: variant.id, device: lease.engine.device, cache, skipped };
+      } finally {
+        loading.delete(digest);
+      }
+    });
+  };
+
+  return {
+    probe: () => options.probe.profile(),
+    plan: (callId, request) =>
+      calls.run(callId, async (signal) => {
+        const loader = await contextOf(signal, () => undefined);
+        const { pin, manifest } = await resolveVersion(loader, request);
+        const files = await plannedFiles(options.probe, manifest, request);
+        const lengths = new Map(listChunks(manifest, files).map(({ digest, bytes }) => [digest, bytes]));
+        const present = await loader.store.findChunks([...lengths.keys()]).catch(() => new Set<string>());
+        const sum = (digests: Iterable<string>) => [...digests].reduce((bytes, digest) => bytes + (lengths.get(digest) ?? 0), 0);
+        return { pin, manifest, cachedBytes: sum(present), totalBytes: sum(lengths.keys()) };
+      }),
+    open: (callId, request, notify) => calls.run(callId, (signal) => open(request, notify, signal)),
+    predict: (handle, { callId, signature, inputs, outputs }) =>
+      calls.run(callId, async (signal) => {
+        const model = models.use(handle);
+        const { result, queueMs } = await enqueue(() => {
+          signal.throwIfAborted();
+          return timed(() => model.loaded.run({ signature, inputs, outputs }, { signal }));
+        });
+        const answer: PredictAnswer = { outputs: result.value, timing: { queueMs, preprocessMs: 0, inferMs: result.ms, postprocessMs: 0 } };
+        return answer;
+      }),
+    classify: (handle, { callId, image, topK }) =>
+      calls.run(callId, async (signal) => {
+        const model = models.use(handle);
+        const { result, queueMs } = await enqueue(() => {
+          signal.throwIfAborted();
+          return classify(model, image, topK, signal);
+        });
+        return { predictions: result.predictions, timing: { ...result.timing, queueMs } };
+      }),
+    cancel: (callId) => calls.cancel(callId),
+    async close(handle) {
+      const last = models.remove(handle);
+      // Behind the runs that are under way, which may finish.
+      if (last) await enqueue(() => disposeModel(last));
+    },
+    cacheReport: async (budgetBytes) => reportCache((await openStore()).store, budgetBytes),
+    verifyCache: async () => verifyCache((await openStore()).store),
+    clearCache: async (name) => clearCache((await openStore()).store, name),
+    async stats() {
+      const memories = engines.engines().map((engine) => engine.memory());
+      const sum = (key: 'tensors' | 'bytes') => memories.reduce((total, memory) => total + memory[key], 0);
+      return { models: models.size(), tensors: sum('tensors'), bytes: sum('bytes') };
+    },
+    async loseDevice(handle) {
+      const model = models.use(handle);
+      const { engine } = model.lease;
+      if (!engine.loseDevice) throw new NearfarError('unsupported', `${model.backend} has no device that could be lost`);
+      engine.loseDevice();
+    },
+    hang(durationMs) {
+      const until = performance.now() + durationMs;
+      while (performance.now() < until);
+    },
+  };
+}
+
+/** The files of the first backend that could run; those of no variant when none can. */
+async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'], request: OpenRequest): Promise<readonly string[]> {
+  for (const backend of request.backends) {
+    const variants = variantsFor(manifest, backend);
+    const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
+    const variant = chooseVariant(variants, needsFeatures ? await probe.features() : []);
+    if (variant) return filesOf(manifest, variant);
+  }
+  return [];
+}
+
+async function classify(
+  model: LoadedModel,
+  image: Parameters<DeviceWorkerApi['classify']>[1]['image'],
+  topK: number,
+  signal: AbortSignal,
+): Promise<ClassifyAnswer> {
+  const task = taskOf(model.manifest, 'image-classification');
+  const { name, activation } = task.output;
+  const input = await timed(async () => encodeImages([image], task.input));
+  const inputs = { [task.input.name]: input.value };
+  const run = await timed(() => model.loaded.run({ signature: task.signature, inputs, outputs: [name] }, { signal }));
+  const predictions = await timed(async () => {
+    const scores = run.value[name];
+    if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);
+    return decodeClassification(scores, { activation, labels: model.labels, topK, output: name })[0] ?? [];
+  });
+  return {
+    predictions: predictions.value,
+    timing: { queueMs: 0, preprocessMs: input.ms, inferMs: run.ms, postprocessMs: predictions.ms },
+  };
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<{ value: T; ms: number }> {
+  const startedAt = performance.now();
+  const value = await work();
+  return { value, ms: performance.now() - startedAt };
+}
+
+/** What a lost device held is gone already, so that giving it back may fail. */
+async function disposeModel(model: LoadedModel): Promise<void> {
+  try {
+    await model[Symbol.asyncDispose]();
+  } catch (error) {
+    if (!model.lease.isLost()) throw error;
+  }
+}

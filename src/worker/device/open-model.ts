@@ -1,0 +1,189 @@
+import {
+  type BackendId,
+  type CacheOutcome,
+  checkGolden,
+  type LoadedVariant,
+  type Manifest,
+  NearfarError,
+  type NearfarErrorCode,
+  type OpenRequest,
+  type Pin,
+  parseLabels,
+  type SkippedBackend,
+  unfitReason,
+  type Variant,
+} from '../../core/index.ts';
+import { type LoaderContext, loadFiles, type ResolvedVersion } from '../loader/index.ts';
+import { chooseVariant, filesOf, variantsFor } from './choose-variant.ts';
+import type { EngineLease, EnginePool } from './engine-pool.ts';
+import { warmUp } from './warm-up.ts';
+
+/** A version on one backend: loaded, checked against its golden examples and warmed up. Disposing it gives everything back. */
+export interface LoadedModel extends AsyncDisposable {
+  readonly pin: Pin;
+  readonly manifest: Manifest;
+  readonly labels: readonly string[] | undefined;
+  readonly variant: Variant;
+  readonly backend: BackendId;
+  readonly lease: EngineLease;
+  readonly loaded: LoadedVariant;
+  readonly cache: CacheOutcome;
+}
+
+export interface OpenContext {
+  readonly loader: LoaderContext;
+  readonly engines: EnginePool;
+  /** WebGPU features of this device. */
+  readonly features: () => Promise<readonly string[]>;
+  /** The same version on this backend, where it is loaded already. */
+  readonly findLoaded: (pin: Pin, backend: BackendId) => LoadedModel | undefined;
+}
+
+export interface OpenOutcome {
+  readonly model: LoadedModel;
+  readonly isShared: boolean;
+  readonly skipped: readonly SkippedBackend[];
+}
+
+/** What only says something about one backend; anything else would be the same on the next. */
+const backendFailures: ReadonlySet<NearfarErrorCode> = new Set([
+  'device-unfit',
+  'device-lost',
+  'out-of-memory',
+  'self-test-failed',
+  'unsupported',
+  'internal',
+]);
+
+/**
+ * Opens a version on the first backend that passes: its engine opens, the files are verified, the model compiles and
+ * reproduces its golden examples. Each backend that does not is reported as a `fallback`.
+ * @throws {NearfarError} the one reason, or `device-unfit`, when no backend passes; `network`, `integrity-mismatch` and
+ * other errors that no backend can help. Rejects with `signal.reason` when aborted.
+ */
+export async function openModel(context: OpenContext, version: ResolvedVersion, request: OpenRequest): Promise<OpenOutcome> {
+  const { signal, notify } = context.loader;
+  const { pin, manifest } = version;
+  const candidates = request.backends.filter((backend) => variantsFor(manifest, backend).length > 0);
+  const files = createFilePool(context.loader, version, request);
+  const skipped: SkippedBackend[] = [];
+  for (const [index, backend] of candidates.entries()) {
+    try {
+      const shared = context.findLoaded(pin, backend);
+      if (shared) return { model: shared, isShared: true, skipped };
+      const variant = await variantOf(context, manifest, backend);
+      return { model: await openOn(context, { version, variant, backend, files, request }), isShared: false, skipped };
+    } catch (error) {
+      signal.throwIfAborted();
+      const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
+      if (!backendFailures.has(failure.code)) throw failure;
+      const { code, message } = failure;
+      skipped.push({ backend, code, message });
+      const to = candidates[index + 1];
+      notify({ type: 'fallback', from: backend, ...(to ? { to } : {}), code, message });
+    }
+  }
+  const { code, message } = unfitReason(skipped);
+  throw new NearfarError(code, `${manifest.name} version ${manifest.version} cannot run on this device: ${message}`, {
+    details: { skipped },
+  });
+}
+
+async function variantOf(context: OpenContext, manifest: Manifest, backend: BackendId): Promise<Variant> {
+  const variants = variantsFor(manifest, backend);
+  const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
+  const variant = chooseVariant(variants, needsFeatures ? await context.features() : []);
+  if (variant) return variant;
+  const requires = [...new Set(variants.flatMap((each) => each.requires))];
+  throw new NearfarError('device-unfit', `every variant for ${backend} needs what this device lacks, of ${requires.join(', ')}`, {
+    details: { backend, requires },
+  });
+}
+
+interface Attempt {
+  readonly version: ResolvedVersion;
+  readonly variant: Variant;
+  readonly backend: BackendId;
+  readonly files: FilePool;
+  readonly request: OpenRequest;
+}
+
+async function openOn(context: OpenContext, { version, variant, backend, files, request }: Attempt): Promise<LoadedModel> {
+  const { signal, notify } = context.loader;
+  const { pin, manifest } = version;
+  // The engine comes first: a device that cannot run it fetches no byte for it.
+  const lease = await context.engines.lend(backend, { allowSoftwareAdapter: request.allowSoftwareAdapter, signal });
+  let loaded: LoadedVariant | undefined;
+  try {
+    await files.load(filesOf(manifest, variant));
+    const source = { manifest, variant, readFile: (path: string) => files.readFile(path) };
+    notify({ type: 'phase', phase: 'compile', backend });
+    loaded = await lease.engine.load(source, { signal });
+    notify({ type: 'phase', phase: 'warm-up', backend });
+    if (manifest.golden.length > 0) await checkGolden(loaded, source, { signal });
+    else await warmUp(loaded, manifest, signal);
+    signal.throwIfAborted();
+    const labels = await readLabels(manifest, files);
+    return createLoadedModel({ pin, manifest, labels, variant, backend, lease, loaded, cache: files.outcome() });
+  } catch (error) {
+    // Giving back what a lost device held may fail too; the first error is the one to tell.
+    await Promise.allSettled([loaded?.[Symbol.asyncDispose]()]);
+    await Promise.allSettled([lease[Symbol.asyncDispose]()]);
+    throw error;
+  }
+}
+
+async function readLabels(manifest: Manifest, files: FilePool): Promise<readonly string[] | undefined> {
+  const path = manifest.tasks?.['image-classification']?.output.labels;
+  return path === undefined ? undefined : parseLabels(await files.readFile(path));
+}
+
+function createLoadedModel(parts: Omit<LoadedModel, typeof Symbol.asyncDispose>): LoadedModel {
+  let disposed: Promise<void> | undefined;
+  const dispose = async () => {
+    try {
+      await parts.loaded[Symbol.asyncDispose]();
+    } finally {
+      await parts.lease[Symbol.asyncDispose]();
+    }
+  };
+  return {
+    ...parts,
+    [Symbol.asyncDispose]() {
+      disposed ??= dispose();
+      return disposed;
+    },
+  };
+}
+
+/** The verified files of one opening, so that the next backend does not load again what it shares with the last. */
+interface FilePool {
+  load(paths: readonly string[]): Promise<void>;
+  readFile(path: string): Promise<Uint8Array<ArrayBuffer>>;
+  outcome(): CacheOutcome;
+}
+
+function createFilePool(loader: LoaderContext, version: ResolvedVersion, request: OpenRequest): FilePool {
+  const contents = new Map<string, Uint8Array<ArrayBuffer>>();
+  const outcomes = new Set<CacheOutcome>();
+  return {
+    async load(paths) {
+      const files = paths.filter((path) => !contents.has(path));
+      if (files.length === 0) return;
+      const { repositories, cacheBudgetBytes } = request;
+      const loaded = await loadFiles(loader, { version, files, repositories, cacheBudgetBytes });
+      for (const path of files) contents.set(path, await loaded.readFile(path));
+      outcomes.add(loaded.cache);
+    },
+    async readFile(path) {
+      const content = contents.get(path);
+      if (content) return content;
+      const { name, version: number } = version.manifest;
+      throw new NearfarError('not-found', `${path} is no file of the opened variant of ${name} version ${number}`, { details: { path } });
+    },
+    outcome() {
+      const [only = 'hit', ...others] = outcomes;
+      return others.length === 0 ? only : 'partial';
+    },
+  };
+}
