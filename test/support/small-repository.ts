@@ -32,12 +32,15 @@ export function noise(length: number, seed: number): Uint8Array<ArrayBuffer> {
 }
 
 /** A repository in a temporary folder whose files are no real model: for what delivers models, not for what runs them. */
-export async function createSmallRepository(versions: readonly SmallVersion[], name = 'small'): Promise<SmallRepository> {
+export async function createSmallRepository(
+  versions: readonly SmallVersion[],
+  { name = 'small', describe = (manifest) => manifest }: { name?: string; describe?: (manifest: Manifest) => Manifest } = {},
+): Promise<SmallRepository> {
   const folder = await mkdtemp(join(tmpdir(), 'nearfar-repository-'));
   const pins: Record<string, Pin> = {};
   const manifests: Record<string, Manifest> = {};
   for (const { version, files, chunkBytes } of versions) {
-    const manifest = await describe(name, version, files, chunkBytes);
+    const manifest = describe(await describeFiles(name, version, files, chunkBytes));
     const bytes = encodeManifest(manifest);
     pins[version] = { version, digest: await digestOf(bytes) };
     manifests[version] = manifest;
@@ -61,7 +64,7 @@ async function write(path: string, bytes: Uint8Array): Promise<void> {
   await writeFile(path, bytes);
 }
 
-async function describe(name: string, version: string, files: SmallVersion['files'], chunkBytes: number): Promise<Manifest> {
+async function describeFiles(name: string, version: string, files: SmallVersion['files'], chunkBytes: number): Promise<Manifest> {
   const described = await Promise.all(
     Object.entries(files).map(async ([path, bytes]) => {
       const chunks: [number, string][] = [];

@@ -1,0 +1,392 @@
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type BackendId,
+  createTensor,
+  type Engine,
+  encodeSafetensors,
+  type Manifest,
+  NearfarError,
+  type OpenRequest,
+  type TensorMap,
+  type WorkerEvent,
+} from '../../src/core/index.ts';
+import { systemClock } from '../../src/worker/clock.ts';
+import { createDeviceWorker, type DeviceProbe, type OpenEngine } from '../../src/worker/device/index.ts';
+import { createMemoryStore } from '../../src/worker/store/index.ts';
+import { serveFaulty } from '../support/fault-server.ts';
+import { createSmallRepository } from '../support/small-repository.ts';
+
+// The model of these tests doubles its input; engines are stand-ins, so that each can fail in its own way.
+
+const example = (...values: number[]): TensorMap => ({ x: createTensor('float32', [1, values.length], Float32Array.from(values)) });
+const shape = [-1, 3];
+const golden = {
+  in: encodeSafetensors(example(1, 2, 3)),
+  out: encodeSafetensors({ y: createTensor('float32', [1, 3], Float32Array.of(2, 4, 6)) }),
+};
+const describeDoubling = (manifest: Manifest): Manifest => ({
+  ...manifest,
+  signatures: {
+    serving_default: { method: 'predict', inputs: { x: { dtype: 'float32', shape } }, outputs: { y: { dtype: 'float32', shape } } },
+  },
+  variants: [
+    {
+      id: 'f16',
+      format: 'tfjs-graph',
+      precision: 'float16',
+      entry: 'graph.json',
+      files: ['graph.json'],
+      requires: ['shader-f16'],
+      tolerance: { absolute: 1e-2, relative: 0 },
+    },
+    {
+      id: 'f32',
+      format: 'tfjs-graph',
+      precision: 'float32',
+      entry: 'graph.json',
+      files: ['graph.json'],
+      requires: [],
+      tolerance: { absolute: 1e-4, relative: 0 },
+    },
+    {
+      id: 'onnx',
+      format: 'onnx',
+      precision: 'float32',
+      entry: 'model.onnx',
+      files: ['model.onnx'],
+      requires: [],
+      tolerance: { absolute: 1e-4, relative: 0 },
+    },
+  ],
+  golden: [{ signature: 'serving_default', inputs: 'golden/0.in.safetensors', outputs: 'golden/0.out.safetensors' }],
+});
+
+const text = (value: string) => new TextEncoder().encode(value);
+const repository = await createSmallRepository(
+  [
+    {
+      version: '1',
+      chunkBytes: 64,
+      files: {
+        'graph.json': text('a graph'),
+        'model.onnx': text('an onnx model'),
+        'golden/0.in.safetensors': golden.in,
+        'golden/0.out.safetensors': golden.out,
+      },
+    },
+  ],
+  { name: 'doubling', describe: describeDoubling },
+);
+const server = await serveFaulty(repository.folder);
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await repository[Symbol.asyncDispose]();
+});
+beforeEach(() => {
+  server.fail(() => undefined);
+  server.forget();
+});
+
+interface Behaviour {
+  readonly openError?: NearfarError;
+  readonly factor?: number;
+  readonly isFallbackAdapter?: boolean;
+}
+
+/** Engines that multiply, and what became of them. */
+function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
+  const log: string[] = [];
+  const variants: string[] = [];
+  const live = new Set<Engine>();
+  let running = 0;
+  const openEngine: OpenEngine = async (backend, { allowSoftwareAdapter }) => {
+    const { openError, factor = 2, isFallbackAdapter = false } = behaviours[backend] ?? {};
+    log.push(`open ${backend}`);
+    if (openError) throw openError;
+    if (isFallbackAdapter && !allowSoftwareAdapter) throw new NearfarError('device-unfit', 'a software adapter');
+    let lose: (reason: string) => void = () => undefined;
+    const engine: Engine = {
+      backend,
+      device: { kind: 'gpu', isFallbackAdapter },
+      lost: new Promise((resolve) => {
+        lose = resolve;
+      }),
+      loseDevice: () => lose('destroyed'),
+      memory: () => ({ tensors: 1, bytes: 4, variants: 1 }),
+      async load({ variant, readFile }) {
+        await readFile(variant.entry);
+        variants.push(variant.id);
+        return {
+          async run({ inputs }, { signal } = {}) {
+            signal?.throwIfAborted();
+            expect(++running).toBe(1);
+            await new Promise((resolve) => setImmediate(resolve));
+            running--;
+            const x = inputs['x'];
+            if (x?.dtype !== 'float32') throw new NearfarError('dtype-mismatch', 'x is float32');
+            return {
+              y: createTensor(
+                'float32',
+                x.shape,
+                x.data.map((value) => value * factor),
+              ),
+            };
+          },
+          async [Symbol.asyncDispose]() {
+            log.push(`unload ${backend}`);
+          },
+        };
+      },
+      async [Symbol.asyncDispose]() {
+        live.delete(engine);
+        log.push(`close ${backend}`);
+      },
+    };
+    live.add(engine);
+    return engine;
+  };
+  return { openEngine, log, variants, live };
+}
+
+const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), features: async () => [] };
+
+function createWorker(engines = createEngines(), probe = noGpu) {
+  const store = createMemoryStore();
+  const device = createDeviceWorker({
+    openStore: async () => ({ store }),
+    openEngine: engines.openEngine,
+    probe,
+    fetch: globalThis.fetch,
+    clock: systemClock,
+    nextTask: () => new Promise((resolve) => setImmediate(resolve)),
+  });
+  const events: WorkerEvent[] = [];
+  const of = (type: WorkerEvent['type']) => events.filter((event) => event.type === type);
+  let lastCallId = 0;
+  const open = (request: Partial<OpenRequest> = {}, callId = ++lastCallId) =>
+    device.open(
+      callId,
+      {
+        name: 'doubling',
+        repositories: [server.origin],
+        choice: {},
+        lock: repository.lockTo('1'),
+        backends: ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm'],
+        allowSoftwareAdapter: false,
+        cacheBudgetBytes: 1_000_000,
+        ...request,
+      },
+      (event) => events.push(event),
+    );
+  const predict = (handle: number, callId = ++lastCallId) =>
+    device.predict(handle, { callId, signature: 'serving_default', inputs: example(4, 5, 6) });
+  return { device, store, engines, events, of, open, predict };
+}
+
+describe('opening a model', () => {
+  test('takes the first backend and tells each phase in order', async () => {
+    const { open, of, predict } = createWorker();
+
+    const opened = await open();
+
+    expect(opened).toMatchObject({ backend: 'tfjs-webgpu', variant: 'f32', cache: 'miss', skipped: [], pin: repository.pins['1'] });
+    expect(of('phase').map((event) => event.type === 'phase' && event.phase)).toEqual([
+      'download',
+      'verify',
+      'compile',
+      'warm-up',
+      'ready',
+    ]);
+    expect((await predict(opened.handle)).outputs['y']?.data).toEqual(Float32Array.of(8, 10, 12));
+  });
+
+  test('goes to the next backend when a golden example is not reproduced', async () => {
+    const { open, of, engines } = createWorker(createEngines({ 'tfjs-webgpu': { factor: 2.01 } }));
+
+    const opened = await open();
+
+    expect(opened).toMatchObject({
+      backend: 'onnx-webgpu',
+      variant: 'onnx',
+      skipped: [{ backend: 'tfjs-webgpu', code: 'self-test-failed' }],
+    });
+    expect(of('fallback')).toMatchObject([{ from: 'tfjs-webgpu', to: 'onnx-webgpu', code: 'self-test-failed' }]);
+    expect(engines.log).toContain('close tfjs-webgpu');
+  });
+
+  test('fetches no model byte for a device that cannot run it', async () => {
+    const { open } = createWorker(createEngines({ 'tfjs-webgpu': { isFallbackAdapter: true } }));
+
+    await expect(open({ backends: ['tfjs-webgpu'] })).rejects.toMatchObject({ code: 'device-unfit' });
+
+    expect(server.requests.map(({ path }) => path)).toEqual(['doubling/1/manifest.json']);
+  });
+
+  test('uses a software adapter where that is allowed', async () => {
+    const { open } = createWorker(createEngines({ 'tfjs-webgpu': { isFallbackAdapter: true } }));
+
+    expect(await open({ allowSoftwareAdapter: true })).toMatchObject({ backend: 'tfjs-webgpu', device: { isFallbackAdapter: true } });
+  });
+
+  test('names every reason when no backend passes', async () => {
+    const unfit = new NearfarError('device-unfit', 'no adapter');
+    const { open, engines } = createWorker(createEngines({ 'tfjs-webgpu': { openError: unfit }, 'tfjs-wasm': { factor: 3 } }));
+
+    const error = await open({ backends: ['tfjs-webgpu', 'tfjs-wasm'] }).catch((reason: unknown) => reason);
+
+    expect(error).toMatchObject({
+      code: 'device-unfit',
+      details: {
+        skipped: [
+          { backend: 'tfjs-webgpu', code: 'device-unfit' },
+          { backend: 'tfjs-wasm', code: 'self-test-failed' },
+        ],
+      },
+    });
+    expect(engines.live.size).toBe(0);
+  });
+
+  test('takes the variant whose features the device has', async () => {
+    const { open, engines } = createWorker(createEngines(), { ...noGpu, features: async () => ['shader-f16'] });
+
+    expect(await open()).toMatchObject({ variant: 'f16' });
+    expect(await open({ backends: ['tfjs-wasm'] })).toMatchObject({ variant: 'f32' });
+    expect(engines.variants).toEqual(['f16', 'f32']);
+  });
+
+  test('does not hide a broken network behind the next backend', async () => {
+    server.fail((path) => (path.endsWith('graph.json') ? { status: 404 } : undefined));
+    const { open, engines, of } = createWorker();
+
+    await expect(open()).rejects.toMatchObject({ code: 'not-found' });
+
+    expect(of('fallback')).toEqual([]);
+    expect(engines.live.size).toBe(0);
+  });
+
+  test('can be cancelled, and leaves no engine behind', async () => {
+    let answer: () => void = () => undefined;
+    const until = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const { open, device, engines, store } = createWorker();
+    const asked = new Promise<void>((resolve) => {
+      server.fail((path) => {
+        if (!path.endsWith('graph.json')) return undefined;
+        resolve();
+        return { until };
+      });
+    });
+    const opening = open({}, 77);
+    await asked;
+
+    device.cancel(77);
+
+    await expect(opening).rejects.toMatchObject({ code: 'cancelled' });
+    answer();
+    expect(engines.live.size).toBe(0);
+    expect(await store.listVersions()).toMatchObject([{ committed: [] }]);
+    expect(await device.stats()).toEqual({ models: 0, tensors: 0, bytes: 0 });
+  });
+});
+
+describe('an open model', () => {
+  test('is shared by openings at the same time and closed with the last of them', async () => {
+    const { open, device, engines, predict } = createWorker();
+    const [first, second] = await Promise.all([open(), open()]);
+
+    await device.close(first.handle);
+    await device.close(first.handle);
+    const answer = await predict(second.handle);
+    const before = await device.stats();
+    await device.close(second.handle);
+
+    expect(second.cache).toBe('memory');
+    expect(answer.outputs['y']?.data).toEqual(Float32Array.of(8, 10, 12));
+    expect(before.models).toBe(1);
+    expect(engines.log).toEqual(['open tfjs-webgpu', 'unload tfjs-webgpu', 'close tfjs-webgpu']);
+    expect(await device.stats()).toEqual({ models: 0, tensors: 0, bytes: 0 });
+    await expect(predict(second.handle)).rejects.toMatchObject({ code: 'failed-precondition' });
+  });
+
+  test('is opened again from the cache', async () => {
+    const { open, device } = createWorker();
+    await device.close((await open()).handle);
+    server.forget();
+
+    expect((await open()).cache).toBe('hit');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('finishes the runs under way before it closes', async () => {
+    const { open, device, predict } = createWorker();
+    const { handle } = await open();
+    const runs = [predict(handle), predict(handle), predict(handle)];
+
+    await device.close(handle);
+
+    const answers = await Promise.all(runs);
+    expect(answers).toHaveLength(3);
+    expect(answers[2]?.timing.queueMs).toBeGreaterThanOrEqual(answers[1]?.timing.queueMs ?? Number.POSITIVE_INFINITY);
+  });
+
+  test('lets a call that still waits be cancelled', async () => {
+    const { open, device, predict } = createWorker();
+    const { handle } = await open();
+    const first = predict(handle, 100);
+    const second = predict(handle, 101);
+
+    device.cancel(101);
+
+    await expect(second).rejects.toMatchObject({ code: 'cancelled' });
+    await expect(first).resolves.toHaveProperty('outputs');
+  });
+
+  test('tells when its device is lost, and is loaded anew when opened again', async () => {
+    const { open, device, of, engines } = createWorker();
+    const first = await open();
+
+    await device.loseDevice(first.handle);
+    const second = await open();
+    await device.close(first.handle);
+    await device.close(second.handle);
+
+    expect(of('device-lost')).toEqual([{ type: 'device-lost', backend: 'tfjs-webgpu', message: 'destroyed' }]);
+    expect(second.cache).toBe('hit');
+    expect(engines.log.filter((line) => line === 'open tfjs-webgpu')).toHaveLength(2);
+    expect(engines.live.size).toBe(0);
+  });
+
+  test('is not evicted to make room for another', async () => {
+    const { open, of, device } = createWorker();
+    await open();
+
+    await open({ backends: ['onnx-webgpu'], cacheBudgetBytes: 300 });
+
+    expect(of('eviction')).toEqual([]);
+    expect((await device.cacheReport(300)).versions).toHaveLength(1);
+  });
+});
+
+test('a plan says how many bytes are missing, and fetches none of them', async () => {
+  const { device, open } = createWorker();
+  const request: OpenRequest = {
+    name: 'doubling',
+    repositories: [server.origin],
+    choice: {},
+    lock: repository.lockTo('1'),
+    backends: ['tfjs-wasm'],
+    allowSoftwareAdapter: false,
+    cacheBudgetBytes: 1_000_000,
+  };
+  const totalBytes = 7 + golden.in.byteLength + golden.out.byteLength;
+
+  const before = await device.plan(1, request);
+  const requested = server.requests.map(({ path }) => path);
+  await open({ backends: ['tfjs-wasm'] });
+  const after = await device.plan(2, request);
+
+  expect(before).toMatchObject({ pin: repository.pins['1'], cachedBytes: 0, totalBytes });
+  expect(requested).toEqual(['doubling/1/manifest.json']);
+  expect(after.cachedBytes).toBe(totalBytes);
+});
