@@ -30,7 +30,8 @@ interface LiveWorker<Api> {
   /** Answers that are due, pings and cancellations among them. */
   readonly owed: Set<Owed>;
   heardAt: number;
-  pingedAt: number;
+  /** When a ping was sent after the last sign of life. */
+  pingedAt: number | undefined;
   hasSpoken: boolean;
   forgetTimer: (() => void) | undefined;
 }
@@ -103,12 +104,13 @@ export class Channel<Api> {
       api: wrap<Api>(asComlinkEndpoint(endpoint)),
       owed: new Set(),
       heardAt: clock.now(),
-      pingedAt: Number.NEGATIVE_INFINITY,
+      pingedAt: undefined,
       hasSpoken: false,
       forgetTimer: undefined,
     };
     endpoint.addEventListener('message', () => {
       live.heardAt = clock.now();
+      live.pingedAt = undefined;
       live.hasSpoken = true;
     });
     endpoint.addEventListener('error', (event) => {
@@ -149,9 +151,8 @@ export class Channel<Api> {
     const { clock, role } = this.#options;
     const graceMs = Math.max(...[...live.owed].map(({ hangTimeoutMs }) => hangTimeoutMs)) / 2;
     const now = clock.now();
-    const isPinged = live.pingedAt >= live.heardAt;
-    const waitMs = (isPinged ? live.pingedAt : live.heardAt) + graceMs - now;
-    if (isPinged && waitMs <= 0) {
+    const waitMs = (live.pingedAt ?? live.heardAt) + graceMs - now;
+    if (live.pingedAt !== undefined && waitMs <= 0) {
       this.#die(live, `the ${role} worker gave no sign of life for ${Math.round(now - live.heardAt)} ms`);
       return;
     }

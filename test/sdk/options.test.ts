@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { type ClientOptions, resolveOptions } from '../../src/sdk/options.ts';
+
+const base = 'https://app.example.com/photos/index.html';
+const digest = `sha256:${'0'.repeat(64)}`;
+
+test('fills in every default', () => {
+  const options = resolveOptions({ models: '/models' }, base);
+
+  expect(options).toEqual({
+    repositories: ['https://app.example.com/models'],
+    servers: [],
+    lock: undefined,
+    createWorker: undefined,
+    cacheBudgetBytes: 536_870_912,
+    allowSoftwareAdapter: false,
+    backends: ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm', 'onnx-wasm'],
+    hangTimeoutMs: 10_000,
+    openHangTimeoutMs: 60_000,
+    serverTimeoutMs: 30_000,
+  });
+});
+
+test('resolves relative URLs against the page, in order and without a slash at the end', () => {
+  const options = resolveOptions({ models: ['models/', 'https://cdn.example.com/m'], server: '.' }, base);
+
+  expect(options.repositories).toEqual(['https://app.example.com/photos/models', 'https://cdn.example.com/m']);
+  expect(options.servers).toEqual(['https://app.example.com/photos']);
+});
+
+test('keeps the pins of a lock file', () => {
+  const lock = { lockfileVersion: 1, models: { tiny: { version: '3', digest } } };
+
+  expect(resolveOptions({ models: '/m', lock }, base).lock).toEqual(lock);
+});
+
+test.each<[string, ClientOptions]>([
+  ['models', { models: [] }],
+  ['models', { models: 'ftp://example.com' }],
+  ['server', { models: '/m', server: 'http://' }],
+  ['cacheBudgetBytes', { models: '/m', cacheBudgetBytes: -1 }],
+  ['cacheBudgetBytes', { models: '/m', cacheBudgetBytes: Number.NaN }],
+  ['hangTimeoutMs', { models: '/m', hangTimeoutMs: 0 }],
+  ['backends', { models: '/m', backends: [] }],
+  ['lock.models.tiny.version', { models: '/m', lock: { lockfileVersion: 1, models: { tiny: { version: '01', digest } } } }],
+  ['lock.models.tiny.digest', { models: '/m', lock: { lockfileVersion: 1, models: { tiny: { version: '1', digest: 'sha256:12' } } } }],
+])('names the option that is wrong: %s (%#)', (option, options) => {
+  expect(() => resolveOptions(options, base)).toThrowError(
+    expect.objectContaining({ code: 'invalid-argument', details: expect.objectContaining({ option }) }),
+  );
+});
+
+test('refuses trust, which nothing checks yet, in place of ignoring it', () => {
+  expect(() => resolveOptions({ models: '/m', trust: ['key'] }, base)).toThrowError(expect.objectContaining({ code: 'unsupported' }));
+  expect(() => resolveOptions({ models: '/m', trust: [] }, base)).not.toThrow();
+});
+
+test('refuses a later lock file', () => {
+  const lock = { lockfileVersion: 2, models: {} };
+
+  expect(() => resolveOptions({ models: '/m', lock }, base)).toThrowError(expect.objectContaining({ code: 'unsupported' }));
+});
