@@ -1,0 +1,1 @@
+export { createMediaWorker, type MediaWorkerOptions, type Remote, type RemoteOptions } from './media-worker.ts';

@@ -1,0 +1,78 @@
+import { type MediaWorkerApi, parseLabels, prepareImage, type ServerTarget, taskOf } from '../../core/index.ts';
+import { createCalls } from '../calls.ts';
+import type { Clock } from '../clock.ts';
+import { fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
+import { createMemoryStore } from '../store/index.ts';
+import { decodeImage } from './decode.ts';
+
+type ServerCall<Name extends 'predictOnServer' | 'classifyOnServer'> = (
+  target: ServerTarget,
+  call: Parameters<MediaWorkerApi[Name]>[1],
+  options: RemoteOptions,
+) => ReturnType<MediaWorkerApi[Name]>;
+
+export interface RemoteOptions {
+  readonly fetch: typeof fetch;
+  readonly signal: AbortSignal;
+}
+
+/** The remote engine as the media worker calls it. */
+export interface Remote {
+  readonly predictOnServer: ServerCall<'predictOnServer'>;
+  readonly classifyOnServer: ServerCall<'classifyOnServer'>;
+  readonly isReadyOnServer: (target: ServerTarget, options: RemoteOptions) => Promise<boolean>;
+}
+
+export interface MediaWorkerOptions {
+  readonly remote: Remote;
+  readonly fetch: typeof fetch;
+  readonly clock: Clock;
+}
+
+/** The media worker's side of the protocol: it decodes, preprocesses and asks servers; it never loads an engine. */
+export function createMediaWorker({ remote, fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
+  const calls = createCalls();
+  return {
+    resolve: (callId, request) =>
+      calls.run(callId, async (signal) => {
+        const context = networkOnly({ fetch, clock, signal });
+        const version = await resolveVersion(context, request);
+        const labels = await loadLabels(context, version, request.repositories);
+        return { pin: version.pin, manifest: version.manifest, labels };
+      }),
+    prepareImage: (callId, source, manifest) =>
+      calls.run(callId, async (signal) => {
+        const { input } = taskOf(manifest, 'image-classification');
+        const startedAt = performance.now();
+        const pixels = await decodeImage(source, (url) => fetchPhoto(url, networkOnly({ fetch, clock, signal })));
+        signal.throwIfAborted();
+        const image = prepareImage(pixels, input);
+        return { image, preprocessMs: performance.now() - startedAt };
+      }),
+    predictOnServer: (target, call) => calls.run(call.callId, (signal) => remote.predictOnServer(target, call, { fetch, signal })),
+    classifyOnServer: (target, call) => calls.run(call.callId, (signal) => remote.classifyOnServer(target, call, { fetch, signal })),
+    isReadyOnServer: (callId, target) => calls.run(callId, (signal) => remote.isReadyOnServer(target, { fetch, signal })),
+    cancel: (callId) => calls.cancel(callId),
+  };
+}
+
+/** Keeps nothing: the cache belongs to the device worker, which may be busy or dead. */
+function networkOnly({ fetch, clock, signal }: Pick<LoaderContext, 'fetch' | 'clock' | 'signal'>): LoaderContext {
+  return { store: createMemoryStore(), fetch, clock, signal, notify: () => undefined, isProtected: () => false };
+}
+
+async function loadLabels(
+  context: LoaderContext,
+  version: ResolvedVersion,
+  repositories: readonly string[],
+): Promise<readonly string[] | undefined> {
+  const path = version.manifest.tasks?.['image-classification']?.output.labels;
+  if (path === undefined) return undefined;
+  const files = await loadFiles(context, { version, files: [path], repositories, cacheBudgetBytes: Number.POSITIVE_INFINITY });
+  return parseLabels(await files.readFile(path));
+}
+
+/** A photo is the application's own: the browser's HTTP cache and its rules apply. */
+async function fetchPhoto(url: string, context: LoaderContext): Promise<Blob> {
+  return new Blob([await fetchBytes(context, url, { cache: 'default' })]);
+}
