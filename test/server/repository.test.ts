@@ -201,7 +201,7 @@ describe('a plain TensorFlow Serving version', () => {
     const whileCopied = first.pending('m', '1');
     await first.repository.look();
     const whileImported = first.pending('m', '1');
-    await first.imports[Symbol.asyncDispose]();
+    await first.imports.settle();
     await first.repository.look();
 
     expect(whileCopied).toMatch(/still being copied/);
@@ -209,7 +209,7 @@ describe('a plain TensorFlow Serving version', () => {
     expect(first.wanted('m')).toEqual(['1']);
     const importNothing = openRepository(folder.path);
     for (let looks = 0; looks < 2; looks++) await importNothing.repository.look();
-    await importNothing.imports[Symbol.asyncDispose]();
+    await importNothing.imports.settle();
     await importNothing.repository.look();
     expect(importNothing.wanted('m')).toEqual(['1']);
     expect(importNothing.repository.snapshot('m')?.versions.get('1')?.digest).toBe((await makeVersion('m', '1', 'half whole')).digest);
@@ -221,13 +221,14 @@ describe('a plain TensorFlow Serving version', () => {
     let isBroken = true;
     const { repository, imports, wanted, pending } = openRepository(folder.path, {
       now: () => now,
-      importVersion: (plain, out) => (isBroken ? Promise.reject(new TypeError('no space left')) : importVersion(plain, out)),
+      importVersion: (plain, out) =>
+        isBroken ? Promise.reject(new TypeError('no space left')) : importVersion(plain, out, new AbortController().signal),
     });
     await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
     await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'graph');
     const lookAgain = async () => {
       await repository.look();
-      await imports[Symbol.asyncDispose]();
+      await imports.settle();
     };
 
     await lookAgain();

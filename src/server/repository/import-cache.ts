@@ -14,8 +14,8 @@ export interface PlainVersion {
   readonly fingerprint: string;
 }
 
-/** Writes the version with its manifest into `out`, an empty directory. */
-export type ImportVersion = (source: PlainVersion, out: string) => Promise<void>;
+/** Writes the version with its manifest into `out`, an empty directory; an abort ends it. */
+export type ImportVersion = (source: PlainVersion, out: string, signal: AbortSignal) => Promise<void>;
 
 type Import =
   | { readonly state: 'running' }
@@ -34,6 +34,7 @@ export class ImportCache {
   readonly #now: () => number;
   readonly #imports = new Map<string, Import>();
   readonly #running = new Set<Promise<void>>();
+  readonly #closing = new AbortController();
 
   constructor(options: { folder: string; importVersion: ImportVersion; backOff: BackOff; log: Logger; now?: () => number }) {
     this.#folder = options.folder;
@@ -49,7 +50,7 @@ export class ImportCache {
     const known = this.#imports.get(key);
     if (known?.state === 'done') return known.version;
     if (known?.state === 'failed' && this.#now() < known.retryAt) return known.error;
-    if (known?.state !== 'running') this.#start(key, plain, known?.attempts ?? 0);
+    if (known?.state !== 'running' && !this.#closing.signal.aborted) this.#start(key, plain, known?.attempts ?? 0);
     return new NearfarError('unavailable', 'the version is being imported');
   }
 
@@ -59,6 +60,7 @@ export class ImportCache {
       .then(
         (version) => void this.#imports.set(key, { state: 'done', version }),
         (cause: unknown) => {
+          if (this.#closing.signal.aborted) return;
           const reason = cause instanceof Error ? cause.message : String(cause);
           const error = new NearfarError(cause instanceof NearfarError ? cause.code : 'internal', `the import failed: ${reason}`, {
             cause,
@@ -88,7 +90,7 @@ export class ImportCache {
     await mkdir(dirname(final), { recursive: true });
     try {
       this.#log.info({ model: plain.name, version: plain.version, directory: plain.directory }, 'importing a TensorFlow Serving version');
-      await this.#importVersion(plain, work);
+      await this.#importVersion(plain, work, this.#closing.signal);
       await rm(final, { recursive: true, force: true });
       await rename(work, final);
     } finally {
@@ -98,7 +100,13 @@ export class ImportCache {
   }
 
   /** Waits for the imports that run. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async settle(): Promise<void> {
     await Promise.all(this.#running);
+  }
+
+  /** Ends the imports that run. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.settle();
   }
 }

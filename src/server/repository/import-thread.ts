@@ -7,16 +7,16 @@ import type { ImportWorkerData } from './import-worker.ts';
 
 /**
  * Imports a plain TensorFlow Serving version in a thread of its own.
- * @throws {NearfarError} what `importDirectory` throws; `internal` when the thread dies.
+ * @throws {NearfarError} what `importDirectory` throws; `internal` when the thread dies; rejects when aborted.
  */
-export async function importInThread(plain: PlainVersion, out: string): Promise<void> {
+export async function importInThread(plain: PlainVersion, out: string, signal: AbortSignal): Promise<void> {
   const data: ImportWorkerData = { plain, out };
   const worker = new Worker(workerUrl('import-worker', import.meta.url), { workerData: data, name: 'nearfar-import' });
   try {
     const ended = once(worker, 'exit').then(([code]): never => {
       throw new NearfarError('internal', `the import thread ended with code ${code}`);
     });
-    const [error]: unknown[] = await Promise.race([once(worker, 'message'), ended]);
+    const [error]: unknown[] = await Promise.race([once(worker, 'message', { signal }), ended]);
     if (isSerializedError(error)) throw deserializeError(error);
   } finally {
     await worker.terminate();

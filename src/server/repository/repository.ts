@@ -140,11 +140,10 @@ export class Repository {
     watched.trouble = trouble;
   }
 
-  /** Stops looking and waits for the looks that run. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Stops looking. A look that still runs changes nothing any more; it is not waited for, as a dead network drive may hold it for ever. */
+  [Symbol.dispose](): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    await Promise.all([...this.#models.values()].map(({ looking }) => looking));
   }
 }
 

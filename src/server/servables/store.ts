@@ -14,8 +14,7 @@ export class Servables implements ServableStore {
   readonly #options: ServablesOptions;
   readonly #models = new Map<string, ModelServables>();
   readonly #removals = new Set<Promise<void>>();
-  #isDraining = false;
-  #isClosed = false;
+  #phase: 'starting' | 'serving' | 'draining' | 'closed' = 'starting';
 
   constructor(options: ServablesOptions) {
     this.#options = options;
@@ -23,7 +22,7 @@ export class Servables implements ServableStore {
 
   /** Takes over what one look at a model's folder found. */
   apply(snapshot: ModelSnapshot): void {
-    if (this.#isClosed) return;
+    if (this.#phase === 'closed') return;
     const model = this.#models.get(snapshot.name) ?? new ModelServables(snapshot.name, this.#options);
     this.#models.set(snapshot.name, model);
     model.apply(snapshot);
@@ -39,7 +38,7 @@ export class Servables implements ServableStore {
   }
 
   lend(spec: ServableSpec): ServableHandle {
-    if (this.#isClosed) throw new NearfarError('unavailable', 'the server is shutting down');
+    if (this.#phase === 'closed') throw new NearfarError('unavailable', 'the server is shutting down');
     const model = this.#models.get(spec.name);
     const version = findVersion(model, spec);
     const handle = version?.lend(model?.labelsOf(version.source.version) ?? []);
@@ -69,19 +68,25 @@ export class Servables implements ServableStore {
   }
 
   isReady(): boolean {
-    return !this.#isDraining && this.names().every((name) => this.#models.get(name)?.find() !== undefined);
+    return this.#phase === 'serving' && this.names().every((name) => this.#models.get(name)?.find() !== undefined);
+  }
+
+  /** From here on the server may be ready: every model has been looked for. */
+  startServing(): void {
+    if (this.#phase === 'starting') this.#phase = 'serving';
+    this.#options.onChange();
   }
 
   /** From here on the server is not ready, so that balancers turn away; requests that still come are answered. */
   startDraining(): void {
-    this.#isDraining = true;
+    if (this.#phase !== 'closed') this.#phase = 'draining';
     this.#options.onChange();
   }
 
   /** Lends no more, waits for every handle and unloads everything. */
   async close(): Promise<void> {
-    this.startDraining();
-    this.#isClosed = true;
+    this.#phase = 'closed';
+    this.#options.onChange();
     await Promise.all([...[...this.#models.values()].map((model) => model.close()), ...this.#removals]);
   }
 }

@@ -1,0 +1,101 @@
+import { join } from 'node:path';
+import { type BackendId, NearfarError } from '../core/index.ts';
+import type { ServerConfig } from './config.ts';
+import type { Logger } from './log.ts';
+import type { ServerMetrics } from './metrics.ts';
+import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
+import { EngineHost, Servables } from './servables/index.ts';
+
+/** Everything behind the transports: the repository that is watched and the versions it asks for. */
+export interface Serving {
+  readonly servables: Servables;
+  readonly files: PublishedFiles;
+  /** Looks for models and starts to load them. */
+  start(): void;
+  /**
+   * Resolves when every configured model has an available version.
+   * @throws rejects with `signal.reason` when aborted; `unavailable` when the server closes first.
+   */
+  whenReady(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Looks for no more changes; not ready from here on. */
+  startDraining(): void;
+  /** Waits for every handle and unloads everything. */
+  drain(): Promise<void>;
+  /** Ends at once; what still runs fails as `unavailable`. */
+  end(): Promise<void>;
+}
+
+/** GPU first where a real adapter is there; what the version has no variant for is passed over. */
+const autoBackends: readonly BackendId[] = ['tfjs-webgpu', 'onnx-webgpu', 'onnx-cpu', 'tfjs-wasm'];
+
+export function createServing(config: ServerConfig, { log, metrics }: { log: Logger; metrics: ServerMetrics }): Serving {
+  const backends = config.backends === 'auto' ? autoBackends : config.backends;
+  const retry = { firstMs: config.firstLoadRetryMs, maxMs: config.maxLoadRetryMs };
+  const waiters = new Set<() => void>();
+  const engines = new EngineHost({
+    threads: config.engineThreads,
+    allowSoftwareAdapter: config.allowSoftwareAdapter,
+    gpu: backends.some((backend) => backend.endsWith('-webgpu')),
+    maxInFlight: config.maxInFlight,
+    log,
+    onRestart: () => metrics.workerRestarted(),
+  });
+  const servables = new Servables({
+    load: (source, options) => engines.load(source, backends, options),
+    maxLoadRetries: config.maxLoadRetries,
+    backOff: retry,
+    metrics,
+    log,
+    onChange: () => {
+      for (const check of waiters) check();
+    },
+    names: () => repository.names(),
+  });
+  const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
+  const repository = new Repository({
+    models: config.models,
+    modelsRoot: config.modelsRoot,
+    pollIntervalMs: config.pollIntervalMs,
+    imports,
+    log,
+    onModel: (snapshot) => servables.apply(snapshot),
+    onModelRemoved: (name) => servables.remove(name),
+  });
+  const closed = new AbortController();
+  return {
+    servables,
+    files: createPublishedFiles((name) => repository.snapshot(name)),
+    start: () => {
+      void repository.open().then(() => servables.startServing());
+    },
+    whenReady: ({ signal } = {}) => waitUntil(() => servables.isReady(), waiters, [closed.signal, ...(signal ? [signal] : [])]),
+    startDraining: () => {
+      repository[Symbol.dispose]();
+      closed.abort(new NearfarError('unavailable', 'the server is closing'));
+      servables.startDraining();
+    },
+    drain: () => servables.close(),
+    end: async () => {
+      await Promise.all([engines[Symbol.asyncDispose](), imports[Symbol.asyncDispose]()]);
+    },
+  };
+}
+
+async function waitUntil(holds: () => boolean, waiters: Set<() => void>, signals: readonly AbortSignal[]): Promise<void> {
+  const signal = AbortSignal.any([...signals]);
+  signal.throwIfAborted();
+  if (holds()) return;
+  let forget = () => {};
+  await new Promise<void>((resolve, reject) => {
+    const check = () => {
+      if (holds()) resolve();
+    };
+    const abort = () => reject(signal.reason);
+    waiters.add(check);
+    signal.addEventListener('abort', abort, { once: true });
+    forget = () => {
+      waiters.delete(check);
+      signal.removeEventListener('abort', abort);
+    };
+  }).finally(() => forget());
+}

@@ -1,0 +1,139 @@
+import { Worker } from 'node:worker_threads';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { compareOutputs } from '../../src/core/index.ts';
+import { copyEveryday10 } from '../support/everyday10.ts';
+import {
+  golden,
+  goldenInputs,
+  goldenTolerance,
+  openServingBench,
+  predict,
+  type ServingBench,
+  statesOf,
+  until,
+} from '../support/serving.ts';
+
+let bench: ServingBench;
+
+beforeEach(async () => {
+  bench = await openServingBench();
+});
+
+afterEach(() => bench[Symbol.asyncDispose]());
+
+describe('requests', () => {
+  test('that nobody waits for any more never reach the engine', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const serving = bench.open();
+    await serving.whenReady();
+    const clients = Array.from({ length: 20 }, () => new AbortController());
+    const reason = new TypeError('the client hung up');
+
+    const first = predict(serving);
+    const abandoned = clients.map(({ signal }) => predict(serving, {}, { signal }));
+    const last = predict(serving);
+    for (const client of clients) client.abort(reason);
+
+    const outcomes = await Promise.allSettled(abandoned);
+    expect(outcomes.every((outcome) => outcome.status === 'rejected' && outcome.reason === reason)).toBe(true);
+    const { timing } = await first;
+    const lastTiming = (await last).timing;
+    // Behind at most the first run and the one that waited in the worker already, not behind twenty.
+    expect(lastTiming.queueMs).toBeLessThan(10 * Math.max(timing.inferMs, lastTiming.inferMs) + 50);
+  });
+
+  test('beyond the limit in flight are refused as overloaded', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const serving = bench.open({ maxInFlight: 3 });
+    await serving.whenReady();
+
+    const outcomes = await Promise.allSettled(Array.from({ length: 5 }, () => predict(serving)));
+
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'fulfilled', 'rejected', 'rejected']);
+    expect(outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason.code] : []))).toEqual([
+      'overloaded',
+      'overloaded',
+    ]);
+  });
+
+  test('that do not fit the signature are refused by the engine, with its code', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const serving = bench.open();
+    await serving.whenReady();
+    using handle = serving.servables.lend({ name: 'everyday10' });
+
+    await expect(handle.run({ signature: 'none', inputs: goldenInputs() }, {})).rejects.toMatchObject({ code: 'invalid-argument' });
+    await expect(handle.run({ signature: 'serving_default', inputs: {} }, {})).rejects.toMatchObject({ code: 'invalid-argument' });
+  });
+
+  test('that run when the server closes are answered', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const serving = bench.open();
+    await serving.whenReady();
+
+    const running = Array.from({ length: 8 }, () => predict(serving));
+    serving.startDraining();
+    const isReadyWhileDraining = serving.servables.isReady();
+    const late = predict(serving);
+    await serving.drain();
+
+    expect(isReadyWhileDraining).toBe(false);
+    expect(await Promise.all([...running, late])).toHaveLength(9);
+    expect(() => serving.servables.lend({ name: 'everyday10' })).toThrow(expect.objectContaining({ code: 'unavailable' }));
+  });
+});
+
+describe('a worker that dies', () => {
+  /** Every engine worker that got a message from here on. */
+  function watchWorkers(): Set<Worker> {
+    const workers = new Set<Worker>();
+    const post = Worker.prototype.postMessage;
+    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
+      workers.add(this);
+      return post.apply(this, args);
+    });
+    return workers;
+  }
+
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  test('fails what it ran as unavailable; what waits is answered by the next one', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const workers = watchWorkers();
+    const serving = bench.open();
+    await serving.whenReady();
+
+    const running = Array.from({ length: 10 }, () => predict(serving));
+    const settled = Promise.allSettled(running);
+    await vi.waitUntil(() => workers.size === 1);
+    for (const worker of workers) await worker.terminate();
+    const outcomes = await settled;
+
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    // One that ran and one that waited in the worker already: their inputs died with it.
+    expect(failed.length).toBeLessThanOrEqual(2);
+    for (const error of failed) expect(error).toMatchObject({ code: 'unavailable' });
+    for (const outcome of outcomes) {
+      if (outcome.status === 'fulfilled')
+        expect(compareOutputs(golden.outputs, outcome.value.outputs, goldenTolerance).isWithin).toBe(true);
+    }
+    expect(await serving.metrics.registry.metrics()).toContain('nearfar_engine_worker_restarts_total 1');
+    expect(workers.size).toBe(2);
+    expect(statesOf(serving)).toEqual({ '1': 'AVAILABLE' });
+  });
+
+  test('while a version loads lets it load again', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const workers = watchWorkers();
+    const serving = bench.open();
+
+    await until(() => workers.size === 1);
+    for (const worker of workers) await worker.terminate();
+    await serving.whenReady();
+
+    expect((await predict(serving)).version).toBe('1');
+    expect(workers.size).toBe(2);
+  });
+});
