@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Manifest, Variant, VariantSource } from '../../src/core/index.ts';
+import { fileURLToPath } from 'node:url';
+import { type Manifest, parseManifest, type Variant, type VariantSource } from '../../src/core/index.ts';
 import { demoModel, sharedData } from './shared-data.ts';
 
 /** A model for engine tests: the same weights as a tfjs GraphModel and as ONNX, under one signature. */
@@ -50,20 +51,20 @@ export function createTestModel({ name, inputs, outputs, entries, tfjsFiles, bin
   };
 }
 
-/** The demo model as its training wrote it: `image` float32 [-1,32,32,3] to `probabilities` float32 [-1,10]. */
-export function everyday10(): TestModel | undefined {
-  const tfjs = demoModel('everyday10/tfjs/model.json');
-  const onnx = demoModel('everyday10/onnx/model.onnx');
-  if (tfjs === undefined || onnx === undefined) return undefined;
-  return createTestModel({
-    name: 'everyday10',
-    inputs: { image: { dtype: 'float32', shape: [-1, 32, 32, 3] } },
-    outputs: { probabilities: { dtype: 'float32', shape: [-1, 10] } },
-    entries: { tfjs, onnx },
-    tfjsFiles: ['group1-shard1of1.bin'],
-    bindings: { tfjs: { outputs: { probabilities: { tensor: 'Identity:0' } } }, onnx: {} },
-  });
+/** The built-in model as it is published: `image` float32 [-1,32,32,3] to `probabilities` float32 [-1,10]. */
+export async function everyday10(): Promise<TestModel> {
+  const manifest = parseManifest(await readFile(join(builtIn, 'manifest.json')));
+  return {
+    manifest,
+    source(library) {
+      const variant = manifest.variants.find(({ format }) => format.startsWith(library));
+      if (variant === undefined) throw new Error(`everyday10 has no variant for ${library}`);
+      return { manifest, variant, readFile: async (path) => new Uint8Array(await readFile(join(builtIn, path))) };
+    },
+  };
 }
+
+const builtIn = fileURLToPath(new URL('../../models/everyday10/1', import.meta.url));
 
 /** Held-back CIFAR-10 pictures with the classes they show and the probabilities TensorFlow gave. */
 export interface Sample {

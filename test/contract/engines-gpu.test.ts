@@ -1,0 +1,16 @@
+import { test } from 'vitest';
+import { openEngine } from '../../src/engines/index.ts';
+import { openNodePlatform } from '../../src/engines/node/index.ts';
+import { describeEngineContract } from './engine-contract.ts';
+
+const platform = await openNodePlatform({ allowSoftwareAdapter: true });
+
+if (platform.gpu === undefined) {
+  test.skip(`webgpu in Node: ${platform.gpuAbsence}`, () => undefined);
+  console.warn(`skipping the webgpu engines in Node: ${platform.gpuAbsence}`);
+} else {
+  const isSoftware = (await platform.gpu.requestAdapter())?.info.isFallbackAdapter === true;
+  const scale = { pictures: isSoftware ? 4 : 200, runsMobileNet: !isSoftware };
+  describeEngineContract('tfjs-webgpu', { library: 'tfjs', open: () => openEngine('tfjs-webgpu', platform), ...scale });
+  describeEngineContract('onnx-webgpu', { library: 'onnx', open: () => openEngine('onnx-webgpu', platform), ...scale });
+}
