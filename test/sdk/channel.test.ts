@@ -163,7 +163,13 @@ test('waking from sleep, with no ping sent yet, gives the worker another chance'
   const asleep = new Channel<DeviceWorkerApi>({
     role: 'device',
     createWorker: workers.createWorker,
-    clock: { now: () => now, after: (_, callback) => (wake.push(callback), () => {}) },
+    clock: {
+      now: () => now,
+      after: (_, callback) => {
+        wake.push(callback);
+        return () => {};
+      },
+    },
     hangTimeoutMs: 1_000,
     cancel: (api, callId) => api.cancel(callId),
   });

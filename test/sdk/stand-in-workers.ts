@@ -209,8 +209,8 @@ function recorded<Api extends object>(
         const last = args.at(-1);
         if (name === 'open' && typeof last === 'function') onNotify?.((event) => last(event));
         try {
-          const method = Reflect.get(overrides, name) ?? Reflect.get(defaults, name);
-          return await Reflect.apply(method, undefined, args);
+          const method: unknown = Reflect.get(overrides, name) ?? Reflect.get(defaults, name);
+          return typeof method === 'function' ? await Reflect.apply(method, undefined, args) : undefined;
         } catch (error) {
           throw serializeError(error);
         }
