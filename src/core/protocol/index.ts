@@ -1,5 +1,34 @@
 export type { Classification } from '../tasks/index.ts';
 export { decodeBase64, encodeBase64 } from './base64.ts';
+export { Health, HealthCheckResponse_ServingStatus, HealthCheckResponseSchema } from './gen/grpc/health/v1/health_pb.ts';
+export {
+  GRPCInferenceService,
+  type InferParameter,
+  type ModelInferRequest,
+  type ModelInferResponse,
+  ModelInferResponseSchema,
+  ModelMetadataResponseSchema,
+  ModelReadyResponseSchema,
+  ServerLiveResponseSchema,
+  ServerMetadataResponseSchema,
+  ServerReadyResponseSchema,
+} from './gen/inference/grpc_service_pb.ts';
+export {
+  type GetModelMetadataRequest,
+  type GetModelMetadataResponse,
+  GetModelMetadataResponseSchema,
+  SignatureDefMapSchema,
+} from './gen/tensorflow_serving/apis/get_model_metadata_pb.ts';
+export {
+  type GetModelStatusRequest,
+  type GetModelStatusResponse,
+  GetModelStatusResponseSchema,
+} from './gen/tensorflow_serving/apis/get_model_status_pb.ts';
+export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
+export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
+export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
+export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
+export { decodeInferContents } from './infer-contents.ts';
 export { formatDecimal } from './json-decimal.ts';
 export { type JsonDocument, type JsonKind, readJson } from './json-reader.ts';
 export { describeJson, toPlain } from './json-text.ts';

@@ -1,0 +1,65 @@
+import type { RequestRecord } from '../metrics.ts';
+import type { PublishedFiles } from '../repository/published-files.ts';
+import type { ServableStore } from '../servables/servable.ts';
+
+/** Counts and times the answered requests. */
+export interface RequestMetrics {
+  recordRequest(record: RequestRecord): void;
+}
+
+/** The page that Prometheus reads. */
+export interface MetricsPage {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+/** Where a transport reports what no client sees: errors it did not expect. */
+export interface TransportLog {
+  error(fields: object, message: string): void;
+}
+
+/** What both transports need of the server. */
+export interface TransportContext {
+  readonly servables: ServableStore;
+  readonly metrics: RequestMetrics;
+  readonly log: TransportLog;
+  /** Version of the server, as it says in metadata. */
+  readonly serverVersion: string;
+}
+
+/** Static pages at `/`, such as the demo. */
+export interface SiteOptions {
+  /** Folder with an index.html. */
+  readonly root: string;
+  /** Sent with every file, such as a Content-Security-Policy. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface RestContext extends TransportContext {
+  /** The repository for browsers, and where class names of models are read. */
+  readonly files: PublishedFiles;
+  readonly metricsPage: MetricsPage;
+  /** Origins that may ask for predictions from a browser; `*` is any. `/models` is open to all. */
+  readonly corsAllowedOrigins: readonly string[];
+  /** Deadline of a request that brings none, and the longest one may ask for, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Largest request body, inflated, in bytes. @default 134_217_728 (128 MiB) */
+  readonly bodyLimitBytes?: number | undefined;
+  readonly site?: SiteOptions | undefined;
+}
+
+export interface GrpcContext extends TransportContext {
+  /** Answers carry `tensor_content` instead of typed values. @default false, as in TensorFlow Serving */
+  readonly respondsWithTensorContent?: boolean | undefined;
+}
+
+/** A transport that is not listening yet. */
+export interface Transport {
+  /**
+   * @param options.port 0 takes any free port.
+   * @throws {NearfarError} `unavailable` when the address cannot be had.
+   */
+  listen(options: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
+  /** Takes no new request and resolves when those in flight are answered. */
+  close(): Promise<void>;
+}

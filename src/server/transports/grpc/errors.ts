@@ -1,0 +1,17 @@
+import type { Metadata, ServiceError } from '@grpc/grpc-js';
+import { errorStatuses, NearfarError, serializeError } from '../../../core/index.ts';
+import type { TransportLog } from '../context.ts';
+
+/** TensorFlow Serving cuts messages here, as they travel in HTTP/2 headers. */
+const maxMessageLength = 1024;
+
+/** An error as a gRPC status; our code goes behind it under `nearfar-error-code`. */
+export function toServiceError(error: unknown, trailer: Metadata, log: TransportLog): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+  // What is no NearfarError is our mistake: its text is for the log, not for strangers.
+  if (!(error instanceof NearfarError)) log.error({ err: error }, 'a request failed unexpectedly');
+  const { code, message } =
+    error instanceof NearfarError ? serializeError(error) : { code: 'internal' as const, message: 'internal error' };
+  trailer.set('nearfar-error-code', code);
+  const details = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
+  return { code: errorStatuses[code].grpc, details, metadata: trailer };
+}

@@ -1,0 +1,45 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  decodeTensorProto,
+  defaultSignatureName,
+  encodeTensorProto,
+  NearfarError,
+  type PredictRequest,
+  type PredictResponse,
+  PredictResponseSchema,
+} from '../../../core/index.ts';
+import type { GrpcContext } from '../context.ts';
+import { checkPredictRequest } from '../predict-request.ts';
+import { toModelSpec, toServableSpec } from './model-spec.ts';
+import { answerGrpc, type UnaryCall } from './unary.ts';
+
+/** PredictionService.Predict. */
+export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Promise<PredictResponse> {
+  const spec = toServableSpec(request.modelSpec);
+  const signature = request.modelSpec?.signatureName || defaultSignatureName;
+  return answerGrpc(
+    context,
+    call,
+    { spec, api: 'Predict' },
+    {
+      decode: ({ manifest }) => {
+        if (!Object.hasOwn(manifest.signatures, signature)) {
+          throw new NearfarError('failed-precondition', `Serving signature key "${signature}" not found.`, { details: { signature } });
+        }
+        const inputs = Object.fromEntries(Object.entries(request.inputs).map(([alias, proto]) => [alias, decodeTensorProto(proto, alias)]));
+        const outputs = request.outputFilter.length > 0 ? request.outputFilter : undefined;
+        return { run: checkPredictRequest(manifest, { signature, inputs, outputs }) };
+      },
+      encode: (outputs, _, handle) =>
+        create(PredictResponseSchema, {
+          modelSpec: toModelSpec(handle, signature),
+          outputs: Object.fromEntries(
+            Object.entries(outputs).map(([alias, tensor]) => [
+              alias,
+              encodeTensorProto(tensor, { asContent: context.respondsWithTensorContent ?? false }),
+            ]),
+          ),
+        }),
+    },
+  );
+}

@@ -1,0 +1,37 @@
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { ModelService, NearfarError, PredictionService } from '../../../core/index.ts';
+import type { GrpcContext, Transport } from '../context.ts';
+import { addHealth } from './health.ts';
+import { metadata } from './metadata.ts';
+import { addOpenInference } from './open-inference.ts';
+import { predict } from './predict.ts';
+import { status } from './status.ts';
+import { addUnary } from './unary.ts';
+
+/** TensorFlow Serving takes messages up to the largest int32. */
+const maxMessageBytes = 2 ** 31 - 1;
+
+/**
+ * The gRPC side of the server: PredictionService, ModelService, GRPCInferenceService and health. What is not registered is
+ * answered UNIMPLEMENTED.
+ */
+export function createGrpcServer(context: GrpcContext): Transport {
+  const { log } = context;
+  const server = new Server({ 'grpc.max_receive_message_length': maxMessageBytes, 'grpc.max_send_message_length': maxMessageBytes });
+  addUnary(server, PredictionService.method.predict, log, (request, call) => predict(context, request, call));
+  addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
+  addUnary(server, ModelService.method.getModelStatus, log, (request) => status(context, request));
+  addOpenInference(server, context);
+  addHealth(server, context);
+  return {
+    listen: ({ host, port }) =>
+      new Promise((resolve, reject) => {
+        const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+        server.bindAsync(address, ServerCredentials.createInsecure(), (cause, bound) => {
+          if (cause) reject(new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, { cause }));
+          else resolve({ port: bound });
+        });
+      }),
+    close: () => new Promise((resolve, reject) => server.tryShutdown((error) => (error ? reject(error) : resolve()))),
+  };
+}

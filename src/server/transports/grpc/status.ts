@@ -1,0 +1,17 @@
+import { create } from '@bufbuild/protobuf';
+import { type GetModelStatusRequest, type GetModelStatusResponse, GetModelStatusResponseSchema } from '../../../core/index.ts';
+import { servableStates } from '../../servables/servable.ts';
+import type { GrpcContext } from '../context.ts';
+import { toServableSpec } from './model-spec.ts';
+
+/** ModelService.GetModelStatus; like theirs it ignores a label and then tells of all versions. */
+export function status({ servables }: GrpcContext, request: GetModelStatusRequest): GetModelStatusResponse {
+  const { name, version } = toServableSpec(request.modelSpec);
+  return create(GetModelStatusResponseSchema, {
+    modelVersionStatus: servables.status({ name, version }).map((found) => ({
+      version: BigInt(found.version),
+      state: servableStates[found.state],
+      status: { errorCode: found.errorCode, errorMessage: found.errorMessage },
+    })),
+  });
+}

@@ -1,0 +1,81 @@
+import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
+import type { RunRequest } from '../../../core/index.ts';
+import type { ServableSpec } from '../../servables/servable.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
+import type { GrpcContext, TransportLog } from '../context.ts';
+import { toServiceError } from './errors.ts';
+
+/** What a handler knows of its call beside the message. */
+export interface UnaryCall {
+  readonly signal: AbortSignal;
+  /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
+  readonly wantedDigest: string | undefined;
+  /** Sent behind the answer, or the error. */
+  readonly trailer: Metadata;
+}
+
+/** Registers one method; what the handler throws becomes a gRPC status. */
+export function addUnary<I extends DescMessage, O extends DescMessage>(
+  server: Server,
+  method: DescMethodUnary<I, O>,
+  log: TransportLog,
+  handle: (message: MessageShape<I>, call: UnaryCall) => MessageShape<O> | Promise<MessageShape<O>>,
+): void {
+  server.register<MessageShape<I>, MessageShape<O>>(
+    `/${method.parent.typeName}/${method.name}`,
+    (
+      call: ServerUnaryCall<MessageShape<I>, MessageShape<O>>,
+      callback: (error: object | null, value?: MessageShape<O>, trailer?: Metadata) => void,
+    ) => {
+      void (async () => {
+        using deadline = openSignal(call);
+        const [digest] = call.metadata.get('nearfar-model-digest');
+        const trailer = new Metadata();
+        try {
+          const wantedDigest = digest === undefined ? undefined : String(digest);
+          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, trailer }), trailer);
+        } catch (error) {
+          callback(toServiceError(error, trailer, log));
+        }
+      })();
+    },
+    (message) => asBuffer(toBinary(method.output, message)),
+    (bytes) => fromBinary(method.input, bytes),
+    'unary',
+  );
+}
+
+/** Aborts by the client's deadline or its cancelling, whichever comes first. */
+function openSignal(call: ServerUnaryCall<unknown, unknown>): CallSignal {
+  const deadline = call.getDeadline();
+  const deadlineMs = Number(deadline) - Date.now();
+  const opened = openCallSignal(Number.isFinite(deadlineMs) ? deadlineMs : undefined);
+  call.on('cancelled', opened.cancel);
+  return opened;
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
+/** Answers one prediction over gRPC. */
+export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
+  context: GrpcContext,
+  { signal, wantedDigest, trailer }: UnaryCall,
+  call: { readonly spec: ServableSpec; readonly api: string },
+  codec: Codec<Decoded, Answer>,
+): Promise<Answer> {
+  const spec = { ...call.spec, digest: wantedDigest };
+  const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
+  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion }, codec);
+  return answer;
+}
+
+/** Names the version behind an answer, by the keys of the HTTP headers. */
+export function setVersionTrailer(trailer: Metadata, { version, digest, backend, variant }: AnsweringVersion): void {
+  trailer.set('nearfar-model-version', version);
+  trailer.set('nearfar-model-digest', digest);
+  trailer.set('nearfar-backend', backend);
+  trailer.set('nearfar-variant', variant);
+}

@@ -1,0 +1,21 @@
+import cors from '@fastify/cors';
+import type { FastifyInstance } from 'fastify';
+import { exposedHeaders } from './headers.ts';
+
+/** Chromium keeps a preflight for two hours at most, Firefox for a day. */
+const preflightSeconds = 86_400;
+
+/**
+ * CORS: `/models` is open to every origin, all else to the configured ones. Asked-for headers are all allowed, so that tokens
+ * and trace ids of other people's clients pass, which TensorFlow Serving's own flag does not let through.
+ */
+export async function addCors(app: FastifyInstance, allowedOrigins: readonly string[]): Promise<void> {
+  const isAny = allowedOrigins.includes('*');
+  const shared = { methods: ['GET', 'HEAD', 'POST'], exposedHeaders, maxAge: preflightSeconds, optionsSuccessStatus: 200 };
+  await app.register(cors, {
+    delegator: (request, callback) => {
+      const isOpen = isAny || request.raw.url?.startsWith('/models/') === true;
+      callback(null, { ...shared, origin: isOpen ? '*' : allowedOrigins.length > 0 ? [...allowedOrigins] : false });
+    },
+  });
+}

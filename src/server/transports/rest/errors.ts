@@ -1,0 +1,36 @@
+import type { FastifyReply } from 'fastify';
+import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
+import type { TransportLog } from '../context.ts';
+
+/** Answers an error as JSON: TensorFlow Serving's `error`, and our `code` and `details` beside it. */
+export function sendError(reply: FastifyReply, error: unknown, log: TransportLog): void {
+  const { status, body } = describeError(error, log);
+  // An answer that was begun, or whose client has gone, has no room for an error.
+  if (reply.sent || reply.raw.headersSent) {
+    reply.raw.destroy();
+    return;
+  }
+  reply.code(status).type('application/json').send(JSON.stringify(body));
+}
+
+function describeError(error: unknown, log: TransportLog): { status: number; body: object } {
+  if (!(error instanceof NearfarError)) {
+    const framework = frameworkError(error);
+    if (framework) return { status: framework.status, body: errorBody(framework.error) };
+    // What is no NearfarError is our mistake: its text is for the log, not for strangers.
+    log.error({ err: error }, 'a request failed unexpectedly');
+    return { status: 500, body: errorBody({ code: 'internal', message: 'internal error' }) };
+  }
+  return { status: errorStatuses[error.code].http, body: errorBody(serializeError(error)) };
+}
+
+function errorBody({ message, code, details = {} }: SerializedError): object {
+  return { error: message, code, details };
+}
+
+/** Errors that fastify finds before a handler runs: a body that is too large, cut off or wrongly compressed. */
+function frameworkError(error: unknown): { status: number; error: SerializedError } | undefined {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return undefined;
+  if (error.statusCode < 400 || error.statusCode >= 500) return undefined;
+  return { status: error.statusCode, error: { code: 'invalid-argument', message: error.message } };
+}

@@ -1,0 +1,56 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { inferenceHeaderLengthName, type LegTiming, NearfarError } from '../../../core/index.ts';
+import type { AnsweringVersion } from '../call.ts';
+
+/** Headers a page of another origin may read. */
+export const exposedHeaders = [
+  'nearfar-model-version',
+  'nearfar-model-digest',
+  'nearfar-backend',
+  'nearfar-variant',
+  'server-timing',
+  inferenceHeaderLengthName,
+  'etag',
+  'content-length',
+  'content-range',
+  'accept-ranges',
+  'retry-after',
+];
+
+/** Names the version behind an answer. */
+export function setVersionHeaders(reply: FastifyReply, { version, digest, backend, variant }: AnsweringVersion): void {
+  reply.headers({
+    'nearfar-model-version': version,
+    'nearfar-model-digest': digest,
+    'nearfar-backend': backend,
+    'nearfar-variant': variant,
+  });
+}
+
+/** Where the time went, in milliseconds, for the network panel of a browser and for our own client. */
+export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs }: LegTiming): void {
+  const parts = Object.entries({ queue: queueMs, preprocess: preprocessMs, infer: inferMs, postprocess: postprocessMs });
+  reply.header('server-timing', parts.map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`).join(', '));
+}
+
+/** The digest a request is pinned to. */
+export function wantedDigest(request: FastifyRequest): string | undefined {
+  return headerText(request, 'nearfar-model-digest');
+}
+
+/**
+ * Milliseconds a request may take: what it asks for, at most the server's own limit.
+ * @throws {NearfarError} `invalid-argument`.
+ */
+export function deadlineOf(request: FastifyRequest, timeoutMs: number): number {
+  const text = headerText(request, 'nearfar-deadline-ms');
+  if (text === undefined) return timeoutMs;
+  const deadlineMs = Number(text);
+  if (Number.isFinite(deadlineMs) && deadlineMs > 0) return Math.min(deadlineMs, timeoutMs);
+  throw new NearfarError('invalid-argument', `nearfar-deadline-ms is a number of milliseconds above 0, got ${text}`);
+}
+
+export function headerText(request: FastifyRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}

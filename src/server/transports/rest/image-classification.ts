@@ -1,0 +1,115 @@
+import { readFile } from 'node:fs/promises';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { digestOf, type ImageInput, imageClassification, NearfarError, parseLabels, type RgbImage, taskOf } from '../../../core/index.ts';
+import { decodeImage } from '../../media/index.ts';
+import type { PublishedFiles } from '../../repository/published-files.ts';
+import type { ServableHandle, ServableSpec } from '../../servables/servable.ts';
+import type { RestContext } from '../context.ts';
+import { canonicalVersion } from '../model-spec.ts';
+import { checkPredictRequest } from '../predict-request.ts';
+import { headerText } from './headers.ts';
+import { answerRest, bodyBytes } from './rest-call.ts';
+
+interface TaskRoute {
+  Params: { readonly model: string; readonly version?: string; readonly label?: string };
+  Querystring: { readonly topK?: string };
+}
+
+const defaultTopK = 5;
+
+/**
+ * `POST /nearfar/v1/models/{m}[/versions/{n}|/labels/{l}]/tasks/image-classification?topK=5`. The body is a picture (JPEG,
+ * PNG, WebP, …), or with the header `nearfar-image-shape: H,W,3` the pixels that remain after resize and crop, uint8 RGB.
+ */
+export function addImageClassification(app: FastifyInstance, context: RestContext): void {
+  const labels = createLabelReader(context.files);
+  for (const path of ['', '/versions/:version', '/labels/:label']) {
+    app.post<TaskRoute>(`/nearfar/v1/models/:model${path}/tasks/${imageClassification.name}`, async (request, reply) => {
+      const { model, version, label } = request.params;
+      if (version !== undefined && !/^\d+$/.test(version))
+        throw new NearfarError('invalid-argument', `Failed to convert version: ${version} to numeric.`);
+      const spec = { name: model, version: version === undefined ? undefined : canonicalVersion(version), label };
+      return classify(context, request, reply, { spec, topK: parseTopK(request.query.topK), labels });
+    });
+  }
+}
+
+type LabelReader = (handle: ServableHandle, path: string | undefined) => Promise<readonly string[] | undefined>;
+
+async function classify(
+  context: RestContext,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { spec, topK, labels }: { spec: ServableSpec; topK: number; labels: LabelReader },
+): Promise<object> {
+  return answerRest(
+    context,
+    request,
+    reply,
+    { spec, api: imageClassification.name },
+    {
+      decode: async (handle) => {
+        const task = taskOf(handle.manifest, imageClassification.name);
+        const image = await readImage(request, task.input);
+        const inputs = { [task.input.name]: imageClassification.encodeImages([image], task.input) };
+        const run = checkPredictRequest(handle.manifest, { signature: task.signature, inputs, outputs: [task.output.name] });
+        return { task, run, labels: await labels(handle, task.output.labels) };
+      },
+      encode: (outputs, { task, labels: classNames }, { name, version, digest, backend, variant }) => {
+        const output = outputs[task.output.name];
+        if (!output) throw new NearfarError('internal', `${name} version ${version} gave no output ${task.output.name}`);
+        const { activation, name: outputName } = task.output;
+        const [predictions] = imageClassification.decodeClassification(output, {
+          activation,
+          labels: classNames,
+          topK,
+          output: outputName,
+        });
+        return { model_name: name, model_version: version, digest, backend, variant, predictions };
+      },
+    },
+  );
+}
+
+async function readImage(request: FastifyRequest, input: ImageInput): Promise<RgbImage> {
+  const bytes = bodyBytes(request);
+  const shape = headerText(request, 'nearfar-image-shape');
+  if (shape === undefined) return imageClassification.prepareImage(await decodeImage(bytes), input);
+  const [, height, width] = /^\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*3\s*$/.exec(shape) ?? [];
+  if (height === undefined || width === undefined) {
+    throw new NearfarError('invalid-argument', `nearfar-image-shape is height,width,3, got ${shape}`);
+  }
+  return { height: Number(height), width: Number(width), data: new Uint8Array(bytes) };
+}
+
+/** Class names by the digest of their file, read once through the repository and checked. */
+function createLabelReader(files: PublishedFiles): LabelReader {
+  const cache = new Map<string, readonly string[]>();
+  return async ({ name, version, manifest }, path) => {
+    const wanted = path === undefined ? undefined : manifest.files[path];
+    if (!wanted) return undefined;
+    const known = cache.get(wanted.digest);
+    if (known) return known;
+    const file = await files.find(`${name}/${version}/${path}`);
+    if (!file) throw new NearfarError('not-found', `${name} version ${version}: ${path} is no longer there`);
+    const bytes = 'bytes' in file.body ? new Uint8Array(file.body.bytes) : new Uint8Array(await readFile(file.body.path));
+    const digest = await digestOf(bytes);
+    if (digest !== wanted.digest) {
+      throw new NearfarError('integrity-mismatch', `${path} is not what the manifest says`, {
+        details: { path, want: wanted.digest, got: digest },
+      });
+    }
+    const labels = parseLabels(bytes);
+    if (cache.size >= maxCachedLabelFiles) cache.clear();
+    cache.set(digest, labels);
+    return labels;
+  };
+}
+
+const maxCachedLabelFiles = 256;
+
+function parseTopK(text: string | undefined): number {
+  if (text === undefined) return defaultTopK;
+  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
+  throw new NearfarError('invalid-argument', `topK is a whole number of at least 1, got ${text}`);
+}

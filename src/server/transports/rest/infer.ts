@@ -1,0 +1,45 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { decodeInferRequest, encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import type { ServableSpec } from '../../servables/servable.ts';
+import type { RestContext } from '../context.ts';
+import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
+import { headerText } from './headers.ts';
+import { answerRest, bodyBytes } from './rest-call.ts';
+
+/** The Open Inference Protocol's infer, with tensors in JSON or in binary. */
+export async function infer(context: RestContext, request: FastifyRequest, reply: FastifyReply, spec: ServableSpec): Promise<void> {
+  const headerLength = headerLengthOf(request);
+  const { body, headerLength: answerLength } = await answerRest(
+    context,
+    request,
+    reply,
+    { spec, api: 'infer' },
+    {
+      decode: ({ manifest }) => {
+        const fallback = manifest.signatures[inferenceSignatureName(manifest, undefined)];
+        const asked = decodeInferRequest(bodyBytes(request), headerLength, fallback);
+        const run = {
+          signature: inferenceSignatureName(manifest, asked.signature),
+          inputs: asked.inputs,
+          outputs: asked.outputs?.map(({ name }) => name),
+        };
+        return { asked, run: checkPredictRequest(manifest, run) };
+      },
+      encode: (outputs, { asked }, { name, version }) => {
+        const isBinary = new Map(asked.outputs?.map((output) => [output.name, output.isBinary]));
+        const response = { modelName: name, modelVersion: version, id: asked.id, outputs };
+        return encodeInferResponse(response, (output) => isBinary.get(output) ?? asked.isBinary);
+      },
+    },
+  );
+  if (answerLength === undefined) reply.type('application/json');
+  else reply.type('application/octet-stream').header(inferenceHeaderLengthName, answerLength);
+  reply.send(body);
+}
+
+function headerLengthOf(request: FastifyRequest): number | undefined {
+  const text = headerText(request, inferenceHeaderLengthName);
+  if (text === undefined) return undefined;
+  if (/^\d{1,10}$/.test(text)) return Number(text);
+  throw new NearfarError('invalid-argument', `Inference-Header-Content-Length is a number of bytes, got ${text}`);
+}

@@ -1,0 +1,32 @@
+import type { IncomingMessage } from 'node:http';
+import { type Readable, Transform } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import type { FastifyInstance } from 'fastify';
+import { NearfarError } from '../../../core/index.ts';
+
+/** Request bodies with `Content-Encoding: gzip`; the limit of a body counts what comes out. */
+export function addInflate(app: FastifyInstance): void {
+  app.addHook('preParsing', async (request, _, payload) => {
+    const encoding = request.headers['content-encoding']?.toLowerCase() ?? 'identity';
+    if (encoding === 'identity') return payload;
+    if (encoding === 'gzip' || encoding === 'x-gzip') return inflate(payload);
+    throw new NearfarError('invalid-argument', `content-encoding ${encoding} is not supported, use gzip`);
+  });
+}
+
+type Payload = Readable & { receivedEncodedLength?: number };
+
+function inflate(payload: Readable | IncomingMessage): Payload {
+  const inflated: Payload = createGunzip();
+  // Fastify compares this with Content-Length, which counts the compressed bytes.
+  inflated.receivedEncodedLength = 0;
+  const counted = new Transform({
+    transform(chunk: Uint8Array, _, done) {
+      inflated.receivedEncodedLength = (inflated.receivedEncodedLength ?? 0) + chunk.length;
+      done(null, chunk);
+    },
+  });
+  payload.on('error', (error) => inflated.destroy(error));
+  payload.pipe(counted).pipe(inflated as Readable & NodeJS.WritableStream);
+  return inflated;
+}

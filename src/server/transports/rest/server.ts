@@ -1,0 +1,62 @@
+import { fastify } from 'fastify';
+import { NearfarError } from '../../../core/index.ts';
+import type { RestContext, Transport } from '../context.ts';
+import { addCors } from './cors.ts';
+import { sendError } from './errors.ts';
+import { addHealth } from './health.ts';
+import { addImageClassification } from './image-classification.ts';
+import { addInflate } from './inflate.ts';
+import { addModels } from './models.ts';
+import { addOpenInference } from './open-inference.ts';
+import { addRepository } from './repository.ts';
+import { addSite } from './site.ts';
+import { addTensorFlowServing } from './tensorflow-serving.ts';
+
+const defaultBodyLimitBytes = 128 * 2 ** 20;
+
+/**
+ * The HTTP side of the server: TensorFlow Serving's REST API, the Open Inference Protocol, the repository for browsers, our
+ * own API, health, metrics and static pages.
+ */
+export function createRestServer(context: RestContext): Transport {
+  const app = fastify({
+    logger: false,
+    bodyLimit: context.bodyLimitBytes ?? defaultBodyLimitBytes,
+    routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 },
+    // TensorFlow Serving matches its paths in any case; names of models keep theirs.
+    rewriteUrl: ({ url = '/' }) => url.replace(/^\/v1\//i, '/v1/'),
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_, body, done) => done(null, body));
+  app.setErrorHandler((error, _, reply) => sendError(reply, error, context.log));
+  app.setNotFoundHandler((request, reply) =>
+    sendError(reply, new NearfarError('not-found', `no such path: ${request.method} ${request.raw.url?.split('?', 1)[0]}`), context.log),
+  );
+  addInflate(app);
+  app.register(async (routes) => {
+    await addCors(routes, context.corsAllowedOrigins);
+    addTensorFlowServing(routes, context);
+    addOpenInference(routes, context);
+    addRepository(routes, context);
+    addModels(routes, context);
+    addImageClassification(routes, context);
+    addHealth(routes, context);
+    if (context.site) addSite(routes, context.site);
+  });
+  return {
+    listen: async ({ host, port }) => {
+      try {
+        await app.listen({ host, port });
+      } catch (cause) {
+        throw new NearfarError('unavailable', `cannot listen on ${host} port ${port}: ${cause instanceof Error ? cause.message : cause}`, {
+          cause,
+        });
+      }
+      const address = app.server.address();
+      return { port: typeof address === 'object' && address !== null ? address.port : port };
+    },
+    close: async () => {
+      await app.close();
+    },
+  };
+}
