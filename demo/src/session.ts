@@ -1,0 +1,72 @@
+import { type BackendId, type Client, createClient, type EventDetails, type Mode, type Model } from 'nearfar';
+
+/** What the visitor chose. */
+export interface Choice {
+  readonly name: string;
+  readonly version: string;
+  readonly mode: Mode;
+  /** `auto` for the default order. */
+  readonly backend: BackendId | 'auto';
+  readonly allowSoftwareAdapter: boolean;
+}
+
+/** What the page wants to hear while a model is opened and used. */
+export interface Listeners {
+  readonly onEvent: <K extends keyof EventDetails>(type: K, detail: EventDetails[K]) => void;
+  readonly onDownload: (loadedBytes: number, totalBytes: number) => void;
+}
+
+const shownEvents = ['phase', 'fallback', 'retry', 'switch', 'integrity', 'device-lost', 'eviction', 'quota'] as const;
+
+/** The page's one client and one open model; opening another choice closes the one before. */
+export class Session {
+  #client: Client | undefined;
+  #model: Promise<Model> | undefined;
+  #isSoftwareAllowed = false;
+  readonly #listeners: Listeners;
+
+  constructor(listeners: Listeners) {
+    this.#listeners = listeners;
+  }
+
+  get client(): Client {
+    this.#client ??= createClient({ models: '/models', server: '/', allowSoftwareAdapter: this.#isSoftwareAllowed });
+    return this.#client;
+  }
+
+  /** The open model; rejects when opening it failed. */
+  get model(): Promise<Model> {
+    return this.#model ?? Promise.reject(new DOMException('no model is open', 'InvalidStateError'));
+  }
+
+  open(choice: Choice): Promise<Model> {
+    const previous = this.#model;
+    this.#model = this.#reopen(previous, choice);
+    return this.#model;
+  }
+
+  /** Opens a second model beside the shown one, such as the other leg of a comparison. */
+  openBeside(choice: Choice): Promise<Model> {
+    return this.client.open(choice.name, openOptions(choice));
+  }
+
+  async #reopen(previous: Promise<Model> | undefined, choice: Choice): Promise<Model> {
+    await previous?.then((model) => model.close()).catch(() => undefined);
+    if (choice.allowSoftwareAdapter !== this.#isSoftwareAllowed) {
+      await this.#client?.close();
+      this.#client = undefined;
+      this.#isSoftwareAllowed = choice.allowSoftwareAdapter;
+    }
+    return this.client.open(choice.name, {
+      ...openOptions(choice),
+      monitor: (monitor) => {
+        monitor.addEventListener('downloadprogress', ({ loadedBytes, totalBytes }) => this.#listeners.onDownload(loadedBytes, totalBytes));
+        for (const type of shownEvents) monitor.addEventListener(type, ({ detail }) => this.#listeners.onEvent(type, detail));
+      },
+    });
+  }
+}
+
+function openOptions({ version, mode, backend }: Choice) {
+  return { version, mode, ...(backend === 'auto' ? {} : { backends: [backend] }) };
+}
