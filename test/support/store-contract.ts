@@ -1,0 +1,114 @@
+import type { ChunkStore, VersionRecord } from '../../src/worker/store/index.ts';
+
+// What every chunk store does. Run in Node on memory and, bundled into a page, in a browser on IndexedDB.
+
+const bytes = (...values: number[]) => Uint8Array.from(values);
+
+export function versionRecord(change: Partial<VersionRecord> & Pick<VersionRecord, 'digest'>): VersionRecord {
+  return {
+    name: 'm',
+    version: '1',
+    manifest: bytes(1, 2, 3),
+    wanted: ['a.bin'],
+    committed: [],
+    chunks: [],
+    lastUsed: 1,
+    ...change,
+  };
+}
+
+export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promise<void>>> = {
+  async 'gives back the bytes of a chunk, also after they were changed by their owner'(store) {
+    const own = bytes(1, 2, 3);
+    await store.writeChunk('c1', own);
+    own.fill(9);
+
+    equal(await store.readChunk('c1'), bytes(1, 2, 3));
+    equal(await store.readChunk('c2'), undefined);
+  },
+
+  async 'finds chunks by their keys'(store) {
+    await store.writeChunk('c1', bytes(1));
+    await store.writeChunk('c3', bytes());
+
+    equal([...(await store.findChunks(['c1', 'c2', 'c3']))].sort(), ['c1', 'c3']);
+    equal([...(await store.chunkDigests())].sort(), ['c1', 'c3']);
+    equal(await store.readChunk('c3'), bytes());
+  },
+
+  async 'replaces and deletes a chunk'(store) {
+    await store.writeChunk('c1', bytes(1));
+    await store.writeChunk('c1', bytes(2));
+    equal(await store.readChunk('c1'), bytes(2));
+
+    await store.deleteChunk('c1');
+    await store.deleteChunk('c1');
+
+    equal(await store.readChunk('c1'), undefined);
+  },
+
+  async 'keeps the record of a version'(store) {
+    const record = versionRecord({ digest: 'v1', chunks: [['c1', 4]], committed: ['a.bin'], lastUsed: 77 });
+    await store.writeVersion(versionRecord({ digest: 'v1' }));
+    await store.writeVersion(record);
+
+    equal(await store.readVersion('v1'), record);
+    equal(await store.listVersions(), [record]);
+    equal(await store.readVersion('v2'), undefined);
+  },
+
+  async 'deletes with a version only the chunks that no other version lists'(store) {
+    for (const digest of ['own', 'shared', 'other']) await store.writeChunk(digest, bytes(1, 2));
+    await store.writeVersion(
+      versionRecord({
+        digest: 'v1',
+        chunks: [
+          ['own', 2],
+          ['shared', 2],
+          ['never fetched', 50],
+        ],
+      }),
+    );
+    await store.writeVersion(
+      versionRecord({
+        digest: 'v2',
+        chunks: [
+          ['shared', 2],
+          ['other', 2],
+        ],
+      }),
+    );
+
+    equal(await store.deleteVersion('v1'), 2);
+    equal(await store.deleteVersion('v1'), 0);
+    equal([...(await store.chunkDigests())].sort(), ['other', 'shared']);
+    equal(await store.deleteVersion('v2'), 4);
+    equal(await store.chunkDigests(), []);
+  },
+
+  async 'keeps the last versions.json of each URL'(store) {
+    await store.writeVersions({ url: 'https://a/versions.json', bytes: bytes(1) });
+    await store.writeVersions({ url: 'https://a/versions.json', bytes: bytes(2) });
+
+    equal((await store.readVersions('https://a/versions.json'))?.bytes, bytes(2));
+    equal(await store.readVersions('https://b/versions.json'), undefined);
+  },
+
+  async 'can be emptied'(store) {
+    await store.writeChunk('c1', bytes(1));
+    await store.writeVersion(versionRecord({ digest: 'v1' }));
+    await store.writeVersions({ url: 'https://a/versions.json', bytes: bytes(1) });
+
+    await store.deleteAll();
+
+    equal(await store.chunkDigests(), []);
+    equal(await store.listVersions(), []);
+    equal(await store.readVersions('https://a/versions.json'), undefined);
+  },
+};
+
+/** Plain, as no assertion library runs in both places. */
+function equal(got: unknown, want: unknown): void {
+  const text = (value: unknown) => JSON.stringify(value, (_key, item) => (item instanceof Uint8Array ? { bytes: [...item] } : item));
+  if (text(got) !== text(want)) throw new Error(`expected ${text(want)}, got ${text(got)}`);
+}

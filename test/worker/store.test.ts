@@ -1,0 +1,108 @@
+import { describe, expect, test } from 'vitest';
+import { digestOf } from '../../src/core/index.ts';
+import { clearCache, createMemoryStore, makeRoom, openChunkStore, reportCache, verifyCache } from '../../src/worker/store/index.ts';
+import { storeContract, versionRecord } from '../support/store-contract.ts';
+
+describe('a store in memory', () => {
+  for (const [name, check] of Object.entries(storeContract)) test(name, () => check(createMemoryStore()));
+});
+
+test('memory stands in, with the reason, where there is no IndexedDB', async () => {
+  const { store, refusal } = await openChunkStore();
+
+  expect(store.kind).toBe('memory');
+  expect(refusal).toMatchObject({ code: 'unavailable' });
+});
+
+describe('the cache', () => {
+  const open = async () => {
+    const store = createMemoryStore();
+    const versions = [
+      versionRecord({
+        digest: 'old',
+        name: 'a',
+        lastUsed: 1,
+        chunks: [
+          ['x', 10],
+          ['s', 10],
+        ],
+        committed: ['a.bin'],
+      }),
+      versionRecord({
+        digest: 'mid',
+        name: 'b',
+        lastUsed: 2,
+        chunks: [
+          ['s', 10],
+          ['y', 10],
+        ],
+        committed: ['a.bin'],
+      }),
+      versionRecord({
+        digest: 'new',
+        name: 'b',
+        version: '2',
+        lastUsed: 3,
+        chunks: [
+          ['z', 10],
+          ['missing', 5],
+        ],
+      }),
+    ];
+    for (const chunk of ['x', 's', 'y', 'z']) await store.writeChunk(chunk, new Uint8Array(10));
+    for (const version of versions) await store.writeVersion(version);
+    return store;
+  };
+
+  test('evicts the least recently used versions first, and no more than needed', async () => {
+    const store = await open();
+
+    const { evictions, isEnough } = await makeRoom(store, { budgetBytes: 40, neededBytes: 5, isProtected: () => false });
+
+    expect(evictions).toEqual([{ name: 'a', version: '1', bytes: 10 }]);
+    expect(isEnough).toBe(true);
+    expect(await store.chunkDigests()).toEqual(['s', 'y', 'z']);
+  });
+
+  test('evicts no protected version', async () => {
+    const store = await open();
+
+    const { evictions, isEnough } = await makeRoom(store, { budgetBytes: 40, neededBytes: 40, isProtected: (digest) => digest === 'old' });
+
+    expect(evictions.map(({ version, bytes }) => [version, bytes])).toEqual([
+      ['1', 10],
+      ['2', 10],
+    ]);
+    expect(isEnough).toBe(false);
+  });
+
+  test('is reported version by version, shared chunks counted once in the sum', async () => {
+    const report = await reportCache(await open(), 1_000);
+
+    expect(report).toMatchObject({ bytes: 40, budgetBytes: 1_000 });
+    expect(report.versions).toMatchObject([
+      { digest: 'old', bytes: 20, totalBytes: 20, isComplete: true, lastUsed: 1 },
+      { digest: 'mid', bytes: 20, totalBytes: 20, isComplete: true },
+      { digest: 'new', bytes: 10, totalBytes: 15, isComplete: false },
+    ]);
+  });
+
+  test('is verified chunk by chunk', async () => {
+    const store = createMemoryStore();
+    const right = Uint8Array.of(1, 2, 3);
+    const digest = await digestOf(right);
+    await store.writeChunk(digest, right);
+    await store.writeChunk('sha256:wrong', right);
+
+    expect(await verifyCache(store)).toEqual({ chunks: 2, corrupt: [{ digest: 'sha256:wrong' }] });
+  });
+
+  test('is cleared model by model', async () => {
+    const store = await open();
+
+    await clearCache(store, 'b');
+
+    expect((await store.listVersions()).map(({ digest }) => digest)).toEqual(['old']);
+    expect(await store.chunkDigests()).toEqual(['x', 's']);
+  });
+});
