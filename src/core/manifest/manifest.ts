@@ -7,7 +7,11 @@ import { parseDocument } from './parse.ts';
 export const digestSchema = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits'));
 
 /** A positive int64 as a decimal string without leading zeros. */
-export const versionSchema = v.pipe(v.string(), v.regex(/^[1-9][0-9]{0,18}$/, 'expected a positive int64 as a decimal string'));
+export const versionSchema = v.pipe(
+  v.string(),
+  v.regex(/^[1-9][0-9]{0,18}$/, 'expected a positive int64 as a decimal string'),
+  v.check((version) => BigInt.asIntN(64, BigInt(version)) > 0n, 'expected a positive int64 as a decimal string'),
+);
 
 /** A path inside a version directory: relative, forward slashes, no `.` or `..` segment. */
 const filePathSchema = v.pipe(
