@@ -13,6 +13,8 @@ export const modes: readonly Mode[] = ['prefer-on-device', 'only-on-device', 'pr
 /** What the device probe found, before a model byte is fetched. */
 export interface DeviceProfile {
   readonly adapter?: (EngineDevice & { readonly maxBufferBytes: number; readonly features: readonly string[] }) | undefined;
+  /** True while the browser has not said yet whether there is an adapter: the probe does not wait for a GPU process that starts slowly. */
+  readonly isAdapterPending?: boolean | undefined;
   readonly quotaBytes?: number | undefined;
   readonly usageBytes?: number | undefined;
   /** Duration of a short compute kernel, dispatch to readback; absent without an adapter. */
@@ -118,7 +120,7 @@ function pastObstacle(backend: BackendId, failures: readonly PastFailure[]): Rea
 function deviceObstacle(
   backend: BackendId,
   variants: readonly Variant[],
-  { adapter, kernelMs }: DeviceProfile,
+  { adapter, isAdapterPending, kernelMs }: DeviceProfile,
   { allowSoftwareAdapter }: PlacementPolicy,
 ): Reason | undefined {
   const unfit = (message: string): Reason => ({ code: 'device-unfit', message });
@@ -127,6 +129,8 @@ function deviceObstacle(
   if (!backend.endsWith('-webgpu')) {
     return needed.some((features) => features.length === 0) ? undefined : unfit(`every variant for ${backend} needs GPU features`);
   }
+  // The engine asks for the adapter itself and says why it did not get a fit one.
+  if (isAdapterPending) return undefined;
   if (!adapter) return unfit('this browser offers no WebGPU adapter');
   if (adapter.isFallbackAdapter && !allowSoftwareAdapter) return unfit('the only GPU adapter is a software adapter');
   if (kernelMs !== undefined && kernelMs > slowKernelMs && !allowSoftwareAdapter) {

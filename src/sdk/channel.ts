@@ -9,6 +9,8 @@ export interface ChannelOptions<Api> {
   readonly clock: Clock;
   /** A worker that owes an answer and gives no sign of life for this long is terminated. */
   readonly hangTimeoutMs: number;
+  /** The same before its first word: its script may come over a slow network. */
+  readonly startTimeoutMs: number;
   /** Ends a call in the worker; answered at once by a worker that lives. */
   readonly cancel: (api: Remote<Api>, callId: number) => Promise<void>;
 }
@@ -148,8 +150,9 @@ export class Channel<Api> {
    * half: silence alone may only mean that the computer slept.
    */
   #watch(live: LiveWorker<Api>): void {
-    const { clock, role } = this.#options;
-    const graceMs = Math.max(...[...live.owed].map(({ hangTimeoutMs }) => hangTimeoutMs)) / 2;
+    const { clock, role, startTimeoutMs } = this.#options;
+    const limits = [...live.owed].map(({ hangTimeoutMs }) => hangTimeoutMs);
+    const graceMs = Math.max(live.hasSpoken ? 0 : startTimeoutMs, ...limits) / 2;
     const now = clock.now();
     const waitMs = (live.pingedAt ?? live.heardAt) + graceMs - now;
     if (live.pingedAt !== undefined && waitMs <= 0) {

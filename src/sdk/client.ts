@@ -82,6 +82,7 @@ class OpenClient implements Client {
 
   constructor(options: ResolvedOptions, { clock, createWorker, baseUrl }: Environment) {
     const channel = {
+      startTimeoutMs: options.openHangTimeoutMs,
       createWorker: createWorker ?? options.createWorker ?? createPackagedWorker,
       clock,
       hangTimeoutMs: options.hangTimeoutMs,
@@ -158,15 +159,15 @@ class OpenClient implements Client {
     return { name, mode, choice: { version, label }, backends: backends ? checkBackends(backends) : options.backends };
   }
 
-  /** The device does not change under a client: it is probed once, and again only after a probe that failed. */
+  /** The device does not change under a client: it is probed once, and again after a probe that failed or had to stop early. */
   async #probe(signal: AbortSignal): Promise<DeviceProfile> {
-    this.#profile ??= this.#device
-      .call((api) => api.probe())
-      .catch((error) => {
-        this.#profile = undefined;
-        throw error;
-      });
-    return untilAborted(this.#profile, signal);
+    const probing = this.#profile ?? this.#device.call((api) => api.probe());
+    this.#profile = probing;
+    const forget = () => {
+      if (this.#profile === probing) this.#profile = undefined;
+    };
+    probing.then(({ isAdapterPending }) => isAdapterPending && forget(), forget);
+    return untilAborted(probing, signal);
   }
 
   #forget(model: Model): void {

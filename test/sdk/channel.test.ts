@@ -14,6 +14,7 @@ function setUp() {
     createWorker: workers.createWorker,
     clock,
     hangTimeoutMs: 1_000,
+    startTimeoutMs: 8_000,
     cancel: (api, callId) => api.cancel(callId),
   });
   open.push(channel);
@@ -115,6 +116,7 @@ test('a slow call is waited for as long as the worker answers pings', async () =
   const { channel, workers, clock } = setUp();
   const gate = createGate<{ models: number; tensors: number; bytes: number }>();
   workers.device.stats = () => gate.promise;
+  await channel.call((api) => api.probe());
 
   const call = channel.call((api) => api.stats());
   for (let ping = 1; ping <= 3; ping += 1) {
@@ -171,6 +173,7 @@ test('waking from sleep, with no ping sent yet, gives the worker another chance'
       },
     },
     hangTimeoutMs: 1_000,
+    startTimeoutMs: 8_000,
     cancel: (api, callId) => api.cancel(callId),
   });
   open.push(asleep, channel);
@@ -178,11 +181,25 @@ test('waking from sleep, with no ping sent yet, gives the worker another chance'
   workers.device.stats = () => gate.promise;
 
   const call = asleep.call((api) => api.stats());
+  await vi.waitFor(() => expect(workers.calls).toContain('device.stats'));
   now = 3_600_000;
   wake.at(-1)?.();
   gate.open({ models: 2, tensors: 0, bytes: 0 });
 
   await expect(call).resolves.toMatchObject({ models: 2 });
+});
+
+test('a worker whose script is still on its way gets more time', async () => {
+  const { channel, workers, clock } = setUp();
+  const call = channel.call((api) => api.stats());
+  workers.freeze('device');
+  const outcome = call.catch((error: NearfarError) => error.code);
+
+  clock.advance(7_999);
+  const endedEarly = workers.ended.length;
+
+  expect(endedEarly).toBe(0);
+  await expect(outcome).resolves.toEqual({ models: 0, tensors: 0, bytes: 0 });
 });
 
 test('a script that does not load fails the call with what the browser says', async () => {

@@ -37,6 +37,12 @@ test.each<[string, DeviceProfile, string]>([
   ]);
 });
 
+test('tries the GPU where the probe had to stop before the browser named an adapter', () => {
+  const placement = placeModel(variants, { ...noGpu, isAdapterPending: true }, policy);
+
+  expect(placement.backends[0]).toBe('tfjs-webgpu');
+});
+
 test('takes a software adapter where the application allows it, however slow', () => {
   const software = { ...gpu, adapter: { ...gpu.adapter!, isFallbackAdapter: true }, kernelMs: 900 };
 

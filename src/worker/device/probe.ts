@@ -9,6 +9,7 @@ type Adapter = NonNullable<DeviceProfile['adapter']>;
 
 /** What is known of the device, filled in as the browser answers. */
 interface Facts {
+  isAdapterKnown: boolean;
   adapter?: Adapter;
   kernelMs?: number;
   kernelStartedAt?: number;
@@ -32,9 +33,10 @@ export function createProbe(gpu: GPU | undefined): DeviceProbe {
   let adapterKnown: Promise<void> = Promise.resolve();
   let allKnown: Promise<unknown> = Promise.resolve();
   const start = (): Facts => {
-    const found: Facts = {};
+    const found: Facts = { isAdapterKnown: false };
     const adapter = gpu ? requestAdapter(gpu) : Promise.resolve(null);
     adapterKnown = adapter.then((got) => {
+      found.isAdapterKnown = true;
       if (got) found.adapter = describe(got);
     });
     const kernel = adapter.then(async (got) => {
@@ -83,7 +85,7 @@ function profileOf(facts: Facts, startedAt: number): DeviceProfile {
   const now = performance.now();
   // A kernel still under way has taken at least this long.
   const kernelMs = facts.kernelMs ?? (kernelStartedAt === undefined ? undefined : now - kernelStartedAt);
-  return { adapter, quotaBytes, usageBytes, kernelMs, probeMs: now - startedAt };
+  return { adapter, isAdapterPending: !facts.isAdapterKnown, quotaBytes, usageBytes, kernelMs, probeMs: now - startedAt };
 }
 
 async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
