@@ -4,11 +4,13 @@ import { runProgram } from './command.ts';
 import { addInspect } from './inspect.ts';
 import { addLock } from './lock.ts';
 import { addPublish } from './publish.ts';
+import { addServe } from './serve.ts';
+import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
 
 /** Every sub-command, in the order of the help; each file adds its own. */
-const commands: readonly ((program: Command) => void)[] = [addPublish, addInspect, addVerify, addLock];
+const commands: readonly ((program: Command) => void)[] = [addServe, addPublish, addInspect, addVerify, addLock, addStatus];
 
 const program = new Command('nearfar')
   .description('Runs a pinned model version near (in the browser) or far (on a server) with the same answer.')

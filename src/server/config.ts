@@ -4,15 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { type BackendId, NearfarError } from '../core/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
-import type { VersionPolicy } from './repository/version-policy.ts';
-
-/** One model: the name it is served by and the folder that holds its version directories. */
-export interface ModelSource {
-  readonly name: string;
-  readonly basePath: string;
-  /** @default the latest version */
-  readonly policy?: VersionPolicy | undefined;
-}
+import type { ModelSource } from './repository/index.ts';
+import type { SiteOptions } from './transports/index.ts';
 
 /** Everything the server can be told. */
 export interface ServerConfig {
@@ -49,6 +42,8 @@ export interface ServerConfig {
   readonly maxInFlight: number;
   /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
   readonly gracePeriodMs: number;
+  /** Static pages at `/`, such as the demo; the command line has no flag for them. */
+  readonly site: SiteOptions | undefined;
   /** @default 'info' */
   readonly logLevel: LogLevel;
 }
@@ -77,6 +72,7 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     maxInFlight: 512,
     gracePeriodMs: 20_000,
+    site: undefined,
     logLevel: 'info',
   };
 }

@@ -1,1 +1,14 @@
-export {};
+export { parseConfig, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
+export type { LogLevel } from './log.ts';
+export type { ModelSource, PublishedFile, PublishedFiles, VersionPolicy } from './repository/index.ts';
+export {
+  type ServableHandle,
+  type ServableSpec,
+  type ServableState,
+  type ServableStore,
+  type ServableTiming,
+  servableStates,
+  type VersionStatus,
+} from './servables/index.ts';
+export { type RunningServer, startServer } from './server.ts';
+export type { SiteOptions } from './transports/index.ts';

@@ -1,6 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { BackendId } from '../core/index.ts';
-import { type ServableState, servableStates } from './servables/servable.ts';
+import { type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** One answered request, as both transports count it. */
 export interface RequestRecord {
@@ -19,18 +18,9 @@ export interface RequestRecord {
 }
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics {
+export interface ServerMetrics extends ServingMetrics {
   readonly registry: Registry;
   recordRequest(record: RequestRecord): void;
-  setState(model: string, version: string, state: ServableState): void;
-  forgetVersion(model: string, version: string): void;
-  recordLoad(load: {
-    readonly model: string;
-    readonly version: string;
-    readonly backend: BackendId | '';
-    readonly outcome: 'loaded' | 'failed' | 'skipped';
-    readonly durationMs: number;
-  }): void;
   workerRestarted(): void;
 }
 

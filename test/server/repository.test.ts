@@ -1,9 +1,8 @@
 import { appendFile, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { ModelSource } from '../../src/server/config.ts';
 import { createLog } from '../../src/server/log.ts';
-import { createPublishedFiles, ImportCache, type ImportVersion, Repository } from '../../src/server/repository/index.ts';
+import { createPublishedFiles, ImportCache, type ImportVersion, type ModelSource, Repository } from '../../src/server/repository/index.ts';
 import { makeVersion, openTempFolder, writeVersion, writeVersionsFile } from '../support/model-folder.ts';
 
 const log = createLog('silent');

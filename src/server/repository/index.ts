@@ -2,7 +2,7 @@ export { ImportCache, type ImportVersion, type PlainVersion } from './import-cac
 export { importInThread } from './import-thread.ts';
 export type { ModelSnapshot } from './model-directory.ts';
 export type { PublishedFile, PublishedFiles } from './published-files.ts';
-export { Repository } from './repository.ts';
+export { type ModelSource, Repository } from './repository.ts';
 export { createPublishedFiles } from './served-files.ts';
 export type { VersionOnDisk } from './version-directory.ts';
 export { compareVersions, type VersionPolicy } from './version-policy.ts';

@@ -1,6 +1,5 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ModelSource } from '../config.ts';
 import type { Logger } from '../log.ts';
 import type { ImportCache } from './import-cache.ts';
 import { ModelDirectory, type ModelSnapshot } from './model-directory.ts';
@@ -8,6 +7,14 @@ import { isMissing } from './version-directory.ts';
 import type { VersionPolicy } from './version-policy.ts';
 
 const defaultPolicy: VersionPolicy = { kind: 'latest', count: 1 };
+
+/** One model: the name it is served by and the folder that holds its version directories. */
+export interface ModelSource {
+  readonly name: string;
+  readonly basePath: string;
+  /** @default the latest version */
+  readonly policy?: VersionPolicy | undefined;
+}
 
 export interface RepositoryOptions {
   readonly models: readonly ModelSource[];

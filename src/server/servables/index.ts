@@ -8,4 +8,5 @@ export {
   servableStates,
   type VersionStatus,
 } from './servable.ts';
+export type { ServingMetrics } from './servable-version.ts';
 export { Servables } from './store.ts';

@@ -1,7 +1,6 @@
 import { type BackendId, errorStatuses, NearfarError } from '../../core/index.ts';
 import { type BackOff, backOff } from '../back-off.ts';
 import type { Logger } from '../log.ts';
-import type { ServerMetrics } from '../metrics.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
 import type { ServableHandle, ServableState, VersionStatus } from './servable.ts';
@@ -12,11 +11,24 @@ export type LoadVersion = (
   options: { signal: AbortSignal; onLost: (error: NearfarError) => void },
 ) => Promise<HostedVersion>;
 
+/** Where loads and states are counted. */
+export interface ServingMetrics {
+  setState(model: string, version: string, state: ServableState): void;
+  forgetVersion(model: string, version: string): void;
+  recordLoad(load: {
+    readonly model: string;
+    readonly version: string;
+    readonly backend: BackendId | '';
+    readonly outcome: 'loaded' | 'failed' | 'skipped';
+    readonly durationMs: number;
+  }): void;
+}
+
 export interface ServableVersionOptions {
   readonly load: LoadVersion;
   readonly maxLoadRetries: number;
   readonly backOff: BackOff;
-  readonly metrics: ServerMetrics;
+  readonly metrics: ServingMetrics;
   readonly log: Logger;
   /** Called after every change of state. */
   readonly onChange: () => void;

@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { parseConfig, type RunningServer, startServer } from '../server/index.ts';
+import { type CommandContext, runCommand } from './command.ts';
+import { packageVersion } from './version.ts';
+
+/** Where a server listened, and why it stopped. */
+interface ServeReport {
+  readonly rest: string | undefined;
+  readonly grpc: string | undefined;
+  readonly stoppedBy: string;
+}
+
+const examples = `
+Flags are those of tensorflow_model_server, written --name=value or --name value, and our own:
+  --models DIR                      serve every model in this folder
+  --model_name NAME --model_base_path DIR
+                                    serve one model
+  --rest_api_port PORT              HTTP (8501; 0 is off)
+  --port PORT                       gRPC (8500; 0 is off)
+  --host ADDRESS                    address to listen on (0.0.0.0)
+  --backend NAME[,NAME…]            auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …
+  --allow_software_adapter          take a GPU adapter that is made of software
+  --cors_allowed_origins ORIGIN[,…] pages that may ask for predictions; * is any
+  --cache_dir DIR                   where imported TensorFlow Serving versions are kept
+  --max_in_flight N                 requests taken before more are refused (512)
+  --shutdown_grace_period_seconds N how long running requests may take after SIGTERM (20)
+  --log_level LEVEL                 fatal, error, warn, info, debug, trace, silent (info)
+Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT.
+
+Example: nearfar serve --models ./models`;
+
+export function addServe(program: Command): void {
+  program
+    .command('serve')
+    .description('serve models over REST and gRPC, with the flags of tensorflow_model_server')
+    .usage('[flags]')
+    .version(packageVersion())
+    .option('--json', 'print the addresses and the end as JSON')
+    // The server reads its own flags, and names those it does not know.
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .addHelpText('after', examples)
+    .action((options: { readonly json?: boolean }, command: Command) =>
+      runCommand(
+        options,
+        (context) => serve(context, command.args),
+        ({ stoppedBy }) => `stopped: ${stoppedBy}`,
+      ),
+    );
+}
+
+async function serve({ json, signal }: CommandContext, argv: readonly string[]): Promise<ServeReport> {
+  const { config, warnings } = parseConfig(argv, process.env);
+  for (const warning of warnings) process.stderr.write(`nearfar: ${warning}\n`);
+  await using server = await startServer(config);
+  const { restAddress: rest, grpcAddress: grpc } = server;
+  if (json) process.stdout.write(`${JSON.stringify({ rest, grpc })}\n`);
+  else process.stdout.write(`REST on ${rest ?? 'no port'}, gRPC on ${grpc ?? 'no port'}\n`);
+  void announceReady(server, json, signal);
+  if (!signal.aborted) await once(signal, 'abort');
+  await server.close();
+  return { rest, grpc, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
+}
+
+async function announceReady(server: RunningServer, json: boolean, signal: AbortSignal): Promise<void> {
+  try {
+    await server.whenReady({ signal });
+  } catch {
+    return; // stopped before it was ready
+  }
+  const models = server.servables.names();
+  process.stdout.write(json ? `${JSON.stringify({ ready: models })}\n` : `ready: ${models.join(', ') || 'no models yet'}\n`);
+}
