@@ -20,6 +20,8 @@ export interface EngineContractOptions {
   readonly open: () => Promise<Engine>;
   /** Pictures of the held-back sample to classify, up to 200: slow backends take fewer. */
   readonly pictures: number;
+  /** Runs in flight at once. */
+  readonly inFlight: number;
   /** Whether MobileNetV2 (0.3 GFLOP) can be run in seconds. */
   readonly runsMobileNet: boolean;
 }
@@ -29,7 +31,7 @@ const model = await everyday10();
 const sample = await everyday10Sample();
 
 /** What every engine promises, whatever runs inside. */
-export function describeEngineContract(name: string, { library, open, pictures, runsMobileNet }: EngineContractOptions): void {
+export function describeEngineContract(name: string, { library, open, pictures, inFlight, runsMobileNet }: EngineContractOptions): void {
   describe(`engine contract: ${name}`, () => {
     let engine: Engine;
     let loaded: LoadedVariant;
@@ -78,9 +80,9 @@ export function describeEngineContract(name: string, { library, open, pictures, 
       if (pictures === 200) expect(right / pictures).toBe(0.895);
     });
 
-    test('gives each of 8 runs in flight its own answer', async () => {
-      const inputs = Array.from({ length: 8 }, (_, index) =>
-        createTensor('float32', [1, 32, 32, 3], new Float32Array(3072).fill(index / 8)),
+    test(`gives each of ${inFlight} runs in flight its own answer`, async () => {
+      const inputs = Array.from({ length: inFlight }, (_, index) =>
+        createTensor('float32', [1, 32, 32, 3], new Float32Array(3072).fill(index / inFlight)),
       );
       const alone: number[][] = [];
       for (const image of inputs) alone.push(await classify(loaded, image));
@@ -88,7 +90,7 @@ export function describeEngineContract(name: string, { library, open, pictures, 
       const together = await Promise.all(inputs.map((image) => classify(loaded, image)));
 
       expect(together).toEqual(alone);
-      expect(new Set(alone.map((scores) => scores.join())).size).toBe(8);
+      expect(new Set(alone.map((scores) => scores.join())).size).toBe(inFlight);
     });
 
     test('leaves the inputs as they were and gives outputs away', async () => {
