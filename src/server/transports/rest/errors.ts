@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
 import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
+import { sendJson } from './send-json.ts';
 
 /** Answers an error as JSON: TensorFlow Serving's `error`, and our `code` and `details` beside it. */
 export function sendError(reply: FastifyReply, error: unknown, log: TransportLog): void {
@@ -10,7 +11,8 @@ export function sendError(reply: FastifyReply, error: unknown, log: TransportLog
     reply.raw.destroy();
     return;
   }
-  reply.code(status).type('application/json').send(JSON.stringify(body));
+  reply.code(status);
+  sendJson(reply, JSON.stringify(body));
 }
 
 function describeError(error: unknown, log: TransportLog): { status: number; body: object } {

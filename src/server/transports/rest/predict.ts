@@ -4,6 +4,7 @@ import type { ServableSpec } from '../../servables/servable.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
+import { sendJson } from './send-json.ts';
 
 /** TensorFlow Serving's `:predict`, by rows and by columns. */
 export async function predict(context: RestContext, request: FastifyRequest, reply: FastifyReply, spec: ServableSpec): Promise<void> {
@@ -27,5 +28,5 @@ export async function predict(context: RestContext, request: FastifyRequest, rep
       encode: (outputs, { format }) => encodePredictJson(outputs, format),
     },
   );
-  reply.type('application/json').send(text);
+  sendJson(reply, text);
 }

@@ -6,17 +6,21 @@ import { sendFile } from './send-file.ts';
 
 /** The model repository for browsers: `/models/{name}/versions.json` and the immutable files of each version. */
 export function addRepository(app: FastifyInstance, { files }: RestContext): void {
-  app.get<{ Params: { readonly '*': string } }>('/models/*', async (request, reply) => {
-    const path = request.params['*'];
-    const file = await files.find(path);
-    if (!file) throw new NearfarError('not-found', `no published file ${path}`, { details: { path } });
-    await sendFile(request, reply, {
-      body: file.body,
-      bytes: file.bytes,
-      contentType: contentTypeOf(path),
-      cacheControl: file.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache',
-      etag: `"${file.digest}"`,
-    });
-    return reply;
+  app.route<{ Params: { readonly '*': string } }>({
+    method: ['GET', 'HEAD'],
+    url: '/models/*',
+    handler: async (request, reply) => {
+      const path = request.params['*'];
+      const file = await files.find(path);
+      if (!file) throw new NearfarError('not-found', `no published file ${path}`, { details: { path } });
+      await sendFile(request, reply, {
+        body: file.body,
+        bytes: file.bytes,
+        contentType: contentTypeOf(path),
+        cacheControl: file.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache',
+        etag: `"${file.digest}"`,
+      });
+      return reply;
+    },
   });
 }

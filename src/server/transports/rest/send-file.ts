@@ -25,14 +25,14 @@ export async function sendFile(request: FastifyRequest, reply: FastifyReply, fil
   }
   const range = isRangeCurrent(request, file.etag) ? parseByteRange(headerText(request, 'range'), file.bytes) : undefined;
   if (range === 'unsatisfiable') {
-    reply.code(416).header('content-range', `bytes */${file.bytes}`);
-    throw new NearfarError('invalid-argument', `the range ${headerText(request, 'range')} is outside of ${file.bytes} bytes`);
+    reply.code(416).header('content-range', `bytes */${file.bytes}`).send(null);
+    return;
   }
   const { start, end } = range ?? { start: 0, end: file.bytes - 1 };
   if (range) reply.code(206).header('content-range', `bytes ${start}-${end}/${file.bytes}`);
   reply.type(file.contentType).header('content-length', end - start + 1);
   if (request.method === 'HEAD' || file.bytes === 0) {
-    reply.send('');
+    reply.send(null);
     return;
   }
   if ('bytes' in file.body) {

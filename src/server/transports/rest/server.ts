@@ -3,6 +3,7 @@ import { NearfarError } from '../../../core/index.ts';
 import type { RestContext, Transport } from '../context.ts';
 import { addCors } from './cors.ts';
 import { sendError } from './errors.ts';
+import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
@@ -21,6 +22,7 @@ const defaultBodyLimitBytes = 128 * 2 ** 20;
 export function createRestServer(context: RestContext): Transport {
   const app = fastify({
     logger: false,
+    return503OnClosing: false,
     bodyLimit: context.bodyLimitBytes ?? defaultBodyLimitBytes,
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 },
     // TensorFlow Serving matches its paths in any case; names of models keep theirs.
@@ -32,6 +34,7 @@ export function createRestServer(context: RestContext): Transport {
   app.setNotFoundHandler((request, reply) =>
     sendError(reply, new NearfarError('not-found', `no such path: ${request.method} ${request.raw.url?.split('?', 1)[0]}`), context.log),
   );
+  const close = prepareGracefulClose(app);
   addInflate(app);
   app.register(async (routes) => {
     await addCors(routes, context.corsAllowedOrigins);
@@ -55,8 +58,6 @@ export function createRestServer(context: RestContext): Transport {
       const address = app.server.address();
       return { port: typeof address === 'object' && address !== null ? address.port : port };
     },
-    close: async () => {
-      await app.close();
-    },
+    close,
   };
 }

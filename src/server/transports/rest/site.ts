@@ -9,20 +9,24 @@ import { sendFile } from './send-file.ts';
 
 /** Static pages at `/`: built assets, whose names carry a hash, are kept for ever; all else is checked with the server each time. */
 export function addSite(app: FastifyInstance, { root, headers = {} }: SiteOptions): void {
-  app.get<{ Params: { readonly '*': string } }>('/*', async (request, reply) => {
-    const asked = request.params['*'];
-    const path = asked === '' || asked.endsWith('/') ? `${asked}index.html` : asked;
-    const found = isInside(path) ? await regularFile(join(root, path)) : undefined;
-    if (!found) throw new NearfarError('not-found', `no page ${request.raw.url?.split('?', 1)[0]}`);
-    reply.headers({ 'x-content-type-options': 'nosniff', ...headers });
-    await sendFile(request, reply, {
-      body: { path: join(root, path) },
-      bytes: found.size,
-      contentType: contentTypeOf(path),
-      cacheControl: path.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
-      etag: `W/"${found.size.toString(16)}-${Math.trunc(found.mtimeMs).toString(16)}"`,
-    });
-    return reply;
+  app.route<{ Params: { readonly '*': string } }>({
+    method: ['GET', 'HEAD'],
+    url: '/*',
+    handler: async (request, reply) => {
+      const asked = request.params['*'];
+      const path = asked === '' || asked.endsWith('/') ? `${asked}index.html` : asked;
+      const found = isInside(path) ? await regularFile(join(root, path)) : undefined;
+      if (!found) throw new NearfarError('not-found', `no page ${request.raw.url?.split('?', 1)[0]}`);
+      reply.headers({ 'x-content-type-options': 'nosniff', ...headers });
+      await sendFile(request, reply, {
+        body: { path: join(root, path) },
+        bytes: found.size,
+        contentType: contentTypeOf(path),
+        cacheControl: path.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
+        etag: `W/"${found.size.toString(16)}-${Math.trunc(found.mtimeMs).toString(16)}"`,
+      });
+      return reply;
+    },
   });
 }
 
