@@ -24,6 +24,8 @@ export interface ServerConfig {
   readonly restTimeoutMs: number;
   /** Origins that may send predictions from a browser; `*` is any. @default [] */
   readonly corsAllowedOrigins: readonly string[];
+  /** gRPC answers carry `tensor_content` instead of typed values. @default false */
+  readonly respondsWithTensorContent: boolean;
   /** Backends to try, in this order; `auto` is GPU first where a real adapter is there, then onnx-cpu, then tfjs-wasm. @default 'auto' */
   readonly backends: readonly BackendId[] | 'auto';
   /** Whether a GPU adapter made of software counts. @default false */
@@ -63,6 +65,7 @@ function defaults(environment: Environment): ServerConfig {
     pollIntervalMs: 1000,
     restTimeoutMs: 30_000,
     corsAllowedOrigins: [],
+    respondsWithTensorContent: false,
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
@@ -120,6 +123,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     pollIntervalMs: toMilliseconds(flags.file_system_poll_wait_seconds),
     restTimeoutMs: flags.rest_api_timeout_in_ms,
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
+    respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineThreads: orDefault(flags.tensorflow_intra_op_parallelism) ?? orDefault(flags.tensorflow_session_parallelism),

@@ -26,6 +26,7 @@ const flags = {
   load_retry_interval_micros: honoured('int'),
   tensorflow_session_parallelism: honoured('int'),
   tensorflow_intra_op_parallelism: honoured('int'),
+  enable_serialization_as_tensor_content: honoured('bool'),
 
   rest_api_num_threads: accepted('int'),
   grpc_max_threads: accepted('int'),
@@ -43,6 +44,8 @@ const flags = {
   thread_pool_factory_config_file: accepted('string'),
   mixed_precision: accepted('string'),
   skip_initialize_tpu: accepted('bool'),
+  // grpc.health.v1 is always served.
+  enable_grpc_healthcheck_service: accepted('bool'),
   // A label may always name a version that is still loading; it moves when that version is available.
   allow_version_labels_for_unavailable_models: accepted('bool'),
 
@@ -67,8 +70,6 @@ const flags = {
   num_request_iterations_for_warmup: refused('int', '0', 'recorded warm-up requests are not read yet'),
   prefer_tflite_model: refused('bool', 'false', 'there is no TensorFlow Lite engine'),
   enable_signature_method_name_check: refused('bool', 'false', 'method names of signatures are not checked yet'),
-  enable_grpc_healthcheck_service: refused('bool', 'false', 'grpc.health.v1 is not served yet; ask /readyz on the HTTP port'),
-  enable_serialization_as_tensor_content: refused('bool', 'false', 'responses use the typed value fields'),
 
   host: honoured('string'),
   models: honoured('string'),

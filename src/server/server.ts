@@ -63,7 +63,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
               site: config.site,
             }),
           );
-    const grpc = config.grpcPort === 'off' ? undefined : await listen(config.grpcPort, createGrpcServer(context));
+    const grpc =
+      config.grpcPort === 'off'
+        ? undefined
+        : await listen(config.grpcPort, createGrpcServer({ ...context, respondsWithTensorContent: config.respondsWithTensorContent }));
     serving.start();
     log.info({ rest, grpc }, 'listening');
     return {
