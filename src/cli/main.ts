@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { runProgram } from './command.ts';
+import { addDemo } from './demo.ts';
 import { addInspect } from './inspect.ts';
 import { addLock } from './lock.ts';
+import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
@@ -10,7 +12,16 @@ import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
 
 /** Every sub-command, in the order of the help; each file adds its own. */
-const commands: readonly ((program: Command) => void)[] = [addServe, addPublish, addInspect, addVerify, addLock, addStatus];
+const commands: readonly ((program: Command) => void)[] = [
+  addServe,
+  addPublish,
+  addInspect,
+  addVerify,
+  addLock,
+  addStatus,
+  addPredict,
+  addDemo,
+];
 
 const program = new Command('nearfar')
   .description('Runs a pinned model version near (in the browser) or far (on a server) with the same answer.')

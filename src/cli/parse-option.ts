@@ -22,6 +22,12 @@ export function parseCount(text: string): number {
   return value;
 }
 
+export function parsePort(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value > 65_535) throw new InvalidArgumentError('expected a port from 0 to 65535');
+  return value;
+}
+
 /** One number for all three channels, or three with commas. */
 export function parseChannels(text: string): [number, number, number] {
   const [r, g, b, ...rest] = text.split(',').map(parseNumber);

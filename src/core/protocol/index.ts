@@ -1,5 +1,6 @@
 export type { Classification } from '../tasks/index.ts';
 export { decodeBase64, encodeBase64 } from './base64.ts';
+export { errorOfResponse } from './error-body.ts';
 export { Health, HealthCheckResponse_ServingStatus, HealthCheckResponseSchema } from './gen/grpc/health/v1/health_pb.ts';
 export {
   GRPCInferenceService,
