@@ -85,7 +85,7 @@ function compareTensors(name: string, right: AnyTensor, tensor: AnyTensor | unde
     const difference = Number.isNaN(have - want) ? Infinity : Math.abs(have - want);
     absolute = Math.max(absolute, difference);
     if (want !== 0) relative = Math.max(relative, difference / Math.abs(want));
-    if (difference <= tolerance.absolute + tolerance.relative * Math.abs(want)) continue;
+    if (Number.isFinite(difference) && difference <= tolerance.absolute + tolerance.relative * Math.abs(want)) continue;
     firstDifference ??= `output ${name} has ${have} at ${index} where ${want} is right`;
   }
   return { absolute, relative, isWithin: firstDifference === undefined, ...(firstDifference === undefined ? {} : { firstDifference }) };

@@ -39,12 +39,12 @@ export async function importDirectory(directory: string, out: string, options: I
 /** The directory's own model first, then those in `tfjs/` and `onnx/`. */
 async function findSources(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
-  const folders = entries
-    .filter((entry) => entry.isDirectory() && ['tfjs', 'onnx'].includes(entry.name))
-    .map((entry) => join(directory, entry.name));
+  // In this order on every machine: the order of the variants is part of the digest.
+  const folders = ['tfjs', 'onnx'].filter((name) => entries.some((entry) => entry.isDirectory() && entry.name === name));
   const found: string[] = findModelIn(entries).map((file) => join(directory, file));
-  for (const folder of folders)
+  for (const folder of folders.map((name) => join(directory, name))) {
     found.push(...findModelIn(await readdir(folder, { withFileTypes: true })).map((file) => join(folder, file)));
+  }
   const usable = found.filter((path) => !path.endsWith('saved_model.pb'));
   if (usable.length > 0) return usable;
   if (found[0] !== undefined) return found;

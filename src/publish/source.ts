@@ -20,8 +20,6 @@ export interface SourceFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Where its weights lie, for the borders of chunks. */
   readonly tensors: readonly ByteRange[];
-  /** The very file these bytes were read from, where nothing was changed. */
-  readonly original?: string;
 }
 
 /** A model file or directory, read and understood, that becomes one variant. */
@@ -106,7 +104,7 @@ async function readOnnxSource(file: string, bytes: Uint8Array<ArrayBuffer>): Pro
     outputs: model.outputs,
     ops: model.ops,
     entry: 'model.onnx',
-    files: new Map([['model.onnx', { bytes, tensors: model.initializers, original: file }]]),
+    files: new Map([['model.onnx', { bytes, tensors: model.initializers }]]),
     originals: { [basename(file)]: await digestOf(bytes) },
   };
 }
