@@ -7,7 +7,11 @@ const legNames = { 'on-device': 'near: on this device', server: 'far: on the ser
 export function showAnswer(predictions: readonly Classification[], run: RunReport): void {
   element('badge', HTMLParagraphElement).replaceChildren(
     legBadge(run.leg),
-    create('span', { className: 'detail' }, `${run.backend} · ${run.model} version ${run.version} · ${run.digest.slice(0, 19)}…`),
+    create(
+      'span',
+      { className: 'detail' },
+      `${run.engine} ${run.backend} · ${run.model} version ${run.version} · ${run.digest.slice(0, 19)}…`,
+    ),
   );
   document.querySelector<HTMLElement>('.answer')?.setAttribute('data-leg', run.leg);
   element('bars', HTMLOListElement).replaceChildren(...predictions.map(bar));
