@@ -81,6 +81,22 @@ describe('a version', () => {
     expect(compareOutputs(golden.outputs, answer.outputs, goldenTolerance)).toMatchObject({ isWithin: true });
   });
 
+  test('is loaded on a GPU made of software only when that is allowed', async ({ skip }) => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const refusing = bench.open({ backends: ['tfjs-webgpu', 'onnx-cpu'] });
+    await refusing.whenReady();
+    const refused = await predict(refusing);
+    skip(refused.backend === 'tfjs-webgpu', 'a GPU adapter of hardware is here');
+    const allowing = bench.open({ backends: ['tfjs-webgpu', 'onnx-cpu'], allowSoftwareAdapter: true });
+    await allowing.whenReady();
+
+    const allowed = await predict(allowing);
+
+    skip(allowed.backend !== 'tfjs-webgpu', 'Dawn finds no GPU adapter here, not even one made of software');
+    expect(refused.backend).toBe('onnx-cpu');
+    expect(compareOutputs(golden.outputs, allowed.outputs, goldenTolerance)).toMatchObject({ isWithin: true });
+  });
+
   test('whose golden example one backend does not reproduce is loaded on the next one, and the metrics say so', async () => {
     await copyEveryday10(bench.modelFolder, '1', (manifest) => {
       const variants = manifest['variants'] as { format: string; tolerance: object }[];

@@ -1,4 +1,4 @@
-export { ImportCache, type ImportVersion, type PlainVersion } from './import-cache.ts';
+export { ImportCache, type ImportVersion } from './import-cache.ts';
 export { importInThread } from './import-thread.ts';
 export type { ModelSnapshot } from './model-directory.ts';
 export type { PublishedFile, PublishedFiles } from './published-files.ts';

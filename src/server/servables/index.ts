@@ -1,4 +1,4 @@
-export { EngineHost, type HostedVersion } from './engine-host.ts';
+export { EngineHost } from './engine-host.ts';
 export {
   type ServableHandle,
   type ServableSpec,
