@@ -1,1 +1,2 @@
-export {};
+// The public names of `nearfar/react`.
+export { type ModelProgress, type UseModelResult, useModel } from './use-model.ts';
