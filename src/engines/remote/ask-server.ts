@@ -1,0 +1,137 @@
+import { isNearfarErrorCode, NearfarError, type NearfarErrorCode, type Pin, serializeError } from '../../core/index.ts';
+
+export interface RemoteOptions {
+  readonly fetch: typeof fetch;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ServerRequest {
+  /** Below the server's base URL, without a slash at its begin. */
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent by POST; GET without it. */
+  readonly body?: Uint8Array<ArrayBuffer>;
+}
+
+/** A good answer, its body read, from the version that was asked for. */
+export interface ServerReply {
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly headers: Headers;
+}
+
+/** Another server may do better after these. */
+const passing: ReadonlySet<NearfarErrorCode> = new Set(['network', 'unavailable', 'overloaded']);
+
+/**
+ * Asks one server after the other until one answers: the next is tried when one cannot be reached, drains or is full.
+ * @throws {NearfarError} the server's own error, rebuilt with its code; `network` when none can be reached; `version-mismatch`
+ * when an answer is not from the wanted digest; rejects with `signal.reason` when aborted.
+ */
+export async function askServers(
+  servers: readonly string[],
+  pin: Pin,
+  request: ServerRequest,
+  options: RemoteOptions,
+): Promise<ServerReply> {
+  const { signal } = options;
+  const failures: { readonly server: string; readonly error: NearfarError }[] = [];
+  for (const server of servers) {
+    signal?.throwIfAborted();
+    try {
+      return await askServer(server, pin, request, options);
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (!(error instanceof NearfarError) || !passing.has(error.code)) throw error;
+      failures.push({ server, error });
+    }
+  }
+  throw combine(failures);
+}
+
+/** One server's failure is told as it is; several are told together. */
+function combine(failures: readonly { readonly server: string; readonly error: NearfarError }[]): NearfarError {
+  const [first, ...others] = failures;
+  if (!first) return new NearfarError('network', 'no server is configured');
+  if (others.length === 0) return first.error;
+  // A server that answered says more than one that could not be reached.
+  const { error } = failures.find((failure) => failure.error.code !== 'network') ?? first;
+  return new NearfarError(error.code, failures.map((failure) => failure.error.message).join('; '), {
+    cause: error,
+    details: { servers: failures.map((failure) => ({ server: failure.server, code: failure.error.code, message: failure.error.message })) },
+  });
+}
+
+async function askServer(server: string, pin: Pin, request: ServerRequest, { fetch, signal }: RemoteOptions): Promise<ServerReply> {
+  const url = `${server.replace(/\/+$/, '')}/${request.path}`;
+  const reach = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new NearfarError('network', `${server} cannot be reached: ${reason}`, { cause, details: { url } });
+    }
+  };
+  const response = await reach(
+    fetch(url, {
+      method: request.body ? 'POST' : 'GET',
+      headers: { ...request.headers, 'nearfar-model-digest': pin.digest },
+      ...(request.body && { body: request.body }),
+      ...(signal && { signal }),
+      cache: 'no-store',
+    }),
+  );
+  const body = new Uint8Array(await reach(response.arrayBuffer()));
+  if (!response.ok) throw rebuildError(url, response.status, body);
+  assertPinned(url, pin, response.headers);
+  return { body, headers: response.headers };
+}
+
+/** Never trusts an answer that does not name the wanted version: a proxy or another server may be in between. */
+function assertPinned(url: string, pin: Pin, headers: Headers): void {
+  const got = { version: headers.get('nearfar-model-version'), digest: headers.get('nearfar-model-digest') };
+  if (got.digest === pin.digest && got.version === pin.version) return;
+  throw new NearfarError('version-mismatch', `${url} answered from ${got.digest ?? 'an unnamed version'}, wanted ${pin.digest}`, {
+    details: { url, want: { ...pin }, got },
+  });
+}
+
+/** The server's NearfarError; of any other server an error by the status. */
+function rebuildError(url: string, status: number, body: Uint8Array): NearfarError {
+  const { error, code, details } = parseErrorBody(body);
+  return new NearfarError(
+    isNearfarErrorCode(code) ? code : codeOfStatus(status),
+    typeof error === 'string' ? error : `${url} answered ${status}`,
+    {
+      details: { ...(typeof details === 'object' && details !== null ? details : {}), url, status },
+    },
+  );
+}
+
+function parseErrorBody(body: Uint8Array): { error?: unknown; code?: unknown; details?: unknown } {
+  try {
+    const parsed: unknown = JSON.parse(new TextDecoder().decode(body));
+    return typeof parsed === 'object' && parsed !== null ? parsed : {};
+  } catch (error) {
+    // A proxy's page: the status has to do.
+    return { details: { reason: serializeError(error).message } };
+  }
+}
+
+const codesOfStatuses: Readonly<Record<number, NearfarErrorCode>> = {
+  400: 'invalid-argument',
+  401: 'unauthenticated',
+  403: 'permission-denied',
+  404: 'not-found',
+  409: 'failed-precondition',
+  413: 'invalid-argument',
+  429: 'rate-limited',
+  499: 'cancelled',
+  501: 'unsupported',
+  502: 'unavailable',
+  503: 'unavailable',
+  504: 'deadline-exceeded',
+};
+
+function codeOfStatus(status: number): NearfarErrorCode {
+  return codesOfStatuses[status] ?? (status >= 500 ? 'internal' : 'invalid-argument');
+}

@@ -1,0 +1,3 @@
+export type { RemoteOptions } from './ask-server.ts';
+export { openRemoteEngine, type RemoteEngineOptions } from './engine.ts';
+export { classifyOnServer, isReadyOnServer, predictOnServer } from './server-leg.ts';

@@ -1,0 +1,111 @@
+import * as v from 'valibot';
+import {
+  type ClassifyAnswer,
+  type ClassifyCall,
+  decodeInferResponse,
+  encodeInferRequest,
+  inferenceHeaderLengthName,
+  NearfarError,
+  type PredictAnswer,
+  type PredictCall,
+  type ServerAnswer,
+  type ServerTarget,
+} from '../../core/index.ts';
+import { askServers, type RemoteOptions, type ServerReply } from './ask-server.ts';
+import { parseServerTiming } from './server-timing.ts';
+
+interface Deadline {
+  /** Bounds the work on the server; the caller's signal bounds the whole call. */
+  readonly deadlineMs?: number | undefined;
+}
+
+/**
+ * Runs a signature on a server by the binary form of the Open Inference Protocol.
+ * @throws {NearfarError} as {@link askServers}, and `internal` for an answer that cannot be read.
+ */
+export async function predictOnServer(
+  target: ServerTarget,
+  call: PredictCall & Deadline,
+  options: RemoteOptions,
+): Promise<ServerAnswer<PredictAnswer>> {
+  const { body, headerLength } = encodeInferRequest(call);
+  const headers = {
+    ...deadlineHeader(call),
+    'content-type': 'application/octet-stream',
+    ...(headerLength !== undefined && { [inferenceHeaderLengthName]: String(headerLength) }),
+  };
+  const reply = await askServers(target.servers, target.pin, { path: `${modelPath('v2', target)}/infer`, headers, body }, options);
+  return describe(target, reply, { outputs: readOutputs(reply, call), timing: timingOf(reply) });
+}
+
+/** Classifies cropped pixels on a server: uint8 on the wire, a quarter of the tensor. */
+export async function classifyOnServer(
+  target: ServerTarget,
+  call: ClassifyCall & Deadline,
+  options: RemoteOptions,
+): Promise<ServerAnswer<ClassifyAnswer>> {
+  const { width, height, data } = call.image;
+  const headers = {
+    ...deadlineHeader(call),
+    'content-type': 'application/octet-stream',
+    'nearfar-image-shape': `${height},${width},3`,
+  };
+  const path = `${modelPath('nearfar/v1', target)}/tasks/image-classification?topK=${call.topK}`;
+  const reply = await askServers(target.servers, target.pin, { path, headers, body: data }, options);
+  return describe(target, reply, { predictions: readPredictions(reply), timing: timingOf(reply) });
+}
+
+/**
+ * Whether a server has exactly this version ready.
+ * @throws {NearfarError} `network` when no server can be reached; rejects with `signal.reason` when aborted.
+ */
+export async function isReadyOnServer(target: ServerTarget, options: RemoteOptions): Promise<boolean> {
+  try {
+    await askServers(target.servers, target.pin, { path: `${modelPath('v2', target)}/ready` }, options);
+    return true;
+  } catch (error) {
+    if (options.signal?.aborted || !(error instanceof NearfarError) || error.code === 'network') throw error;
+    return false;
+  }
+}
+
+function modelPath(api: string, { name, pin }: ServerTarget): string {
+  return `${api}/models/${encodeURIComponent(name)}/versions/${pin.version}`;
+}
+
+function deadlineHeader({ deadlineMs }: Deadline): Record<string, string> {
+  return deadlineMs === undefined ? {} : { 'nearfar-deadline-ms': String(deadlineMs) };
+}
+
+function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {
+  return parseServerTiming(headers.get('server-timing'));
+}
+
+function describe<Answer>({ pin }: ServerTarget, { headers }: ServerReply, answer: Answer): ServerAnswer<Answer> {
+  return { answer, pin, backend: headers.get('nearfar-backend') ?? 'unknown', variant: headers.get('nearfar-variant') ?? 'unknown' };
+}
+
+function readOutputs({ body, headers }: ServerReply, { outputs: wanted = [] }: PredictCall): PredictAnswer['outputs'] {
+  const length = headers.get(inferenceHeaderLengthName);
+  const outputs = readable(() => decodeInferResponse(body, length === null ? undefined : Number(length)).outputs);
+  const missing = wanted.filter((name) => !Object.hasOwn(outputs, name));
+  if (missing.length === 0) return outputs;
+  throw new NearfarError('internal', `the server left out the outputs ${missing.join(', ')}`, { details: { missing } });
+}
+
+const classifySchema = v.object({
+  predictions: v.array(v.object({ label: v.string(), index: v.number(), score: v.number() })),
+});
+
+function readPredictions({ body }: ServerReply): ClassifyAnswer['predictions'] {
+  return readable(() => v.parse(classifySchema, JSON.parse(new TextDecoder().decode(body))).predictions);
+}
+
+/** What a server sends and we cannot read is the server's mistake, not the caller's argument. */
+function readable<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new NearfarError('internal', `the server's answer cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}

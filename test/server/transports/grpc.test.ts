@@ -1,0 +1,346 @@
+import { readFileSync } from 'node:fs';
+import { create, type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { anyUnpack } from '@bufbuild/protobuf/wkt';
+import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  createTensor,
+  decodeTensorProto,
+  encodeTensorProto,
+  GRPCInferenceService,
+  Health,
+  ModelService,
+  PredictionService,
+  SignatureDefMapSchema,
+  tensorFromBytes,
+} from '../../../src/core/index.ts';
+import { PredictRequestSchema } from '../../../src/core/protocol/gen/tensorflow_serving/apis/predict_pb.ts';
+import { createGrpcServer, type Transport } from '../../../src/server/transports/index.ts';
+import { sharedData } from '../../support/shared-data.ts';
+import { createSlowVersion, createStandInContext, createStandInStore, half123, half124 } from './support/stand-in.ts';
+
+const slow = createSlowVersion();
+const long = { ...half123, name: 'long', run: () => Promise.reject(new Error('x')) };
+const store = createStandInStore([half123, half124, slow, long]);
+const context = createStandInContext(store);
+let transport: Transport;
+let client: Client;
+
+beforeAll(async () => {
+  transport = createGrpcServer(context);
+  const { port } = await transport.listen({ host: '127.0.0.1', port: 0 });
+  client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+});
+
+afterAll(async () => {
+  slow.finish();
+  client.close();
+  await transport.close();
+});
+
+interface Answer<T> {
+  readonly message: T;
+  readonly trailer: Metadata;
+}
+
+/** A call of the real client with raw bytes, so that the messages on the wire are those of the protocol. */
+function callBytes<O extends DescMessage>(
+  path: string,
+  bytes: Uint8Array,
+  output: O,
+  { metadata = new Metadata(), ...options }: CallOptions & { metadata?: Metadata } = {},
+): Promise<Answer<MessageShape<O>>> {
+  return new Promise((resolve, reject) => {
+    let answered: MessageShape<O> | undefined;
+    const call = client.makeUnaryRequest<Uint8Array, MessageShape<O>>(
+      path,
+      (value) => Buffer.from(value),
+      (value) => fromBinary(output, value),
+      bytes,
+      metadata,
+      options,
+      (error: ServiceError | null, value) => {
+        if (error) reject(error);
+        else answered = value;
+      },
+    );
+    call.on('status', ({ metadata: trailer }) => answered && resolve({ message: answered, trailer }));
+  });
+}
+
+function ask<I extends DescMessage, O extends DescMessage>(
+  method: DescMethodUnary<I, O>,
+  message: MessageShape<I>,
+  options?: CallOptions & { metadata?: Metadata },
+): Promise<Answer<MessageShape<O>>> {
+  return callBytes(`/${method.parent.typeName}/${method.name}`, toBinary(method.input, message), method.output, options);
+}
+
+const x = createTensor('float32', [3, 1], new Float32Array([1, 2, 5]));
+const { predict, getModelMetadata } = PredictionService.method;
+const predictRequest = (spec: object, fields: object = {}) =>
+  create(predict.input, { modelSpec: { name: 'half_plus_two', ...spec }, inputs: { x: encodeTensorProto(x) }, ...fields });
+
+describe('PredictionService', () => {
+  test('predicts with typed values, the resolved version, and the version behind the answer', async () => {
+    const { message, trailer } = await ask(predict, predictRequest({}));
+
+    expect(message.outputs['y']).toMatchObject({ floatVal: [2.5, 3, 4.5], tensorContent: new Uint8Array() });
+    expect(message.modelSpec).toMatchObject({
+      name: 'half_plus_two',
+      signatureName: 'serving_default',
+      versionChoice: { case: 'version', value: { value: 124n } },
+    });
+    expect(trailer.getMap()).toMatchObject({
+      'nearfar-model-version': '124',
+      'nearfar-model-digest': half124.digest,
+      'nearfar-backend': 'tfjs-cpu',
+      'nearfar-variant': 'v',
+    });
+    expect(context.records.at(-1)).toMatchObject({ model: 'half_plus_two', api: 'Predict', entrypoint: 'GRPC', status: 'OK' });
+  });
+
+  test('takes a version and a label', async () => {
+    const byVersion = await ask(predict, predictRequest({ versionChoice: { case: 'version', value: { value: 123n } } }));
+    const byLabel = await ask(predict, predictRequest({ versionChoice: { case: 'versionLabel', value: 'stable' } }));
+
+    expect([byVersion, byLabel].map(({ trailer }) => trailer.get('nearfar-model-version'))).toEqual([['123'], ['123']]);
+  });
+
+  test.each([
+    ['a missing model', predictRequest({ name: 'none' }), status.NOT_FOUND, 'Servable not found for request: Latest(none)'],
+    [
+      'a missing version',
+      predictRequest({ versionChoice: { case: 'version', value: { value: 5n } } }),
+      status.NOT_FOUND,
+      'Servable not found for request: Specific(half_plus_two, 5)',
+    ],
+    [
+      'an unknown label',
+      predictRequest({ versionChoice: { case: 'versionLabel', value: 'x' } }),
+      status.INVALID_ARGUMENT,
+      'Unrecognized servable version label: x',
+    ],
+    ['no model spec', create(predict.input, {}), status.INVALID_ARGUMENT, 'Missing ModelSpec'],
+    ['no name', predictRequest({ name: '' }), status.INVALID_ARGUMENT, 'ModelSpec has no name specified.'],
+    ['an unknown signature', predictRequest({ signatureName: 'no' }), status.FAILED_PRECONDITION, 'Serving signature key "no" not found.'],
+    [
+      'no input',
+      predictRequest({}, { inputs: {} }),
+      status.INVALID_ARGUMENT,
+      'input size does not match signature: 0!=1 len({}) != len({x}). Sent extra: {}. Missing but required: {x}.',
+    ],
+    [
+      'another input',
+      predictRequest({}, { inputs: { z: encodeTensorProto(x) } }),
+      status.INVALID_ARGUMENT,
+      'input tensor alias not found in signature: z. Inputs expected to be in the set {x}.',
+    ],
+    [
+      'a bad filter',
+      predictRequest({}, { outputFilter: ['z'] }),
+      status.INVALID_ARGUMENT,
+      'output tensor alias not found in signature: z Outputs expected to be in the set {y}.',
+    ],
+    ['a filter given twice', predictRequest({}, { outputFilter: ['y', 'y'] }), status.INVALID_ARGUMENT, 'duplicate output tensor alias: y'],
+    ['an unreadable tensor', predictRequest({}, { inputs: { x: { dtype: 20 } } }), status.INVALID_ARGUMENT, 'tensor parsing error: x'],
+  ])('answers %s as TensorFlow Serving does', async (_, request, code, details) => {
+    await expect(ask(predict, request)).rejects.toMatchObject({ code, details });
+  });
+
+  test('cuts a long message', async () => {
+    const asked = ask(predict, predictRequest({ name: 'n'.repeat(3000) }));
+
+    const details = await asked.catch((error: ServiceError) => error.details);
+    expect(details).toMatch(/^Servable not found for request: Latest\(n+\.\.\.TRUNCATED$/);
+    expect(String(details).length).toBe(1024 + '...TRUNCATED'.length);
+  });
+
+  test('another digest than the wanted one is FAILED_PRECONDITION, with our code behind it', async () => {
+    const metadata = new Metadata();
+    metadata.set('nearfar-model-digest', half123.digest);
+
+    const asked = ask(predict, predictRequest({}), { metadata });
+
+    await expect(asked).rejects.toMatchObject({ code: status.FAILED_PRECONDITION });
+    const error = await asked.catch((caught: ServiceError) => caught);
+    expect('metadata' in error && error.metadata.get('nearfar-error-code')).toEqual(['version-mismatch']);
+  });
+
+  test('an error of our own making keeps its text in the log', async () => {
+    await expect(ask(predict, predictRequest({ name: 'long' }))).rejects.toMatchObject({
+      code: status.INTERNAL,
+      details: 'internal error',
+    });
+    expect(context.errors).toHaveLength(1);
+  });
+
+  test('a deadline reaches the signal', async () => {
+    await expect(ask(predict, predictRequest({ name: 'slow' }), { deadline: Date.now() + 50 })).rejects.toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+    });
+
+    expect(await slow.aborted).toMatchObject({ name: 'NearfarError' });
+    slow.finish();
+    await expect.poll(() => store.lent).toBe(0);
+  });
+
+  test('cancelling reaches the signal, and close() lets what is in flight finish', async () => {
+    const gone = createSlowVersion();
+    const other = createGrpcServer(createStandInContext(createStandInStore([gone])));
+    const { port } = await other.listen({ host: '127.0.0.1', port: 0 });
+    const own = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    const bytes = toBinary(predict.input, predictRequest({ name: 'slow' }));
+    const send = (done: (error: ServiceError | null, value?: Buffer) => void) =>
+      own.makeUnaryRequest(
+        '/tensorflow.serving.PredictionService/Predict',
+        (value: Uint8Array) => Buffer.from(value),
+        (value) => value,
+        bytes,
+        done,
+      );
+
+    const cancelled = send(() => undefined);
+    await gone.started;
+    cancelled.cancel();
+    expect(await gone.aborted).toMatchObject({ code: 'cancelled' });
+    const answered = new Promise<Buffer | undefined>((resolve, reject) => send((error, value) => (error ? reject(error) : resolve(value))));
+    gone.finish();
+
+    expect(fromBinary(predict.output, (await answered) ?? new Uint8Array()).outputs['y']?.floatVal).toEqual([2.5, 3, 4.5]);
+    own.close();
+    await other.close();
+  });
+
+  test('tells the signatures', async () => {
+    const { message } = await ask(
+      getModelMetadata,
+      create(getModelMetadata.input, { modelSpec: { name: 'half_plus_two' }, metadataField: ['signature_def'] }),
+    );
+
+    const signatures = anyUnpack(message.metadata['signature_def']!, SignatureDefMapSchema);
+    expect(message.metadata['signature_def']?.typeUrl).toBe('type.googleapis.com/tensorflow.serving.SignatureDefMap');
+    expect(signatures?.signatureDef['serving_default']).toMatchObject({
+      inputs: { x: { encoding: { case: 'name', value: 'x' }, dtype: 1, tensorShape: { dim: [{ size: -1n }] } } },
+      methodName: 'tensorflow/serving/predict',
+    });
+  });
+
+  test.each([
+    [[], 'GetModelMetadataRequest must specify at least one metadata_field'],
+    [['other'], 'Metadata field other is not supported'],
+  ])('refuses the metadata fields %j', async (metadataField, details) => {
+    const request = create(getModelMetadata.input, { modelSpec: { name: 'half_plus_two' }, metadataField });
+
+    await expect(ask(getModelMetadata, request)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details });
+  });
+
+  test('methods that are not served are UNIMPLEMENTED', async () => {
+    const classify = callBytes('/tensorflow.serving.PredictionService/Classify', new Uint8Array(), predict.output);
+
+    await expect(classify).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
+  });
+
+  const recorded = sharedData('tfs-protos/predict_request_tensor_content.pb');
+  test.runIf(recorded)('answers recorded messages of the official client', async () => {
+    for (const name of [
+      'predict_request_float_val.pb',
+      'predict_request_tensor_content.pb',
+      'predict_request_filter_y.pb',
+      'predict_request_version_123.pb',
+      'predict_request_label_stable.pb',
+    ]) {
+      const bytes = readFileSync(sharedData(`tfs-protos/${name}`)!);
+
+      const { message } = await callBytes('/tensorflow.serving.PredictionService/Predict', bytes, predict.output);
+
+      expect([name, decodeTensorProto(message.outputs['y']!, 'y')]).toEqual([
+        name,
+        createTensor('float32', [3, 1], new Float32Array([2.5, 3, 4.5])),
+      ]);
+    }
+  });
+
+  test.runIf(recorded).each([
+    ['predict_request_filter_bad.pb', status.INVALID_ARGUMENT],
+    ['predict_request_wrong_dtype.pb', status.INVALID_ARGUMENT],
+    ['predict_request_unknown_model.pb', status.NOT_FOUND],
+    ['predict_request_no_model_spec_name.pb', status.INVALID_ARGUMENT],
+  ])('refuses the recorded %s', async (name, code) => {
+    const bytes = readFileSync(sharedData(`tfs-protos/${name}`)!);
+
+    await expect(callBytes('/tensorflow.serving.PredictionService/Predict', bytes, PredictRequestSchema)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('ModelService', () => {
+  const { getModelStatus } = ModelService.method;
+
+  test('tells the state of all versions, newest first', async () => {
+    const { message } = await ask(getModelStatus, create(getModelStatus.input, { modelSpec: { name: 'half_plus_two' } }));
+
+    expect(message.modelVersionStatus).toMatchObject([
+      { version: 124n, state: 30, status: { errorCode: 0, errorMessage: '' } },
+      { version: 123n, state: 30 },
+    ]);
+  });
+
+  test('does not know a missing model', async () => {
+    const request = create(getModelStatus.input, { modelSpec: { name: 'none' } });
+
+    await expect(ask(getModelStatus, request)).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+      details: 'Could not find any versions of model none',
+    });
+  });
+});
+
+describe('GRPCInferenceService', () => {
+  const { modelInfer, modelMetadata, modelReady, serverLive, serverReady, serverMetadata } = GRPCInferenceService.method;
+  const input = { name: 'x', datatype: 'FP32', shape: [3n, 1n] };
+
+  test('infers from raw and from typed contents', async () => {
+    const raw = create(modelInfer.input, {
+      modelName: 'half_plus_two',
+      id: '7',
+      inputs: [input],
+      rawInputContents: [new Uint8Array(x.data.slice().buffer as ArrayBuffer)],
+    });
+    const typed = create(modelInfer.input, { modelName: 'half_plus_two', inputs: [{ ...input, contents: { fp32Contents: [1, 2, 5] } }] });
+
+    for (const request of [raw, typed]) {
+      const { message } = await ask(modelInfer, request);
+      expect(message).toMatchObject({
+        modelName: 'half_plus_two',
+        modelVersion: '124',
+        id: request.id,
+        outputs: [{ name: 'y', datatype: 'FP32', shape: [3n, 1n] }],
+      });
+      expect(tensorFromBytes('y', 'FP32', [3, 1], message.rawOutputContents[0]!).data).toEqual(new Float32Array([2.5, 3, 4.5]));
+    }
+  });
+
+  test('tells of the server and its models', async () => {
+    expect((await ask(serverLive, create(serverLive.input))).message.live).toBe(true);
+    expect((await ask(serverReady, create(serverReady.input))).message.ready).toBe(true);
+    expect((await ask(serverMetadata, create(serverMetadata.input))).message).toMatchObject({ name: 'nearfar', version: '9.9.9' });
+    expect((await ask(modelReady, create(modelReady.input, { name: 'half_plus_two', version: '123' }))).message.ready).toBe(true);
+    expect((await ask(modelReady, create(modelReady.input, { name: 'none' }))).message.ready).toBe(false);
+    expect((await ask(modelMetadata, create(modelMetadata.input, { name: 'half_plus_two' }))).message).toMatchObject({
+      versions: ['123', '124'],
+      inputs: [{ name: 'x', datatype: 'FP32', shape: [-1n] }],
+    });
+  });
+});
+
+test('grpc.health.v1 says whether the models can answer', async () => {
+  const { check } = Health.method;
+  const health = async (service: string) => (await ask(check, create(check.input, { service }))).message.status;
+
+  expect(await health('')).toBe(1);
+  expect(await health('tensorflow.serving.PredictionService')).toBe(1);
+  store.isServing = false;
+  expect(await health('')).toBe(2);
+  store.isServing = true;
+  await expect(health('other')).rejects.toMatchObject({ code: status.NOT_FOUND });
+});
