@@ -1,4 +1,9 @@
 import { defineConfig } from 'vite';
 
-// The one setting an application needs: workers are modules.
-export default defineConfig({ worker: { format: 'es' } });
+const tfjs = ['core', 'converter', 'backend-cpu', 'backend-wasm', 'backend-webgpu'];
+
+// The settings that docs/bundlers.md recommends.
+export default defineConfig({
+  worker: { format: 'es' },
+  optimizeDeps: { include: tfjs.map((part) => `nearfar > @tensorflow/tfjs-${part}`) },
+});
