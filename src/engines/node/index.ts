@@ -17,7 +17,9 @@ export interface NodePlatformOptions {
 /**
  * What engines need of Node: the door beside `engines/index.ts` that only Node code may import. Packages that are not
  * installed are no error here; the engine that needs one says so when it opens.
- * @remarks `onnxruntime-node` and the wasm backend block their thread: a server opens engines in worker threads.
+ * @remarks `onnxruntime-node` and the wasm backend block their thread: a server opens engines in worker threads. All of them
+ * run there, Dawn too, in several at once. But `Worker.terminate()` while `onnxruntime-node` or Dawn computes aborts the whole
+ * process (a native exception nobody can catch): let the runs end and the engines close, then let the thread exit.
  */
 export async function openNodePlatform(options: NodePlatformOptions = {}): Promise<EnginePlatform> {
   const { allowSoftwareAdapter = false, threads = Math.max(1, availableParallelism() - 1), gpu: wantsGpu = true } = options;

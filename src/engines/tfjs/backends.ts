@@ -27,6 +27,7 @@ export type TfjsBackendKind = 'webgpu' | 'wasm' | 'cpu';
 // TensorFlow.js itself is one object per realm: its line of work and its shared backends are so too.
 let realm: Serial | undefined;
 const shared = new Map<string, number>();
+const wasmFiles: Record<string, string> = {};
 let nextId = 1;
 
 /**
@@ -46,8 +47,12 @@ export async function openTfjsBackend(kind: TfjsBackendKind, platform: EnginePla
         const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
         // 4.22 computes on one thread whatever is asked (tensorflow/tfjs issue 8513), and its threaded build breaks when minified.
         tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
-        const simd = platform.tfjsWasmFiles['tfjs-backend-wasm-simd.wasm'];
-        setWasmPaths({ ...platform.tfjsWasmFiles, 'tfjs-backend-wasm-threaded-simd.wasm': simd });
+        Object.assign(wasmFiles, platform.tfjsWasmFiles);
+        if (!wasmFiles['tfjs-backend-wasm-threaded-simd.wasm']) {
+          // It asks for three names. After a failed start it takes no other map, but it looks into this one again.
+          wasmFiles['tfjs-backend-wasm-threaded-simd.wasm'] = platform.tfjsWasmFiles['tfjs-backend-wasm-simd.wasm'];
+          setWasmPaths(wasmFiles);
+        }
       });
     case 'webgpu':
       return openWebGpu(realm, platform);
@@ -63,7 +68,7 @@ async function openShared(kind: 'cpu' | 'wasm', serial: Serial, platform: Engine
   const keep = platform.keepProcessListeners ?? ((work) => Promise.resolve(work()));
   await load();
   await serial(async () => {
-    if (!shared.has(name)) await keep(() => registerShared(kind, name));
+    if (!shared.has(name)) await keep(() => registerShared(kind, name, platform));
     shared.set(name, (shared.get(name) ?? 0) + 1);
   });
   const release = async () => {
@@ -77,7 +82,7 @@ async function openShared(kind: 'cpu' | 'wasm', serial: Serial, platform: Engine
   return createBackend(name, { kind: 'cpu' }, serial, { release, trim: () => undefined });
 }
 
-async function registerShared(kind: 'cpu' | 'wasm', name: string): Promise<void> {
+async function registerShared(kind: 'cpu' | 'wasm', name: string, { tfjsWasmFiles }: EnginePlatform): Promise<void> {
   const factory = tf.findBackendFactory(kind);
   if (factory === null) throw new NearfarError('internal', `@tensorflow/tfjs-backend-${kind} registered no backend`);
   let failure: unknown;
@@ -92,7 +97,10 @@ async function registerShared(kind: 'cpu' | 'wasm', name: string): Promise<void>
   tf.copyRegisteredKernels(kind, name);
   if ((await tf.setBackend(name)) && tf.getBackend() === name) return;
   unregister(name);
-  throw new NearfarError('device-unfit', `TensorFlow.js cannot start its ${kind} backend: ${reasonOf(failure)}`, { cause: failure });
+  const files = kind === 'wasm' ? ` (from ${Object.values(tfjsWasmFiles).join(' or ')})` : '';
+  throw new NearfarError('device-unfit', `TensorFlow.js cannot start its ${kind} backend${files}: ${reasonOf(failure)}`, {
+    cause: failure,
+  });
 }
 
 async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<TfjsBackend> {

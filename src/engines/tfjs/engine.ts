@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs-core';
 import { type BackendId, type Engine, type LoadedVariant, NearfarError, type VariantSource } from '../../core/index.ts';
 import { watchDeviceLoss } from '../loss.ts';
 import type { EnginePlatform } from '../platform.ts';
@@ -14,7 +13,7 @@ export async function openTfjsEngine(kind: TfjsBackendKind, platform: EnginePlat
 }
 
 function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EnginePlatform): Engine {
-  const variants = new Set<LoadedVariant>();
+  const variants = new Map<LoadedVariant, { readonly bytes: number }>();
   const loss = watchDeviceLoss(id, backend.gpuDevice);
   let closing: Promise<void> | undefined;
 
@@ -39,14 +38,19 @@ function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EngineP
           if (variants.delete(variant) && variants.size === 0 && !closing) await backend.use(backend.trim);
         },
       };
-      variants.add(variant);
+      variants.set(variant, loaded);
       return variant;
     },
-    memory: () => ({ tensors: closing ? 0 : backend.liveTensors(), bytes: tf.memory().numBytes, variants: variants.size }),
+    // Not tf.memory(): it counts the whole realm, and its bytes drift with every string tensor.
+    memory: () => ({
+      tensors: closing ? 0 : backend.liveTensors(),
+      bytes: [...variants.values()].reduce((sum, { bytes }) => sum + bytes, 0),
+      variants: variants.size,
+    }),
     loseDevice: backend.gpuDevice && (() => backend.gpuDevice?.destroy()),
     [Symbol.asyncDispose]() {
       closing ??= (async () => {
-        for (const variant of variants) await variant[Symbol.asyncDispose]();
+        for (const variant of [...variants.keys()]) await variant[Symbol.asyncDispose]();
         loss.end();
         await backend.close();
       })();

@@ -35,11 +35,17 @@ export interface GraphVariantHost {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** A loaded variant with what it holds. */
+export interface GraphVariant extends LoadedVariant {
+  /** Bytes of the weights' tensors. */
+  readonly bytes: number;
+}
+
 /**
  * Loads a GraphModel onto the engine's backend.
  * @throws {NearfarError} `unsupported` that lists every operator without a kernel, `out-of-memory`, `device-lost`.
  */
-export async function loadGraphVariant(source: VariantSource, host: GraphVariantHost): Promise<LoadedVariant> {
+export async function loadGraphVariant(source: VariantSource, host: GraphVariantHost): Promise<GraphVariant> {
   const files = await readGraphModel(source);
   host.signal?.throwIfAborted();
   assertSupported(source, files, host);
@@ -87,7 +93,7 @@ function createGraphVariant(
   files: GraphModelFiles,
   model: GraphModel<tf.io.IOHandlerSync>,
   { id, backend, loss, nextTask }: GraphVariantHost,
-): LoadedVariant {
+): GraphVariant {
   const isAsync = needsAsyncExecutor(files.nodes);
   const declaredShapes = new Map(model.inputs.map(({ name, shape }) => [nodeName(name), shape]));
   const running = new Set<Promise<unknown>>();
@@ -161,6 +167,7 @@ function createGraphVariant(
   };
 
   return {
+    bytes: weightBytes(model),
     async run(request, { signal } = {}) {
       signal?.throwIfAborted();
       if (closing) throw new NearfarError('failed-precondition', `variant ${variant.id} of ${manifest.name} is closed`);
@@ -181,6 +188,12 @@ function createGraphVariant(
       return closing;
     },
   };
+}
+
+function weightBytes({ weights }: GraphModel<tf.io.IOHandlerSync>): number {
+  return Object.values(weights)
+    .flat()
+    .reduce((sum, { size, dtype }) => sum + size * (dtype === 'string' ? 0 : tf.util.bytesPerElement(dtype)), 0);
 }
 
 function nodeName(tensor: string): string {

@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type AnyTensor, createTensor, type Engine, type VariantSource } from '../../src/core/index.ts';
+import { openEngine } from '../../src/engines/index.ts';
+import { openNodePlatform } from '../../src/engines/node/index.ts';
+import { tinyOnnx, tinyTfjs } from '../support/tiny-models.ts';
+
+const platform = await openNodePlatform({ gpu: false });
+
+async function passThrough(engine: Engine, source: VariantSource, x: AnyTensor): Promise<AnyTensor> {
+  await using loaded = await engine.load(source);
+  const { y } = await loaded.run({ signature: 'serving_default', inputs: { x } });
+  return y!;
+}
+
+const text = (value: string) => new TextEncoder().encode(value);
+const float16 = Uint16Array.of(0, 0x8000, 0x3c00, 0xc000, 0x7bff, 0x0001, 0x03ff, 0x0400, 0x7c00, 0x3555); // ±0, 1, -2, largest, subnormals, ∞, 1/3
+
+const tensors: readonly AnyTensor[] = [
+  createTensor('float32', [3], Float32Array.of(1.5, -0, Number.POSITIVE_INFINITY)),
+  createTensor('float16', [10], float16),
+  createTensor('int32', [2], Int32Array.of(-(2 ** 31), 2 ** 31 - 1)),
+  createTensor('int64', [2], BigInt64Array.of(-(2n ** 31n), 2n ** 31n - 1n)),
+  createTensor('uint32', [2], Uint32Array.of(0, 2 ** 31 - 1)),
+  createTensor('uint64', [2], BigUint64Array.of(0n, 2n ** 31n - 1n)),
+  createTensor('int8', [2], Int8Array.of(-128, 127)),
+  createTensor('uint8', [2], Uint8Array.of(0, 255)),
+  createTensor('int16', [2], Int16Array.of(-32768, 32767)),
+  createTensor('uint16', [2], Uint16Array.of(0, 65535)),
+  createTensor('bool', [3], Uint8Array.of(0, 1, 1)),
+  createTensor('string', [3], [text('near'), text(''), text('fär')]),
+  createTensor('float32', [0], new Float32Array(0)),
+];
+
+describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('%s', (backend) => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await openEngine(backend, platform);
+  });
+  afterAll(() => engine[Symbol.asyncDispose]());
+
+  test.each(tensors)('passes $dtype $shape through unchanged', async (x) => {
+    expect(await passThrough(engine, tinyTfjs(x.dtype), x)).toEqual(x);
+  });
+
+  test('rounds float64 to float32, as TensorFlow.js models compute', async () => {
+    const y = await passThrough(engine, tinyTfjs('float64'), createTensor('float64', [1], Float64Array.of(0.1)));
+
+    expect(y).toEqual(createTensor('float64', [1], Float64Array.of(Math.fround(0.1))));
+  });
+
+  test('refuses whole numbers beyond int32, naming the dtype and the value', async () => {
+    const x = createTensor('int64', [2], BigInt64Array.of(1n, 2n ** 31n));
+
+    await expect(passThrough(engine, tinyTfjs('int64'), x)).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('int64'),
+      details: { index: 1, value: '2147483648' },
+    });
+    expect(engine.memory()).toEqual({ tensors: 0, bytes: 0, variants: 0 });
+  });
+
+  test('refuses bfloat16, which TensorFlow.js has not', async () => {
+    const x = createTensor('bfloat16', [1], Uint16Array.of(0x3f80));
+
+    await expect(passThrough(engine, tinyTfjs('bfloat16'), x)).rejects.toMatchObject({ code: 'unsupported' });
+  });
+
+  test('lists every operator it cannot run, at load', async () => {
+    const source = tinyTfjs('float32', ['Identity', 'NotAnOp', 'NotAnOp', 'AlsoNone']);
+
+    await expect(engine.load(source)).rejects.toMatchObject({
+      code: 'unsupported',
+      details: {
+        problems: [expect.stringMatching(/NotAnOp .*nodes y1, y2/), expect.stringMatching(/AlsoNone .*nodes y3/)],
+      },
+    });
+  });
+
+  test('runs a graph whose output size depends on values, and leaves no tensor behind', async () => {
+    const x = createTensor('bool', [4], Uint8Array.of(0, 1, 0, 1));
+
+    const y = await passThrough(engine, tinyTfjs('bool', ['Where'], 'int64'), x);
+
+    expect(y).toEqual(createTensor('int64', [2, 1], BigInt64Array.of(1n, 3n)));
+    expect(engine.memory()).toEqual({ tensors: 0, bytes: 0, variants: 0 });
+  });
+
+  test('refuses an output of another kind than declared', async () => {
+    const x = createTensor('float32', [1], Float32Array.of(0.5));
+
+    await expect(passThrough(engine, tinyTfjs('float32', ['Identity'], 'int32'), x)).rejects.toMatchObject({ code: 'dtype-mismatch' });
+  });
+
+  test('refuses an entry that is no GraphModel', async () => {
+    const source: VariantSource = { ...tinyTfjs('float32'), readFile: async () => text('{"format":"layers-model"}') };
+
+    await expect(engine.load(source)).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining('GraphModel') });
+  });
+});
+
+describe.each(['onnx-cpu', 'onnx-wasm'] as const)('%s', (backend) => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await openEngine(backend, platform);
+  });
+  afterAll(() => engine[Symbol.asyncDispose]());
+
+  const wide: readonly AnyTensor[] = [
+    createTensor('float64', [1], Float64Array.of(0.1)),
+    createTensor('int64', [2], BigInt64Array.of(-(2n ** 63n), 2n ** 63n - 1n)),
+    createTensor('uint64', [1], BigUint64Array.of(2n ** 64n - 1n)),
+  ];
+
+  test.each([...tensors, ...wide])('passes $dtype $shape through unchanged', async (x) => {
+    expect(await passThrough(engine, tinyOnnx(x.dtype), x)).toEqual(x);
+  });
+
+  test('takes a tensor over memory shared between threads', async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(8));
+    shared.set([1, 2]);
+
+    const y = await passThrough(engine, tinyOnnx('float32'), createTensor('float32', [2], shared));
+
+    expect(y).toEqual(createTensor('float32', [2], Float32Array.of(1, 2)));
+  });
+
+  test('refuses a string that is not UTF-8', async () => {
+    const x = createTensor('string', [1], [Uint8Array.of(0xff)]);
+
+    await expect(passThrough(engine, tinyOnnx('string'), x)).rejects.toMatchObject({ code: 'invalid-argument' });
+  });
+
+  test('refuses an operator and a file it does not know', async () => {
+    const garbage: VariantSource = { ...tinyOnnx('float32'), readFile: async () => Uint8Array.of(1, 2, 3) };
+
+    await expect(engine.load(tinyOnnx('float32', 'NotAnOp'))).rejects.toMatchObject({ code: 'unsupported' });
+    await expect(engine.load(garbage)).rejects.toMatchObject({ code: 'unsupported' });
+    expect(engine.memory()).toEqual({ tensors: 0, bytes: 0, variants: 0 });
+  });
+});
