@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { build } from '../../scripts/build.mjs';
-import { digestOf, parseLockFile, parseManifest } from '../../src/core/index.ts';
+import { digestOf, parseLockFile, parseManifest, parseVersions } from '../../src/core/index.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { scalingModel } from '../support/onnx-writer.ts';
 import { repositoryRoot, runCommand } from '../support/packed.ts';
@@ -26,6 +26,20 @@ test('publish in two processes gives the same digest, that of manifest.json', as
   expect(first.status).toBe(0);
   expect(JSON.parse(first.stdout).pin).toEqual({ version: '1', digest: await digestOf(bytes) });
   expect(JSON.parse(second.stdout).pin).toEqual(JSON.parse(first.stdout).pin);
+});
+
+test('two processes that publish at once get a number each', async () => {
+  await using folder = await openTempFolder();
+  await writeFile(join(folder.path, 'a.onnx'), scalingModel(2));
+
+  const results = await Promise.all(
+    [1, 2].map(() => nearfar('publish', join(folder.path, 'a.onnx'), '--name', 'scale', '--out', join(folder.path, 'models'), '--json')),
+  );
+
+  const pins = results.map(({ stdout }) => JSON.parse(stdout).pin);
+  expect(pins.map(({ version }) => version).sort()).toEqual(['1', '2']);
+  const { versions } = parseVersions(new Uint8Array(await readFile(join(folder.path, 'models/scale/versions.json'))));
+  expect(versions).toEqual(expect.arrayContaining(pins));
 });
 
 test('publish takes the task, bindings and names from its options', async () => {

@@ -95,6 +95,7 @@ export function decodeSafetensors(file: Uint8Array): TensorMap {
     const content = data.subarray(start, end);
     const stringShape = strings.get(name);
     if (stringShape) tensors.push([name, decodeStrings(name, stringShape, content)]);
+    // The cast says what the union cannot: the data's array is that of the dtype.
     else tensors.push([name, createTensor(dtype, shape, dataFromBytes(dtype, content)) as AnyTensor]);
   }
   if (covered !== data.byteLength) throw damaged(`${data.byteLength - covered} bytes belong to no tensor`);

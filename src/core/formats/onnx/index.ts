@@ -1,0 +1,1 @@
+export { isOnnxModel, type OnnxInitializer, type OnnxModel, parseOnnxModel } from './model.ts';

@@ -1,0 +1,8 @@
+export {
+  encodeTfjsGraphModel,
+  isTfjsModel,
+  locateTfjsWeights,
+  parseTfjsGraphModel,
+  type TfjsGraphModel,
+  type TfjsWeight,
+} from './graph-model.ts';
