@@ -37,6 +37,7 @@ export interface ServableHandle extends Disposable {
   readonly variant: string;
   /** `tensorflow` or `onnx`, for the metadata of both protocols. */
   readonly platform: string;
+  /** Takes the inputs over: buffers that they own whole are moved to the engine's thread and are empty here afterwards. */
   run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<{ outputs: TensorMap; timing: ServableTiming }>;
 }
 
@@ -44,7 +45,8 @@ export interface ServableHandle extends Disposable {
 export interface ServableStore {
   /**
    * @throws {NearfarError} `not-found` with TensorFlow Serving's texts (`Servable not found for request: Latest(m)`,
-   * `Specific(m, 5)`), `invalid-argument` (`Unrecognized servable version label: l`), `version-mismatch`, `unavailable` while draining.
+   * `Specific(m, 5)`), `invalid-argument` (`Unrecognized servable version label: l`), `version-mismatch`, `unavailable`
+   * when the server has closed. A digest without version and label names the version that has it.
    */
   lend(spec: ServableSpec): ServableHandle;
   /**
