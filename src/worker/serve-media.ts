@@ -1,19 +1,13 @@
 import { transfer } from 'comlink';
-import { type MediaWorkerApi, NearfarError } from '../core/index.ts';
+import type { MediaWorkerApi } from '../core/index.ts';
 import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createMediaWorker } from './media/index.ts';
 import { buffersOf } from './transfer.ts';
 
-const remote = {
-  predictOnServer: () => Promise.reject(new NearfarError('unsupported', 'no remote engine')),
-  classifyOnServer: () => Promise.reject(new NearfarError('unsupported', 'no remote engine')),
-  isReadyOnServer: () => Promise.reject(new NearfarError('unsupported', 'no remote engine')),
-};
-
 /** The media worker on this browser, as comlink exposes it. */
 export function serveMedia(): MediaWorkerApi {
-  const media = createMediaWorker({ remote, fetch: globalThis.fetch.bind(globalThis), clock: systemClock });
+  const media = createMediaWorker({ fetch: globalThis.fetch.bind(globalThis), clock: systemClock });
   return {
     resolve: answering(media.resolve),
     prepareImage: answering(async (callId, source, manifest) => {
