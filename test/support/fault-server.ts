@@ -13,6 +13,8 @@ export interface Fault {
   /** Changes the byte at this position of the file. */
   readonly flipByteAt?: number;
   readonly status?: number;
+  /** Ends the connection without an answer, as if the network were away. */
+  readonly refuse?: boolean;
   /** Holds the answer back until this settles. */
   readonly until?: Promise<unknown>;
 }
@@ -50,6 +52,10 @@ export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepo
     const fault = plan(path, index) ?? {};
     const log = (status: number, bytes: number) => requests.push({ path, range, ifRange: ifRange?.toString(), status, bytes });
     await fault.until;
+    if (fault.refuse) {
+      response.destroy();
+      return;
+    }
     const file = await readFile(normalize(join(folder, path))).catch(() => undefined);
     const status = fault.status ?? (file ? undefined : 404);
     if (status !== undefined || !file) {

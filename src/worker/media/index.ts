@@ -1,1 +1,1 @@
-export { createMediaWorker, type MediaWorkerOptions, type Remote, type RemoteOptions } from './media-worker.ts';
+export { createMediaWorker, type MediaWorkerOptions } from './media-worker.ts';

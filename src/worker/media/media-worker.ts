@@ -1,36 +1,18 @@
-import { type MediaWorkerApi, parseLabels, prepareImage, type ServerTarget, taskOf } from '../../core/index.ts';
+import { type MediaWorkerApi, parseLabels, prepareImage, taskOf } from '../../core/index.ts';
+import { classifyOnServer, isReadyOnServer, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
 import { fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
 import { createMemoryStore } from '../store/index.ts';
 import { decodeImage } from './decode.ts';
 
-type ServerCall<Name extends 'predictOnServer' | 'classifyOnServer'> = (
-  target: ServerTarget,
-  call: Parameters<MediaWorkerApi[Name]>[1],
-  options: RemoteOptions,
-) => ReturnType<MediaWorkerApi[Name]>;
-
-export interface RemoteOptions {
-  readonly fetch: typeof fetch;
-  readonly signal: AbortSignal;
-}
-
-/** The remote engine as the media worker calls it. */
-export interface Remote {
-  readonly predictOnServer: ServerCall<'predictOnServer'>;
-  readonly classifyOnServer: ServerCall<'classifyOnServer'>;
-  readonly isReadyOnServer: (target: ServerTarget, options: RemoteOptions) => Promise<boolean>;
-}
-
 export interface MediaWorkerOptions {
-  readonly remote: Remote;
   readonly fetch: typeof fetch;
   readonly clock: Clock;
 }
 
 /** The media worker's side of the protocol: it decodes, preprocesses and asks servers; it never loads an engine. */
-export function createMediaWorker({ remote, fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
+export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
   const calls = createCalls();
   return {
     resolve: (callId, request) =>
@@ -49,9 +31,9 @@ export function createMediaWorker({ remote, fetch, clock }: MediaWorkerOptions):
         const image = prepareImage(pixels, input);
         return { image, preprocessMs: performance.now() - startedAt };
       }),
-    predictOnServer: (target, call) => calls.run(call.callId, (signal) => remote.predictOnServer(target, call, { fetch, signal })),
-    classifyOnServer: (target, call) => calls.run(call.callId, (signal) => remote.classifyOnServer(target, call, { fetch, signal })),
-    isReadyOnServer: (callId, target) => calls.run(callId, (signal) => remote.isReadyOnServer(target, { fetch, signal })),
+    predictOnServer: (target, call) => calls.run(call.callId, (signal) => predictOnServer(target, call, { fetch, signal })),
+    classifyOnServer: (target, call) => calls.run(call.callId, (signal) => classifyOnServer(target, call, { fetch, signal })),
+    isReadyOnServer: (callId, target) => calls.run(callId, (signal) => isReadyOnServer(target, { fetch, signal })),
     cancel: (callId) => calls.cancel(callId),
   };
 }
