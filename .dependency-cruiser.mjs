@@ -111,7 +111,7 @@ export default {
       comment: 'the package imports what its package.json declares for its users',
       severity: 'error',
       from: { path: '^src/' },
-      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg'], dependencyTypesNot: ['type-only'] },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg'], dependencyTypesNot: ['type-only'], pathNot: '^node_modules/react/' },
     },
     {
       name: 'resolvable',

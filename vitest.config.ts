@@ -11,6 +11,7 @@ export default defineConfig({
         test: {
           name: 'node',
           include: ['test/{core,engines,worker,sdk,publish,server,cli,contract,docs,packed}/**/*.test.ts'],
+          globalSetup: 'test/support/global-setup.ts',
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
