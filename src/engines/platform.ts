@@ -6,7 +6,7 @@ export type OrtModule = typeof ort;
 export type OrtProvider = 'wasm' | 'webgpu' | 'cpu' | 'cuda' | 'tensorrt';
 
 /** The wasm files of @tensorflow/tfjs-backend-wasm that may be loaded; its threaded build is never used. */
-export type TfjsWasmFile = 'tfjs-backend-wasm.wasm' | 'tfjs-backend-wasm-simd.wasm';
+type TfjsWasmFile = 'tfjs-backend-wasm.wasm' | 'tfjs-backend-wasm-simd.wasm';
 
 /** What an engine needs of the platform it runs on, passed in so that one adapter serves browser and Node. */
 export interface EnginePlatform {
