@@ -1,5 +1,4 @@
 export type { Classification } from '../tasks/index.ts';
-export { decodeBase64, encodeBase64 } from './base64.ts';
 export { errorOfResponse } from './error-body.ts';
 export { Health, HealthCheckResponse_ServingStatus, HealthCheckResponseSchema } from './gen/grpc/health/v1/health_pb.ts';
 export {
@@ -31,7 +30,7 @@ export { type PredictRequest, type PredictResponse, PredictResponseSchema } from
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export { decodeInferContents } from './infer-contents.ts';
 export { formatDecimal } from './json-decimal.ts';
-export { type JsonDocument, type JsonKind, readJson } from './json-reader.ts';
+export { type JsonDocument, readJson } from './json-reader.ts';
 export { describeJson, toPlain } from './json-text.ts';
 export { numericTensor } from './numeric-tensor.ts';
 export {
@@ -51,7 +50,7 @@ export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-
 export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
-export { dataTypeOf, dataTypeText, dtypeOfDataType, dtypeOfInferenceDatatype, inferenceDatatypeOf } from './wire-dtypes.ts';
+export { dataTypeOf, inferenceDatatypeOf } from './wire-dtypes.ts';
 export {
   type CachedVersion,
   type CacheOutcome,

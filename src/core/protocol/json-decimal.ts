@@ -7,16 +7,17 @@
 export function formatDecimal(value: number, dtype: 'float32' | 'float64'): string {
   if (Number.isNaN(value)) return 'NaN';
   if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity';
-  const short = formatG(value, 6);
+  if (Number.isInteger(value) && Math.abs(value) < 1e6) return Object.is(value, -0) ? '-0.0' : `${value}.0`;
+  // A text that reads back exactly was no tie, so how ties round does not matter here.
+  const short = value.toExponential(5);
   const isExact = (dtype === 'float32' ? Math.fround(Number(short)) : Number(short)) === value;
-  const text = isExact ? short : formatG(value, dtype === 'float32' ? 9 : 17);
+  const digits = isExact ? 6 : dtype === 'float32' ? 9 : 17;
+  const text = generalForm(isExact ? short : roundedToEven(value, digits), digits);
   return text.includes('.') || text.includes('e') ? text : `${text}.0`;
 }
 
-/** C's `%.<precision>g`. */
-function formatG(value: number, precision: number): string {
-  if (value === 0) return Object.is(value, -0) ? '-0' : '0';
-  const scientific = roundedToEven(value, precision);
+/** C's `%.<precision>g` from `%.<precision - 1>e`. */
+function generalForm(scientific: string, precision: number): string {
   const separator = scientific.indexOf('e');
   const exponent = Number(scientific.slice(separator + 1));
   if (exponent < -4 || exponent >= precision) {
@@ -30,10 +31,10 @@ function formatG(value: number, precision: number): string {
 function roundedToEven(value: number, precision: number): string {
   const rounded = value.toExponential(precision - 1);
   const oneMore = value.toExponential(precision);
-  const digits = oneMore.slice(0, oneMore.indexOf('e'));
-  if (!digits.endsWith('5') || !isTie(value, precision)) return rounded;
-  const cut = `${digits.slice(0, -1)}${oneMore.slice(oneMore.indexOf('e'))}`;
-  return Number(digits.at(-2)) % 2 === 0 ? cut : rounded;
+  const separator = oneMore.indexOf('e');
+  if (oneMore[separator - 1] !== '5' || Number(oneMore) !== value || !isTie(value, precision)) return rounded;
+  const cut = `${oneMore.slice(0, separator - 1)}${oneMore.slice(separator)}`;
+  return Number(oneMore[separator - 2]) % 2 === 0 ? cut : rounded;
 }
 
 /** Whether nothing but zeros follows the digit behind the last kept one; 100 digits show it for all but subnormals. */
