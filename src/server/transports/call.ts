@@ -1,5 +1,5 @@
 import { grpcStatusName, type LegTiming, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
-import type { ServableHandle, ServableSpec } from '../servables/servable.ts';
+import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 
 /** One request for a prediction, from either transport. */

@@ -1,6 +1,6 @@
 import type { RequestRecord } from '../metrics.ts';
-import type { PublishedFiles } from '../repository/published-files.ts';
-import type { ServableStore } from '../servables/servable.ts';
+import type { PublishedFiles } from '../repository/index.ts';
+import type { ServableStore } from '../servables/index.ts';
 
 /** Counts and times the answered requests. */
 export interface RequestMetrics {

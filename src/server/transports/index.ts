@@ -1,12 +1,3 @@
-export type {
-  GrpcContext,
-  MetricsPage,
-  RequestMetrics,
-  RestContext,
-  SiteOptions,
-  Transport,
-  TransportContext,
-  TransportLog,
-} from './context.ts';
-export { createGrpcServer } from './grpc/server.ts';
-export { createRestServer } from './rest/server.ts';
+export type { RestContext, SiteOptions, Transport } from './context.ts';
+export { createGrpcServer } from './grpc/index.ts';
+export { createRestServer } from './rest/index.ts';

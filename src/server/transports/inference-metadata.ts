@@ -1,5 +1,5 @@
 import { inferenceDatatypeOf, type Signature } from '../../core/index.ts';
-import type { ServableHandle, ServableStore } from '../servables/servable.ts';
+import type { ServableHandle, ServableStore } from '../servables/index.ts';
 import { inferenceSignatureName } from './predict-request.ts';
 
 /** The extensions of the Open Inference Protocol that are really served. */

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { type ModelSpec, ModelSpecSchema, NearfarError } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 
 /** @throws {NearfarError} `invalid-argument` with TensorFlow Serving's texts when there is no spec or no name. */
 export function toServableSpec(spec: ModelSpec | undefined): ServableSpec {

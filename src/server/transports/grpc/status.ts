@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { type GetModelStatusRequest, type GetModelStatusResponse, GetModelStatusResponseSchema } from '../../../core/index.ts';
-import { servableStates } from '../../servables/servable.ts';
+import { servableStates } from '../../servables/index.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServableSpec } from './model-spec.ts';
 

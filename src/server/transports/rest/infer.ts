@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeInferRequest, encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
 import { headerText } from './headers.ts';

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { encodeMetadataJson, signatureDefMap } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { setVersionHeaders, wantedDigest } from './headers.ts';
 import { sendJson } from './send-json.ts';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 import { parseVersions, type Versions } from '../../../core/index.ts';
-import type { PublishedFiles } from '../../repository/published-files.ts';
-import type { ServableStore, VersionStatus } from '../../servables/servable.ts';
+import type { PublishedFiles } from '../../repository/index.ts';
+import type { ServableStore, VersionStatus } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 
 /** What the server has: each model's versions with state, labels and digest. */

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodePredictJson, defaultSignatureName, encodePredictJson, NearfarError } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';

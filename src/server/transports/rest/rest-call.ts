@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RunRequest } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import { answerCall, type Codec, openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { deadlineOf, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify';
 import { encodeStatusJson, NearfarError } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { sendJson } from './send-json.ts';
 

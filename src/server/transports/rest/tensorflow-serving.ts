@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { NearfarError } from '../../../core/index.ts';
-import type { ServableSpec } from '../../servables/servable.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion, decodePathPart } from '../model-spec.ts';
 import { metadata } from './metadata.ts';

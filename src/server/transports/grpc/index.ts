@@ -1,0 +1,1 @@
+export { createGrpcServer } from './server.ts';

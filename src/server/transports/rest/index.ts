@@ -1,0 +1,1 @@
+export { createRestServer } from './server.ts';
