@@ -3,14 +3,7 @@ import type { EnginePlatform } from './platform.ts';
 
 export { describeAdapter } from './gpu.ts';
 export type { EnginePlatform, OrtModule, OrtProvider } from './platform.ts';
-export {
-  classifyOnServer,
-  isReadyOnServer,
-  openRemoteEngine,
-  predictOnServer,
-  type RemoteEngineOptions,
-  type RemoteOptions,
-} from './remote/index.ts';
+export { classifyOnServer, isReadyOnServer, openRemoteEngine, predictOnServer } from './remote/index.ts';
 
 /**
  * Opens one engine on exactly one backend and loads no other engine's code.
