@@ -1,7 +1,8 @@
 // Builds the library into dist/ (one tsc project per room, unbundled) and the demo page into dist/demo.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -11,12 +12,47 @@ const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
 
 /** Builds everything that is out of date. @returns whether every step succeeded. */
 export async function build() {
+  const unlock = await lock();
+  try {
+    return buildAll();
+  } finally {
+    unlock();
+  }
+}
+
+function buildAll() {
   for (const room of rooms) matchOutputsToSources(room);
   const compiled = run(join(root, 'node_modules/typescript/bin/tsc'), ['--build']);
   copyWasmFiles();
   const cli = join(root, 'dist/cli/main.js');
   if (existsSync(cli)) chmodSync(cli, 0o755);
   return compiled && buildDemo();
+}
+
+/** Test files build before they start, several at once: the first does the work, the others wait and find it done. */
+async function lock() {
+  const path = join(root, '.tsbuild/building');
+  mkdirSync(join(root, '.tsbuild'), { recursive: true });
+  for (;;) {
+    try {
+      writeFileSync(path, String(process.pid), { flag: 'wx' });
+      return () => rmSync(path, { force: true });
+    } catch {
+      if (!isHeld(path)) rmSync(path, { force: true });
+      await setTimeout(100);
+    }
+  }
+}
+
+/** A build that was killed leaves its lock behind. @param {string} path */
+function isHeld(path) {
+  try {
+    const holder = Number(readFileSync(path, 'utf8'));
+    // Written in two steps, created and filled: an empty file is a lock of this moment.
+    return holder === 0 || process.kill(holder, 0);
+  } catch {
+    return false;
+  }
 }
 
 /**
