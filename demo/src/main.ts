@@ -11,13 +11,15 @@ import { type Choice, Session } from './session.ts';
 
 let photo: Blob | undefined;
 let isServerCut = false;
+let isFirstSwitch = true;
 
 const session = new Session({
   onDownload: showDownload,
   onEvent: (type, detail) => {
-    if (type === 'phase' && 'phase' in detail) showPhase(detail.phase);
-    else log(type, detail.reason);
-    if (type === 'phase' && 'phase' in detail && detail.phase === 'ready') void showCache(session.client).catch(report);
+    if ('phase' in detail) showPhase(detail.phase);
+    else log(type, 'from' in detail ? `${detail.from}: ${detail.reason}` : detail.reason);
+    if ('phase' in detail && detail.phase === 'ready') void showCache(session.client).catch(report);
+    if (type === 'switch') void answerAgain().catch(report);
   },
 });
 
@@ -46,6 +48,7 @@ if ('serviceWorker' in navigator) await navigator.serviceWorker.register('./serv
 
 async function open(next: Choice): Promise<void> {
   resetPreparation();
+  isFirstSwitch = true;
   if (next.mode === 'only-server') showPreparationNote('Nothing is downloaded: the server answers.');
   const model = await session.open(next);
   model.faults.cutServer(isServerCut);
@@ -57,6 +60,12 @@ async function classify(): Promise<void> {
   const { predictions, run } = await model.classify(photo, { topK: 5 });
   showAnswer(predictions, run);
   log('run', `${run.leg}, ${run.engine} ${run.backend}, ${run.timing.totalMs.toFixed(1)} ms`);
+}
+
+/** When the device takes over from the server, the visitor sees it; later switches follow a fault, whose answer is to stay in view. */
+async function answerAgain(): Promise<void> {
+  if (isFirstSwitch) await classify();
+  isFirstSwitch = false;
 }
 
 /** Something to look at right away: the page opens with an answer. */
