@@ -8,6 +8,8 @@ import { type Handler, type StaticServer, serveStatic } from './static-server.ts
 export interface Fault {
   /** Ends the connection after so many bytes of the body. */
   readonly cutAfterBytes?: number;
+  /** Ends it no sooner than this settles: what a reader has not read when a connection breaks is lost to it. */
+  readonly cutWhen?: Promise<unknown>;
   /** Answers 200 with the whole file, as servers do that know no ranges. */
   readonly ignoreRanges?: boolean;
   /** Changes the byte at this position of the file. */
@@ -80,7 +82,11 @@ export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepo
     const sent = body.subarray(0, fault.cutAfterBytes ?? body.byteLength);
     log(asked ? 206 : 200, sent.byteLength);
     if (sent.byteLength === body.byteLength) response.end(body);
-    else response.write(sent, () => response.destroy());
+    else {
+      await new Promise((written) => response.write(sent, written));
+      await fault.cutWhen;
+      response.destroy();
+    }
   };
   return {
     handler: answer,

@@ -16,8 +16,6 @@ export interface ChunkSink {
   accept(chunk: ChunkPlace, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Bytes of a chunk that have arrived but are not verified yet; 0 when they are given up. */
   receiving(chunk: ChunkPlace, bytes: number): void;
-  /** Grows with each chunk kept and with each chunk refused for the first time. */
-  progress(): number;
 }
 
 interface Download {
@@ -69,7 +67,7 @@ async function fetchRequest(state: State, request: ChunkRequest): Promise<void> 
         await state.wholeFiles.get(request.file);
         if (missing().length > 0) await streamChunks(state, url, request.file, missing());
       },
-      { progress: () => sink.progress() },
+      { progress: () => -missing().length },
     );
     // What is still missing had a wrong digest: another mirror may have the right bytes.
     mirrors = [...mirrors.slice(1), ...mirrors.slice(0, 1)];

@@ -113,7 +113,6 @@ function createSink(
   return {
     has: ({ digest }) => assembly.filled.has(digest),
     receiving: ({ digest }, bytes) => progress.receive(digest, bytes),
-    progress: () => assembly.filled.size + refused.size,
     async accept(chunk, bytes) {
       const got = await digestOf(bytes);
       if (got === chunk.digest) {

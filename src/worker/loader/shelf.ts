@@ -1,6 +1,9 @@
 import { type ChunkPlace, type Manifest, NearfarError, type Pin } from '../../core/index.ts';
-import { type ChunkStore, evictOne, makeRoom } from '../store/index.ts';
+import { type ChunkStore, type Eviction, evictOne, makeRoom } from '../store/index.ts';
 import type { LoaderContext } from './context.ts';
+
+/** Waits for the room that an eviction gives back; Chromium deletes the files behind records in the background. */
+const reclaimDelaysMs = [100, 400, 1_500];
 
 /** The place of one version in the store while it is loaded; what cannot be kept is told once and then only loaded. */
 export interface Shelf {
@@ -21,13 +24,33 @@ export function openShelf(
   const { store, notify } = context;
   let isKeeping = true;
   let missingBytes = 0;
+  let freedBytes = 0;
+  let freeing: Promise<boolean> | undefined;
 
   const giveUp = (availableBytes: number) => {
+    if (!isKeeping) return;
     isKeeping = false;
     notify({ type: 'quota', neededBytes: missingBytes, availableBytes, action: 'memory' });
   };
-  const reportEviction = (eviction: { name: string; version: string; bytes: number }, reason: string) =>
+  const report = (eviction: Eviction, reason: string) => {
+    freedBytes += eviction.bytes;
     notify({ type: 'eviction', ...eviction, reason });
+  };
+  const isProtected = (digest: string) => digest === version.pin.digest || context.isProtected(digest);
+  /**
+   * Evicts until as many bytes went as are missing, and from then on waits, as browsers give room back only after a
+   * while. Writes that fail at the same time share one step.
+   */
+  const free = async (attempt: number): Promise<boolean> => {
+    const eviction = freedBytes < missingBytes ? await evictOne(store, isProtected) : undefined;
+    if (eviction) report(eviction, "the browser's quota is used up");
+    else {
+      const delayMs = freedBytes > 0 ? reclaimDelaysMs[attempt] : undefined;
+      if (delayMs === undefined) return false;
+      await context.clock.delay(delayMs, context.signal);
+    }
+    return true;
+  };
 
   const writeRecord = async (isCommitted: boolean) => {
     const { pin, manifest, manifestBytes } = version;
@@ -50,14 +73,16 @@ export function openShelf(
    * or sick cache slows the next load down, it does not end this one.
    */
   const write = async (step: () => Promise<void>) => {
-    while (isKeeping) {
+    for (let attempt = 0; isKeeping; attempt++) {
       try {
         return await step();
       } catch (error) {
+        context.signal.throwIfAborted();
         const isFull = error instanceof NearfarError && error.code === 'quota-exceeded';
-        const eviction = isFull ? await evictUnprotected(context, version.pin) : undefined;
-        if (!eviction) return giveUp(isFull ? Number(error.details['availableBytes']) : 0);
-        reportEviction(eviction, "the browser's quota is used up");
+        freeing ??= (isFull ? free(attempt) : Promise.resolve(false)).finally(() => {
+          freeing = undefined;
+        });
+        if (!(await freeing)) return giveUp(isFull ? Number(error.details['availableBytes']) : 0);
       }
     }
   };
@@ -65,13 +90,12 @@ export function openShelf(
     async reserve(bytes) {
       missingBytes = bytes;
       if (store.kind === 'memory') notify({ type: 'quota', neededBytes: bytes, availableBytes: 0, action: 'memory' });
-      const isProtected = (digest: string) => digest === version.pin.digest || context.isProtected(digest);
       await write(async () => {
         const known = await store.readVersion(version.pin.digest);
         // Registered first: chunks that this version shares with an evicted one then stay.
         await writeRecord(false);
         const { evictions, isEnough } = await makeRoom(store, { budgetBytes, neededBytes: bytes, isProtected });
-        for (const eviction of evictions) reportEviction(eviction, `the cache's budget of ${budgetBytes} bytes is used up`);
+        for (const eviction of evictions) report(eviction, `the cache's budget of ${budgetBytes} bytes is used up`);
         if (isEnough) return;
         if (!known) await store.deleteVersion(version.pin.digest);
         giveUp(budgetBytes);
@@ -80,10 +104,6 @@ export function openShelf(
     keep: ({ digest }, bytes) => write(() => store.writeChunk(digest, bytes)),
     commit: () => write(() => writeRecord(true)),
   };
-}
-
-function evictUnprotected(context: LoaderContext, pin: Pin): ReturnType<typeof evictOne> {
-  return evictOne(context.store, (digest) => digest === pin.digest || context.isProtected(digest));
 }
 
 /** Store reads that fail count as misses: a sick cache slows a load down, it does not end it. */

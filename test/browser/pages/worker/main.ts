@@ -97,15 +97,20 @@ const page = {
     return outcome(deviceApi().classify(handle, { callId: ++lastCallId, image, topK: 3 }));
   },
 
-  /** SHA-256 of a photo's cropped pixels, by each way a photo can come; `bytes` are the pixels themselves. */
-  async prepare(url: string, kind: ImageSource['kind'], manifest: Manifest) {
+  /** SHA-256 of a photo's cropped pixels, by each way a photo can come; the pixels themselves where they are asked for. */
+  async prepare(url: string, kind: ImageSource['kind'], manifest: Manifest, wantsBytes = false) {
     const blob = await (await fetch(url)).blob();
     const source = await sourceOf(kind, url, blob);
     const moved = source.kind === 'bitmap' ? [source.bitmap] : source.kind === 'frame' ? [source.frame] : [];
     const result = await outcome(mediaApi().prepareImage(++lastCallId, transfer(source, moved), manifest));
     const { image } = result.value ?? {};
     if (!image) return { error: result.error };
-    return { digest: await digestOf(image.data), width: image.width, height: image.height, bytes: [...image.data] };
+    return { digest: await digestOf(image.data), width: image.width, height: image.height, bytes: wantsBytes ? [...image.data] : [] };
+  },
+
+  async prepareUrl(url: string, manifest: Manifest) {
+    const { error } = await outcome(mediaApi().prepareImage(++lastCallId, { kind: 'url', url }, manifest));
+    return { error };
   },
 
   resolve: (request: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes'>) =>
