@@ -1,2 +1,2 @@
 // The public names of `nearfar/react`.
-export { type ModelProgress, type UseModelResult, useModel } from './use-model.ts';
+export { type ModelProgress, type UseModelOptions, type UseModelResult, useModel } from './use-model.ts';

@@ -149,9 +149,9 @@ export class DeviceLeg {
     if (opened) await this.#options.channel.call((api) => api.loseDevice(opened.handle));
   }
 
-  /** Blocks the worker; nobody waits for the answer, which comes after the hang or never. */
+  /** Blocks the worker; nobody waits for the answer, but the watchdog does. */
   breakByHang(durationMs: number): void {
-    this.#options.channel.call((api) => api.hang(durationMs), { hangTimeoutMs: Number.POSITIVE_INFINITY }).catch(() => {});
+    this.#options.channel.call((api) => api.hang(durationMs)).catch(() => {});
   }
 
   /** Stops opening, gives the model's memory back and ends all that goes on in the background. Twice is harmless. */

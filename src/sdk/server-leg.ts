@@ -44,7 +44,8 @@ export class ServerLeg {
     const { channel, target, timeoutMs } = this.#options;
     this.#assertReachable();
     using limit = this.#limit(deadlineMs === undefined ? timeoutMs : undefined, signal);
-    const answer = await channel.call((api, callId) => invoke(api, target, callId, deadlineMs ?? timeoutMs), { signal: limit.signal });
+    const wholeMs = Math.max(1, Math.floor(deadlineMs ?? timeoutMs));
+    const answer = await channel.call((api, callId) => invoke(api, target, callId, wholeMs), { signal: limit.signal });
     this.#assertPinned(answer);
     return answer;
   }

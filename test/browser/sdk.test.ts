@@ -1,29 +1,11 @@
-import { fileURLToPath } from 'node:url';
-import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser, openTestPage, type TestBrowser } from '../support/browser.ts';
 import { serveStatic } from '../support/static-server.ts';
+import { models, pageMounts } from './far-server.ts';
 
 // The public entry on the built-in model, in a real browser with real workers, IndexedDB and WebGPU in software.
 
-const models = fileURLToPath(new URL('../../models/', import.meta.url));
-
-/** A picture with something in it, so that its best class stands out: a white hull on blue water under a bright sky. */
-const picture = await sharp({ create: { width: 96, height: 80, channels: 3, background: '#3a6ea5' } })
-  .composite([
-    { input: { create: { width: 96, height: 36, channels: 3, background: '#cfe4f5' } }, left: 0, top: 0 },
-    { input: { create: { width: 60, height: 14, channels: 3, background: '#f4f4f0' } }, left: 18, top: 36 },
-    { input: { create: { width: 22, height: 16, channels: 3, background: '#b03030' } }, left: 34, top: 20 },
-  ])
-  .png()
-  .toBuffer();
-
-const mounts = {
-  '/models/': models,
-  '/photos/boat.png': (_: unknown, response: import('node:http').ServerResponse) => {
-    response.writeHead(200, { 'content-type': 'image/png' }).end(picture);
-  },
-};
+const mounts = await pageMounts();
 
 let browser: TestBrowser;
 beforeAll(async () => {
