@@ -12,6 +12,9 @@ export interface DeviceLoss {
   end(): void;
 }
 
+/** How long an error waits for the notice of a loss that may have caused it. */
+const lossNoticeMs = 20;
+
 export function watchDeviceLoss(backend: BackendId, device: GPUDevice | undefined): DeviceLoss {
   let error: NearfarError | undefined;
   let hasEnded = false;
@@ -34,7 +37,16 @@ export function watchDeviceLoss(backend: BackendId, device: GPUDevice | undefine
     guard: (work) =>
       new Promise((resolve, reject) => {
         rejections.add(reject);
-        work.then(resolve, reject).finally(() => rejections.delete(reject));
+        const settle = (end: () => void) => {
+          rejections.delete(reject);
+          end();
+        };
+        const fail = (cause: unknown) => settle(() => reject(error ?? cause));
+        // What a lost device takes down fails a moment before the browser says why.
+        work.then(
+          (value) => settle(() => resolve(value)),
+          (cause: unknown) => (device && !error ? setTimeout(() => fail(cause), lossNoticeMs) : fail(cause)),
+        );
       }),
     end() {
       hasEnded = true;
