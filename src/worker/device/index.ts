@@ -1,3 +1,3 @@
-export { createDeviceWorker, type DeviceWorkerOptions } from './device-worker.ts';
+export { createDeviceWorker } from './device-worker.ts';
 export type { OpenEngine, OpenEngineOptions } from './engine-pool.ts';
 export { createProbe, type DeviceProbe } from './probe.ts';

@@ -1,1 +1,1 @@
-export { createMediaWorker, type MediaWorkerOptions } from './media-worker.ts';
+export { createMediaWorker } from './media-worker.ts';
