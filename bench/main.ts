@@ -1,0 +1,66 @@
+import { writeFile } from 'node:fs/promises';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { benchClassify } from './classify.ts';
+import { benchFirstAnswer } from './first-answer.ts';
+import type { Bench, Comparison } from './measure.ts';
+import { benchServer } from './server.ts';
+import { formatComparison, formatTable } from './table.ts';
+import { benchWarmOpen } from './warm-open.ts';
+
+const benches: Readonly<Record<string, Bench>> = {
+  'first-answer': benchFirstAnswer,
+  'warm-open': benchWarmOpen,
+  classify: benchClassify,
+  server: benchServer,
+};
+
+const usage = `npm run bench -- [--only NAME] [--pairs N] [--json FILE]
+
+  --only NAME   one of ${Object.keys(benches).join(', ')}; may be repeated
+  --pairs N     measurements of each side, in place of each bench's own number
+  --json FILE   writes every sample there, too`;
+
+/** Runs the benches one after the other, alone on the machine if possible. @returns the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      only: { type: 'string', multiple: true },
+      pairs: { type: 'string' },
+      json: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const names = values.only ?? Object.keys(benches);
+  const unknown = names.filter((name) => !Object.hasOwn(benches, name));
+  const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
+  if (unknown.length > 0 || (pairs !== undefined && !(pairs >= 1))) {
+    console.error(unknown.length > 0 ? `no such bench: ${unknown.join(', ')}\n${usage}` : usage);
+    return 2;
+  }
+
+  const machine = { cores: availableParallelism(), cpu: cpus()[0]?.model ?? 'unknown', node: process.version, loadBefore: loadavg()[0] };
+  console.log(`${machine.cores} cores (${machine.cpu}), Node ${machine.node}, load ${machine.loadBefore?.toFixed(1)} before the start`);
+  const startedAt = performance.now();
+  const comparisons: Comparison[] = [];
+  for (const name of names) {
+    console.log(`\n${name}`);
+    await benches[name]?.({
+      pairs,
+      report: (comparison) => {
+        comparisons.push(comparison);
+        console.log(formatComparison(comparison));
+      },
+    });
+  }
+  const seconds = (performance.now() - startedAt) / 1000;
+  console.log(`\n${formatTable(comparisons)}\n\n${seconds.toFixed(0)} s; load ${loadavg()[0]?.toFixed(1)} at the end`);
+  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify({ machine, seconds, comparisons }, null, 2)}\n`);
+  // A bar that is missed on a busy machine says little: the table tells, the exit code does not.
+  return 0;
+}
