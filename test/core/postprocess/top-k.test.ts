@@ -8,17 +8,14 @@ test('puts the highest score first and, of equal scores, the lower index', () =>
 });
 
 test('is the start of the full order, for any k', () => {
-  const scores = fc.array(fc.float({ noNaN: true }), { minLength: 1, maxLength: 30 });
+  const scores = fc.array(fc.float({ noNaN: true }), { minLength: 1, maxLength: 80 });
   fc.assert(
-    fc.property(scores, fc.integer({ min: 1, max: 40 }), (values, k) => {
+    fc.property(scores, fc.integer({ min: 1, max: 90 }), (values, k) => {
       const row = Float32Array.from(values);
+      // The sort keeps equal scores, −0 and 0 among them, in their order.
+      const order = [...row.keys()].sort((a, b) => Number(row[a]! < row[b]!) - Number(row[a]! > row[b]!));
 
-      const best = topK(row, k);
-
-      expect(best).toHaveLength(Math.min(k, row.length));
-      expect(best).toEqual(topK(row, row.length).slice(0, k));
-      const rest = [...row.keys()].filter((index) => !best.includes(index));
-      for (const index of rest) expect(row[index]).toBeLessThanOrEqual(row[best.at(-1)!]!);
+      expect(topK(row, k)).toEqual(order.slice(0, k));
     }),
   );
 });
