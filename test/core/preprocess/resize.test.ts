@@ -76,6 +76,26 @@ test('keeps a picture that already has the size', () => {
   );
 });
 
+test('cuts a region out of a picture that already has the size', () => {
+  const rows = [
+    [
+      [1, 2, 3, 9],
+      [4, 5, 6, 9],
+      [7, 8, 9, 9],
+    ],
+    [
+      [11, 12, 13, 9],
+      [14, 15, 16, 9],
+      [17, 18, 19, 9],
+    ],
+  ];
+  const pixels: Pixels = { width: 3, height: 2, channels: 4, data: Uint8Array.from(rows.flat(2)) };
+
+  const cut = resizeBilinear(pixels, pixels, { left: 1, top: 1, width: 2, height: 1 });
+
+  expect(cut).toEqual({ width: 2, height: 1, data: Uint8Array.of(14, 15, 16, 17, 18, 19) });
+});
+
 test('keeps one colour one colour, at any size', () => {
   fc.assert(
     fc.property(side, side, side, side, fc.nat(255), (width, height, toWidth, toHeight, value) => {
