@@ -22,7 +22,6 @@ const layers = {
 const nodeOnlyPackages = [
   '@fastify/cors',
   '@grpc/grpc-js',
-  'chokidar',
   'cli-progress',
   'commander',
   'fastify',

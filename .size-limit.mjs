@@ -1,5 +1,5 @@
 // What an application downloads, minified and gzipped, measured as its bundler would make it.
-const engines = ['./dist/engines/tfjs/engine.js', './dist/engines/onnx/engine.js'];
+const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js'];
 const onnxRuntime = ['onnxruntime-web', 'onnxruntime-web/*'];
 const entries = [
   { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', limit: '15 kB' },

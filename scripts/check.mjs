@@ -42,9 +42,12 @@ process.exitCode = failed.length === 0 ? 0 : 1;
 async function checkTarball() {
   const args = ['pack', '--ignore-scripts', '--silent', '--pack-destination', packed];
   const npm = process.env['npm_execpath'];
-  await runStep(npm === undefined ? { name: 'pack', command: 'npm', args } : node('pack', npm, args));
+  await runStep(!npm ? { name: 'pack', command: 'npm', args } : node('pack', npm, args));
   const name = readdirSync(packed)[0];
-  if (name === undefined) return;
+  if (name === undefined) {
+    if (!failed.includes('pack')) failed.push('pack');
+    return;
+  }
   const tarball = join(packed, name);
   await runStep(node('package', 'node_modules/publint/src/cli.js', ['run', tarball, '--strict']));
   const profile = ['--profile', 'esm-only', '--format', 'ascii', '--no-emoji'];

@@ -30,7 +30,7 @@ async function openUnchecked(backend: BackendId, platform: EnginePlatform): Prom
     case 'tfjs-webgpu':
     case 'tfjs-wasm':
     case 'tfjs-cpu': {
-      const { openTfjsEngine } = await import('./tfjs/engine.ts');
+      const { openTfjsEngine } = await import('./tfjs/index.ts');
       return openTfjsEngine(tfjsKinds[backend], platform);
     }
     case 'onnx-webgpu':
@@ -38,7 +38,7 @@ async function openUnchecked(backend: BackendId, platform: EnginePlatform): Prom
     case 'onnx-cpu':
     case 'onnx-cuda':
     case 'onnx-tensorrt': {
-      const { openOnnxEngine } = await import('./onnx/engine.ts');
+      const { openOnnxEngine } = await import('./onnx/index.ts');
       return openOnnxEngine(backend, platform);
     }
     default:

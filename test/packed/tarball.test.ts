@@ -20,6 +20,7 @@ beforeAll(async () => {
     await mkdir(join(link, '..'), { recursive: true });
     await symlink(join(repositoryRoot, 'node_modules', name), link, 'junction');
   }
+  expect(optional.filter((name) => existsSync(join(modules, name)))).toEqual([]);
   await writeFile(join(packed.folder, 'package.json'), JSON.stringify({ name: 'app', private: true, type: 'module' }));
 });
 afterAll(() => packed[Symbol.asyncDispose]());

@@ -1,0 +1,1 @@
+export { openOnnxEngine } from './engine.ts';

@@ -1,0 +1,1 @@
+export { openTfjsEngine } from './engine.ts';
