@@ -58,7 +58,11 @@ async function importOrtNode(): Promise<typeof import('onnxruntime-node')> {
   try {
     return await import('onnxruntime-node');
   } catch (cause) {
-    throw new NearfarError('unsupported', 'onnxruntime-node is not there; install it with: npm install onnxruntime-node@1.30.0', { cause });
+    throw new NearfarError(
+      'unsupported',
+      'onnxruntime-node is not there (npm leaves it out when its install script cannot download); install it with: ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30.0',
+      { cause },
+    );
   }
 }
 
