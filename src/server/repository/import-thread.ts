@@ -19,6 +19,7 @@ export async function importInThread(plain: PlainVersion, out: string, signal: A
     const [error]: unknown[] = await Promise.race([once(worker, 'message', { signal }), ended]);
     if (isSerializedError(error)) throw deserializeError(error);
   } finally {
+    // Safe in the middle of a run, as it is not for native code: reference runs are plain JavaScript and WebAssembly.
     await worker.terminate();
   }
 }

@@ -245,7 +245,7 @@ export class EngineHost implements AsyncDisposable {
     }
   }
 
-  /** Ends the worker; what is still in flight fails as `unavailable`. */
+  /** Ends the worker: the run that it is at is answered, everything else in flight fails as `unavailable`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#restart);

@@ -54,7 +54,9 @@ export type EngineAnswer = EngineCalls[keyof EngineCalls]['answer'];
 
 export type ToWorker =
   | { readonly type: 'call'; readonly callId: number; readonly call: EngineCall }
-  | { readonly type: 'cancel'; readonly callId: number };
+  | { readonly type: 'cancel'; readonly callId: number }
+  /** Begin nothing more, let what runs end, close the engines and end the thread. */
+  | { readonly type: 'close' };
 
 export type FromWorker =
   | { readonly type: 'answer'; readonly callId: number; readonly answer: EngineAnswer }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { deserializeError, NearfarError } from '../../core/index.ts';
 import { workerUrl } from '../worker-url.ts';
@@ -15,6 +16,9 @@ interface OpenCall {
   readonly reject: (error: unknown) => void;
 }
 
+/** How long closing waits for the call that the thread is at. */
+const lastCallMs = 10_000;
+
 /** One worker thread with engines in it, from its start to its end: typed calls in, answers out. */
 export class EngineThread implements AsyncDisposable {
   readonly #worker: Worker;
@@ -22,7 +26,9 @@ export class EngineThread implements AsyncDisposable {
   readonly #calls = new Map<number, OpenCall>();
   #lastCallId = 0;
   #reason = 'it exited';
+  /** Takes no more calls. */
   #isClosed = false;
+  #hasEnded = false;
 
   constructor(data: EngineWorkerData, events: EngineThreadEvents) {
     this.#events = events;
@@ -81,6 +87,7 @@ export class EngineThread implements AsyncDisposable {
   #end(): void {
     const wasClosed = this.#isClosed;
     this.#isClosed = true;
+    this.#hasEnded = true;
     const error = this.#endedError();
     for (const { reject } of this.#calls.values()) reject(error);
     if (!wasClosed) this.#events.onCrash(error);
@@ -90,10 +97,19 @@ export class EngineThread implements AsyncDisposable {
     return new NearfarError('unavailable', `the engine worker stopped: ${this.#reason}`);
   }
 
-  /** Ends the thread; open calls are rejected as `unavailable`. */
+  /**
+   * Begins nothing more: the call that runs is answered, those that wait are rejected as `unavailable`, the engines close and
+   * the thread ends. Settles then, or after ten seconds with a call that does not come back.
+   * @remarks Never `Worker.terminate()`: under a native run (ONNX Runtime, Dawn) it aborts the whole process, which may be an
+   * application's own. A thread that does not end in time is left to itself, and no longer keeps the process alive.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isClosed = true;
+    if (this.#hasEnded) return;
     this.#reason = 'the server is closing';
-    await this.#worker.terminate();
+    if (!this.#isClosed) this.#post({ type: 'close' });
+    this.#isClosed = true;
+    const limit = AbortSignal.timeout(lastCallMs);
+    await once(this.#worker, 'exit', { signal: limit }).catch(() => this.#worker.unref());
+    this.#end();
   }
 }

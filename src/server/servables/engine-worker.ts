@@ -18,6 +18,7 @@ const platform = await openNodePlatform(options);
 const engines = new Map<BackendId, Promise<Engine>>();
 const versions = new Map<number, LoadedVersion>();
 const calls = new Map<number, AbortController>();
+const closing = new AbortController();
 
 /** A backend that cannot be had stays so: it is asked for once in the life of a worker. */
 function openBackend(backend: BackendId): Promise<Engine> {
@@ -63,13 +64,14 @@ type Handlers = {
 const handlers: Handlers = {
   load: (request, signal) =>
     queueLoad(async () => {
-      const version = await loadVersion(request, openBackend, signal);
+      const version = await loadVersion(request, openBackend, AbortSignal.any([signal, closing.signal]));
       versions.set(request.id, version);
       return { answer: version.answer };
     }),
   run: ({ id, request }, signal) =>
     queueRun(async () => {
       signal.throwIfAborted();
+      closing.signal.throwIfAborted();
       const version = versions.get(id);
       if (!version) throw new NearfarError('unavailable', 'the version was lost with its engine');
       const startedAt = sharedNow();
@@ -118,7 +120,24 @@ function toSerialized(error: unknown, signal: AbortSignal): SerializedError {
   return signal.aborted ? { code: 'cancelled', message: 'nobody waits for the call any more' } : serializeError(error);
 }
 
+/** Native code is never interrupted: the thread ends by itself, because nothing is left in it that could keep it alive. */
+async function close(): Promise<void> {
+  closing.abort(new NearfarError('unavailable', 'the server is closing'));
+  await Promise.all([queueLoad(async () => {}), queueRun(async () => {})]);
+  for (const opening of engines.values()) {
+    const engine = await opening.catch(() => undefined);
+    await engine?.[Symbol.asyncDispose]();
+  }
+  port?.close();
+}
+
 port.on('message', (message: ToWorker) => {
-  if (message.type === 'cancel') calls.get(message.callId)?.abort();
-  else void answer(message.callId, message.call);
+  switch (message.type) {
+    case 'call':
+      return void answer(message.callId, message.call);
+    case 'cancel':
+      return calls.get(message.callId)?.abort();
+    case 'close':
+      return void close();
+  }
 });
