@@ -138,8 +138,9 @@ export class DeviceLeg {
       const fallback = first && { from: first.backend, code: first.code, message: first.message };
       return { answer, backend: opened.backend, variant: opened.variant, cache: opened.cache, fallback };
     } catch (error) {
-      if (error instanceof NearfarError) this.#learn(error, opened);
-      throw error;
+      if (!(error instanceof NearfarError)) throw error;
+      this.#learn(error, opened);
+      throw isWorkerDeath(error) ? new NearfarError('device-lost', error.message, { cause: error, details: error.details }) : error;
     }
   }
 
@@ -287,6 +288,11 @@ export class DeviceLeg {
 function givenUp(skipped: readonly SkippedBackend[], runs: BackendId, order: readonly BackendId[]): readonly SkippedBackend[] {
   const rank = ({ backend }: { backend: BackendId }) => order.indexOf(backend);
   return skipped.filter((skip) => rank(skip) < rank({ backend: runs })).sort((a, b) => rank(a) - rank(b));
+}
+
+/** What the channel says when the worker is gone, with the model it held. */
+function isWorkerDeath({ code, details }: NearfarError): boolean {
+  return code === 'unavailable' && details['worker'] === 'device';
 }
 
 function asCode(code: string): NearfarErrorCode {

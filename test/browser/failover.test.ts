@@ -70,7 +70,7 @@ test('a device worker that hangs is terminated; the media worker lives and gets 
     return { during, after, waitedMs };
   }, far.url);
 
-  expect(seen.during.run).toMatchObject({ leg: 'server', fallback: { from: 'on-device', code: 'unavailable' } });
+  expect(seen.during.run).toMatchObject({ leg: 'server', fallback: { from: 'on-device', code: 'device-lost' } });
   expect(seen.during.run.fallback?.message).toMatch(/no sign of life/);
   expect(seen.waitedMs).toBeGreaterThan(900);
   expect(seen.after.run).toMatchObject({ leg: 'on-device', backend: 'wasm' });

@@ -141,7 +141,7 @@ test('prefer-on-device: a hung device worker is ended and the same call answered
   clock.advance(1_000);
   const { run } = await call;
 
-  expect(run).toMatchObject({ leg: 'server', fallback: { from: 'on-device', code: 'unavailable' } });
+  expect(run).toMatchObject({ leg: 'server', fallback: { from: 'on-device', code: 'device-lost' } });
   expect(workers.ended).toEqual(['device']);
   await vi.waitFor(() => expect(workers.started).toEqual(['device', 'media', 'device']));
   await vi.waitFor(() => expect(model.info.leg).toBe('on-device'));
