@@ -189,11 +189,15 @@ export class DeviceLeg {
     const notify = proxy((event: WorkerEvent) => {
       if (generation === this.#generation) this.#report(event);
     });
-    const opened = await channel.call((api, callId) => api.open(callId, { ...request, backends }, notify), {
-      signal,
-      hangTimeoutMs: openHangTimeoutMs,
-    });
+    const open = async (api: Remote<DeviceWorkerApi>, callId: number) => {
+      const opened = await api.open(callId, { ...request, backends }, notify);
+      // The worker was ready a moment before it heard of the abort: nobody else would give the model back.
+      if (signal.aborted) void this.#release(opened);
+      return opened;
+    };
+    const opened = await channel.call(open, { signal, hangTimeoutMs: openHangTimeoutMs });
     if (opened.pin.digest !== digest) {
+      void this.#release(opened);
       throw new NearfarError('version-mismatch', `${request.name} is pinned to ${digest}, the device opened ${opened.pin.digest}`);
     }
     const tried = opened.skipped.map(({ backend, code, message }) => ({ backend, code: asCode(code), message }));

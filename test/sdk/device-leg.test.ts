@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
+import type { OpenedModel } from '../../src/core/index.ts';
 import { setUpClient } from './open-client.ts';
-import { inputs } from './stand-in-workers.ts';
+import { createGate, inputs, opened, otherPin } from './stand-in-workers.ts';
 
 test('without a server, a device worker that hangs under a call is started again and gets the call again', async () => {
   const { client, workers, clock } = setUpClient({ server: [], hangTimeoutMs: 1_000 });
@@ -15,4 +16,38 @@ test('without a server, a device worker that hangs under a call is started again
 
   expect(run).toMatchObject({ leg: 'on-device', fallback: { from: 'on-device', code: 'device-lost' } });
   expect(workers.ended).toEqual(['device']);
+});
+
+test('a model that the worker opened just before the abort is given back', async () => {
+  const { client, workers } = setUpClient({ server: [] });
+  await using _other = await client.open('tiny');
+  const entered = createGate<void>();
+  const gate = createGate<OpenedModel>();
+  workers.device.open = () => {
+    entered.open();
+    return gate.promise;
+  };
+  const closed: number[] = [];
+  workers.device.close = async (handle) => void closed.push(handle);
+  const abort = new AbortController();
+
+  const opening = client.open('tiny', { signal: abort.signal });
+  await entered.promise;
+  abort.abort(new Error('the user left'));
+  await expect(opening).rejects.toThrow('the user left');
+  gate.open({ ...opened, handle: 8 });
+
+  await vi.waitFor(() => expect(closed).toEqual([8]));
+});
+
+test('a model that was opened at another digest is given back', async () => {
+  const { client, workers } = setUpClient({ server: [] });
+  await using _other = await client.open('tiny');
+  workers.device.open = async () => ({ ...opened, handle: 8, pin: otherPin });
+  const closed: number[] = [];
+  workers.device.close = async (handle) => void closed.push(handle);
+
+  await expect(client.open('tiny')).rejects.toMatchObject({ code: 'version-mismatch' });
+
+  await vi.waitFor(() => expect(closed).toEqual([8]));
 });
