@@ -23,7 +23,7 @@ export class ServerLeg {
     this.#options = options;
   }
 
-  /** @throws {NearfarError} `unavailable` when no server has exactly this version ready; `network`. */
+  /** @throws {NearfarError} `unavailable` when no server has exactly this version ready; `version-mismatch`; `network`. */
   async assertReady(signal: AbortSignal): Promise<void> {
     const { channel, target } = this.#options;
     this.#assertReachable();

@@ -57,14 +57,17 @@ export async function classifyOnServer(
 
 /**
  * Whether a server has exactly this version ready.
- * @throws {NearfarError} `network` when no server can be reached; rejects with `signal.reason` when aborted.
+ * @throws {NearfarError} `network` when no server can be reached; `version-mismatch` when one has another digest under this
+ * number; rejects with `signal.reason` when aborted.
  */
 export async function isReadyOnServer(target: ServerTarget, options: RemoteOptions): Promise<boolean> {
   try {
     await askServers(target.servers, target.pin, { path: `${modelPath('v2', target)}/ready` }, options);
     return true;
   } catch (error) {
-    if (options.signal?.aborted || !(error instanceof NearfarError) || error.code === 'network') throw error;
+    if (options.signal?.aborted || !(error instanceof NearfarError)) throw error;
+    // Waiting for a server may help against anything else.
+    if (error.code === 'network' || error.code === 'version-mismatch') throw error;
     return false;
   }
 }

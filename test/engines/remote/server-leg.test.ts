@@ -199,7 +199,11 @@ test('classifyOnServer sends cropped pixels and gets classes', async () => {
 test('isReadyOnServer says whether exactly this version is there', async () => {
   expect(await isReadyOnServer(targetOf(half123), { fetch })).toBe(true);
   expect(await isReadyOnServer({ ...targetOf(half123), pin: { version: '5', digest: half123.digest } }, { fetch })).toBe(false);
-  expect(await isReadyOnServer({ ...targetOf(half123), pin: { version: '123', digest: half124.digest } }, { fetch })).toBe(false);
+  await expect(isReadyOnServer({ ...targetOf(half123), pin: { version: '123', digest: half124.digest } }, { fetch })).rejects.toMatchObject(
+    {
+      code: 'version-mismatch',
+    },
+  );
   await expect(isReadyOnServer(targetOf(half123, nowhere), { fetch })).rejects.toMatchObject({ code: 'network' });
 });
 
@@ -234,9 +238,11 @@ describe('openRemoteEngine', () => {
     await expect(loaded.run({ signature: 'serving_default', inputs: {} })).rejects.toMatchObject({ code: 'invalid-argument' });
   });
 
-  test('does not load a version that no server has', async () => {
-    await using engine = open({ version: '123', digest: half124.digest });
+  test('does not load a version that no server has, or has with another digest', async () => {
+    await using none = open({ version: '5', digest: half123.digest });
+    await using other = open({ version: '123', digest: half124.digest });
 
-    await expect(engine.load(source)).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(none.load(source)).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(other.load(source)).rejects.toMatchObject({ code: 'version-mismatch' });
   });
 });
