@@ -111,10 +111,11 @@ export interface Far extends AsyncDisposable {
   readonly url: string;
 }
 
-export async function openFar(modelsRoot: string, backend: BackendId): Promise<Far> {
+/** @param port To take the place of a server that was closed. */
+export async function openFar(modelsRoot: string, backend: BackendId, port = 0): Promise<Far> {
   const server = await startServer({
     host: '127.0.0.1',
-    restPort: 0,
+    restPort: port,
     grpcPort: 'off',
     modelsRoot,
     backends: [backend],
