@@ -1,5 +1,5 @@
+import type { Remote } from 'comlink';
 import type { CacheReport, CacheVerification, DeviceWorkerApi } from '../core/index.ts';
-import type { Channel } from './channel.ts';
 
 /** The models this origin keeps in the browser. */
 export interface ModelCache {
@@ -11,10 +11,13 @@ export interface ModelCache {
   clear(name?: string): Promise<void>;
 }
 
-export function createModelCache(device: () => Channel<DeviceWorkerApi>, budgetBytes: number): ModelCache {
+/** Calls the device worker, which owns the cache. */
+type CallDevice = <T>(invoke: (api: Remote<DeviceWorkerApi>) => Promise<T>) => Promise<T>;
+
+export function createModelCache(call: CallDevice, budgetBytes: number): ModelCache {
   return {
-    report: async () => device().call((api) => api.cacheReport(budgetBytes)),
-    verify: async () => device().call((api) => api.verifyCache()),
-    clear: async (name) => device().call((api) => api.clearCache(name)),
+    report: () => call((api) => api.cacheReport(budgetBytes)),
+    verify: () => call((api) => api.verifyCache()),
+    clear: (name) => call((api) => api.clearCache(name)),
   };
 }

@@ -77,6 +77,10 @@ class OpenClient implements Client {
   readonly #downloading = new Set<string>();
   /** Promises of models that are being opened. */
   readonly #opening = new Set<Promise<unknown>>();
+  /** Work of the workers for no open model: the cache, questions about availability. */
+  readonly #visits = new Set<Promise<unknown>>();
+  /** The last model closed under a visit, whose end ends the workers. */
+  #isEndDue = false;
   #profile: Promise<DeviceProfile> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -90,7 +94,7 @@ class OpenClient implements Client {
     this.#device = new Channel({ ...channel, role: 'device', cancel: (api, callId) => api.cancel(callId) });
     this.#media = new Channel({ ...channel, role: 'media', cancel: (api, callId) => api.cancel(callId) });
     this.#context = { options, clock, device: this.#device, media: this.#media, baseUrl, profile: (signal) => this.#probe(signal) };
-    this.cache = createModelCache(() => this.#whileOpen(this.#device), options.cacheBudgetBytes);
+    this.cache = createModelCache((invoke) => this.#visit(() => this.#device.call(invoke)), options.cacheBudgetBytes);
   }
   readonly addEventListener: Client['addEventListener'] = (type, listener, options) => {
     listen(this.#events, type, listener, options);
@@ -113,12 +117,13 @@ class OpenClient implements Client {
     }
   }
 
-  async availability(name: string, options: AvailabilityOptions = {}): Promise<Availability> {
-    this.#assertOpen();
-    const request = this.#requestOf(name, options);
-    const signal = this.#joined(options.signal);
-    const hub = new EventHub(name, this.#events);
-    return findAvailability(this.#context, request, { hub, signal, isDownloading: this.#downloading.has(name) });
+  availability(name: string, options: AvailabilityOptions = {}): Promise<Availability> {
+    return this.#visit(async () => {
+      const request = this.#requestOf(name, options);
+      const signal = this.#joined(options.signal);
+      const hub = new EventHub(name, this.#events);
+      return findAvailability(this.#context, request, { hub, signal, isDownloading: this.#downloading.has(name) });
+    });
   }
 
   close(): Promise<void> {
@@ -179,24 +184,34 @@ class OpenClient implements Client {
   /** Ending a worker is the only way to give wasm memory back. */
   #endIdleWorkers(): void {
     if (this.#models.size > 0 || this.#opening.size > 0) return;
+    this.#isEndDue = this.#visits.size > 0;
+    if (this.#isEndDue) return;
     this.#device.terminate();
     this.#media.terminate();
   }
 
+  /** Keeps the workers until the work is done. */
+  async #visit<T>(work: () => Promise<T>): Promise<T> {
+    this.#assertOpen();
+    const visit = work();
+    this.#visits.add(visit);
+    try {
+      return await visit;
+    } finally {
+      this.#visits.delete(visit);
+      if (this.#isEndDue) this.#endIdleWorkers();
+    }
+  }
+
   async #finish(): Promise<void> {
     this.#closing.abort(closedClient());
-    await Promise.allSettled(this.#opening);
+    await Promise.allSettled([...this.#opening, ...this.#visits]);
     await Promise.all([...this.#models].map((model) => model.close()));
     this.#endIdleWorkers();
   }
 
   #joined(signal: AbortSignal | undefined): AbortSignal {
     return signal ? AbortSignal.any([signal, this.#closing.signal]) : this.#closing.signal;
-  }
-
-  #whileOpen<T>(value: T): T {
-    this.#assertOpen();
-    return value;
   }
 
   #assertOpen(): void {
