@@ -19,11 +19,12 @@ export interface ServerReply {
   readonly headers: Headers;
 }
 
-/** Another server may do better after these. */
-const passing: ReadonlySet<NearfarErrorCode> = new Set(['network', 'unavailable', 'overloaded']);
+/** Another server may do better after these: one of several may be behind, or ahead, of the wanted version. */
+const passing: ReadonlySet<NearfarErrorCode> = new Set(['network', 'unavailable', 'overloaded', 'not-found', 'version-mismatch']);
 
 /**
- * Asks one server after the other until one answers: the next is tried when one cannot be reached, drains or is full.
+ * Asks one server after the other until one answers: the next is tried when one cannot be reached, drains, is full or
+ * does not have exactly this version.
  * @throws {NearfarError} the server's own error, rebuilt with its code; `network` when none can be reached; `version-mismatch`
  * when an answer is not from the wanted digest; rejects with `signal.reason` when aborted.
  */
