@@ -89,6 +89,7 @@ beforeEach(() => {
 
 interface Behaviour {
   readonly openError?: NearfarError;
+  readonly runError?: NearfarError;
   readonly factor?: number;
   readonly isFallbackAdapter?: boolean;
 }
@@ -100,7 +101,7 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
   const live = new Set<Engine>();
   let running = 0;
   const openEngine: OpenEngine = async (backend, { allowSoftwareAdapter }) => {
-    const { openError, factor = 2, isFallbackAdapter = false } = behaviours[backend] ?? {};
+    const { openError, runError, factor = 2, isFallbackAdapter = false } = behaviours[backend] ?? {};
     log.push(`open ${backend}`);
     if (openError) throw openError;
     if (isFallbackAdapter && !allowSoftwareAdapter) throw new NearfarError('device-unfit', 'a software adapter');
@@ -122,6 +123,7 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
             expect(++running).toBe(1);
             await new Promise((resolve) => setImmediate(resolve));
             running--;
+            if (runError) throw runError;
             const x = inputs['x'];
             if (x?.dtype !== 'float32') throw new NearfarError('dtype-mismatch', 'x is float32');
             return {
@@ -212,6 +214,15 @@ describe('opening a model', () => {
     });
     expect(of('fallback')).toMatchObject([{ from: 'tfjs-webgpu', to: 'onnx-webgpu', code: 'self-test-failed' }]);
     expect(engines.log).toContain('close tfjs-webgpu');
+  });
+
+  test('goes to the next backend when a variant answers in another dtype than declared', async () => {
+    const runError = new NearfarError('dtype-mismatch', 'output "y" is declared float32, the model gives int32');
+    const { open } = createWorker(createEngines({ 'tfjs-webgpu': { runError } }));
+
+    const opened = await open();
+
+    expect(opened).toMatchObject({ backend: 'onnx-webgpu', skipped: [{ backend: 'tfjs-webgpu', code: 'dtype-mismatch' }] });
   });
 
   test('fetches no model byte for a device that cannot run it', async () => {
