@@ -13,10 +13,10 @@ export const versionSchema = v.pipe(
   v.check((version) => BigInt.asIntN(64, BigInt(version)) > 0n, 'expected a positive int64 as a decimal string'),
 );
 
-/** A path inside a version directory: relative, forward slashes, no `.` or `..` segment. */
+/** A path inside a version directory: relative, forward slashes, no empty, `.` or `..` segment. */
 const filePathSchema = v.pipe(
   v.string(),
-  v.regex(/^(?!\/)(?!.*(?:^|\/)\.{1,2}(?:\/|$))[^\\\0]+[^/\\\0]$/, 'expected a relative path that stays inside the version'),
+  v.regex(/^(?!\.{1,2}(?:\/|$))[^/\\\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\\\0]+)*$/, 'expected a relative path that stays inside the version'),
 );
 
 /** A model name: one path segment without `/` or `:`. */
