@@ -46,7 +46,7 @@ describe('a version', () => {
     expect(byDigest.version).toBe('1');
     expect(statesOf(serving)).toEqual({ '1': 'AVAILABLE' });
     expect(serving.servables.status({ name: 'everyday10', version: '1' })).toEqual([
-      { version: '1', state: 'AVAILABLE', errorCode: 0, errorMessage: '' },
+      { version: '1', digest: byDigest.digest, state: 'AVAILABLE', errorCode: 0, errorMessage: '' },
     ]);
   });
 
@@ -218,6 +218,20 @@ describe('a swap', () => {
     expect(before).toMatchObject({ version: '1', labels: ['stable'] });
     expect([...new Set(answers)]).toEqual(['1', '3']);
     expect((await predict(serving, { label: 'stable' })).version).toBe('3');
+  });
+
+  test('to a broken version leaves the label, for requests and in what the server says of it, where it was', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    await writeVersionsFile(bench.modelFolder, 'everyday10', await publishedVersions(bench.modelFolder, ['1']), { stable: '1' });
+    const serving = bench.open();
+    await serving.whenReady();
+
+    await copyEveryday10(bench.modelFolder, '2', breakGolden);
+    await writeVersionsFile(bench.modelFolder, 'everyday10', await publishedVersions(bench.modelFolder, ['1', '2']), { stable: '2' });
+    await until(() => errorOf(serving, '2') !== '');
+
+    expect(serving.servables.labels('everyday10')).toEqual({ stable: '1' });
+    expect(await predict(serving, { label: 'stable' })).toMatchObject({ version: '1', labels: ['stable'] });
   });
 
   test('to nothing unloads: an empty folder has no versions', async () => {

@@ -63,6 +63,10 @@ export class ModelServables {
     return this.#labels.get(label);
   }
 
+  labels(): Readonly<Record<string, string>> {
+    return Object.fromEntries(this.#labels);
+  }
+
   labelsOf(version: string): readonly string[] {
     return [...this.#labels].filter(([, target]) => target === version).map(([label]) => label);
   }

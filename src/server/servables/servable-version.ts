@@ -66,6 +66,7 @@ export class ServableVersion {
     const error = this.#error;
     return {
       version: this.source.version,
+      digest: this.source.digest,
       state: this.#state,
       errorCode: error ? errorStatuses[error.code].grpc : 0,
       errorMessage: error?.message ?? '',

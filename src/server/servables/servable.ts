@@ -6,6 +6,8 @@ export type ServableState = keyof typeof servableStates;
 
 export interface VersionStatus {
   readonly version: string;
+  /** Of its manifest; not known while the version cannot be read or is being imported. */
+  readonly digest?: string | undefined;
   readonly state: ServableState;
   /** Canonical gRPC status number; 0 when nothing is wrong. */
   readonly errorCode: number;
@@ -54,6 +56,11 @@ export interface ServableStore {
    * @throws {NearfarError} `not-found`: `Could not find any versions of model X`.
    */
   status(spec: { name: string; version?: string | undefined }): readonly VersionStatus[];
+  /**
+   * The version that each label of a model means to `lend` now: versions.json may be ahead of it, naming a version that is not
+   * available yet. Empty for a model that has no versions.
+   */
+  labels(name: string): Readonly<Record<string, string>>;
   /** Names of the models that are configured, loaded or not. */
   names(): readonly string[];
   /** True when every configured model has an available version and the server is not draining. */

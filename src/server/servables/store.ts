@@ -63,6 +63,10 @@ export class Servables implements ServableStore {
     throw new NearfarError('not-found', text, { details: { name, version } });
   }
 
+  labels(name: string): Readonly<Record<string, string>> {
+    return this.#models.get(name)?.labels() ?? {};
+  }
+
   names(): readonly string[] {
     return this.#options.names();
   }

@@ -199,8 +199,15 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
     status: ({ name, version }): VersionStatus[] => {
       const found = of(name).filter((candidate) => version === undefined || candidate.version === version);
       if (found.length === 0) throw new NearfarError('not-found', `Could not find any versions of model ${name}`);
-      return found.map((candidate) => ({ version: candidate.version, state: 'AVAILABLE', errorCode: 0, errorMessage: '' }));
+      return found.map((candidate) => ({
+        version: candidate.version,
+        digest: candidate.digest,
+        state: 'AVAILABLE',
+        errorCode: 0,
+        errorMessage: '',
+      }));
     },
+    labels: (name) => Object.fromEntries(of(name).flatMap(({ version, labels = [] }) => labels.map((label) => [label, version]))),
     names: () => [...new Set(versions.map(({ name }) => name))],
     isReady() {
       return this.isServing;
