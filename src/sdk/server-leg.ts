@@ -1,5 +1,5 @@
 import type { Remote } from 'comlink';
-import { type MediaWorkerApi, NearfarError, type ServerAnswer, type ServerTarget } from '../core/index.ts';
+import { type MediaWorkerApi, NearfarError, type Pin, type ServerAnswer, type ServerTarget } from '../core/index.ts';
 import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { EventHub } from './events.ts';
@@ -45,9 +45,14 @@ export class ServerLeg {
     this.#assertReachable();
     using limit = this.#limit(deadlineMs === undefined ? timeoutMs : undefined, signal);
     const wholeMs = Math.max(1, Math.floor(deadlineMs ?? timeoutMs));
-    const answer = await channel.call((api, callId) => invoke(api, target, callId, wholeMs), { signal: limit.signal });
-    this.#assertPinned(answer);
-    return answer;
+    try {
+      const answer = await channel.call((api, callId) => invoke(api, target, callId, wholeMs), { signal: limit.signal });
+      assertPinned(target, answer);
+      return answer;
+    } catch (error) {
+      if (error instanceof NearfarError && error.code === 'version-mismatch') this.#reportOther(error);
+      throw error;
+    }
   }
 
   /** A server that never answers does not hold a call that named no deadline. */
@@ -64,13 +69,24 @@ export class ServerLeg {
     if (this.isCut) throw new NearfarError('network', 'the server leg was cut by the application');
   }
 
-  #assertPinned({ pin: got }: ServerAnswer<unknown>): void {
-    const { name, pin: want } = this.#options.target;
-    if (got.digest === want.digest && got.version === want.version) return;
-    const reason = `the server answered with version ${got.version} (${got.digest}); the answer was dropped`;
-    this.#options.hub.emit('version', { version: got.version, digest: got.digest, reason });
-    throw new NearfarError('version-mismatch', `${name} is pinned to version ${want.version} (${want.digest}), ${reason}`, {
-      details: { name, want, got },
-    });
+  #reportOther({ message, details }: NearfarError): void {
+    const { hub, target } = this.#options;
+    hub.emit('version', { ...otherPin(details['got'], target.pin), reason: message });
   }
+}
+
+/** The media worker refuses such answers itself: an application's own worker may be of another nearfar. */
+function assertPinned({ name, pin: want }: ServerTarget, { pin: got }: ServerAnswer<unknown>): void {
+  if (got.digest === want.digest && got.version === want.version) return;
+  const reason = `the server answered with version ${got.version} (${got.digest}); the answer was dropped`;
+  throw new NearfarError('version-mismatch', `${name} is pinned to version ${want.version} (${want.digest}), ${reason}`, {
+    details: { name, want, got },
+  });
+}
+
+/** What a server has instead, as far as it says: its own refusal names a digest alone, other answers version and digest, or nothing. */
+function otherPin(got: unknown, want: Pin): Pin {
+  if (typeof got === 'string') return { version: want.version, digest: got };
+  const { version, digest }: { version?: unknown; digest?: unknown } = typeof got === 'object' && got !== null ? got : {};
+  return { version: typeof version === 'string' ? version : 'unknown', digest: typeof digest === 'string' ? digest : 'unknown' };
 }
