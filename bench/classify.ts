@@ -3,6 +3,7 @@ import { type Bar, type Bench, compare, median, type Pair } from './measure.ts';
 import { allModels, type BenchModel, byHand } from './models.ts';
 import type { ClassifySample, ClassifyTask } from './pages/classify.ts';
 import { openPage, openSite } from './site.ts';
+import { formatTimes, showsDetails } from './table.ts';
 
 const rounds = 3;
 const warmUps = 10;
@@ -19,7 +20,7 @@ export const benchClassify: Bench = async ({ pairs = 40, report }) => {
       const measured = samples.map(({ nearfarMs, rawMs }) => ({ subject: nearfarMs, reference: rawMs }));
       const about = { bench: 'classify', case: `${model.manifest.name} ${engine}-wasm`, unit: 'ms' } as const;
       report(compare({ ...about, subject: 'nearfar', reference: 'engine alone' }, measured, barOf));
-      if (process.env['NEARFAR_BENCH_DETAILS']) console.log(`    ${details(samples)}`);
+      if (showsDetails) console.log(`    ${formatTimes(partsOf(samples))}`);
     }
   }
 };
@@ -53,7 +54,7 @@ function barOf(pairs: readonly Pair[]): Bar {
   return { text: `≤ 1.05 × + 1 ms (is 1.05 × ${overMs < 0 ? '−' : '+'} ${Math.abs(overMs).toFixed(2)} ms)`, isMet: overMs <= 1 };
 }
 
-function details(samples: readonly ClassifySample[]): string {
+function partsOf(samples: readonly ClassifySample[]): Record<string, number> {
   const parts = ['preprocessMs', 'queueMs', 'inferMs', 'postprocessMs', 'totalMs'] as const;
-  return parts.map((part) => `${part} ${median(samples.map(({ timing }) => timing[part])).toFixed(2)}`).join(', ');
+  return Object.fromEntries(parts.map((part) => [part, median(samples.map(({ timing }) => timing[part]))]));
 }

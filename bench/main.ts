@@ -22,7 +22,7 @@ const usage = `npm run bench -- [--only NAME] [--pairs N] [--json FILE]
   --json FILE   writes every sample there, too`;
 
 /** Runs the benches one after the other, alone on the machine if possible. @returns the exit code. */
-export async function main(argv: readonly string[]): Promise<number> {
+async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -64,3 +64,5 @@ export async function main(argv: readonly string[]): Promise<number> {
   // A bar that is missed on a busy machine says little: the table tells, the exit code does not.
   return 0;
 }
+
+process.exitCode = await main(process.argv.slice(2));

@@ -2,12 +2,11 @@
 import { fileURLToPath } from 'node:url';
 import { runnerImport } from 'vite';
 
-/** @type {{ module: typeof import('./main.ts') }} */
-const { module } = await runnerImport(fileURLToPath(new URL('./main.ts', import.meta.url)), {
+// The module does its work while it is imported: afterwards nothing more could be imported lazily.
+await runnerImport(fileURLToPath(new URL('./main.ts', import.meta.url)), {
   configFile: false,
   root: fileURLToPath(new URL('..', import.meta.url)),
-  logLevel: 'warn',
+  logLevel: 'error',
   // Node 20 has no `await using`.
   oxc: { target: 'es2022' },
 });
-process.exitCode = await module.main(process.argv.slice(2));

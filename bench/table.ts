@@ -33,3 +33,12 @@ function verdict({ text, isMet }: NonNullable<Comparison['bar']>): string {
 function number(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }
+
+/** Whether the parts of each measurement are printed, too. */
+export const showsDetails = process.env['NEARFAR_BENCH_DETAILS'] !== undefined;
+
+export function formatTimes(times: Readonly<Record<string, number>>): string {
+  return Object.entries(times)
+    .map(([name, ms]) => `${name} ${number(ms)}`)
+    .join(', ');
+}

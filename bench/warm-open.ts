@@ -3,6 +3,7 @@ import { type Bench, compare, measurePairs } from './measure.ts';
 import { allModels, byHand } from './models.ts';
 import type { FirstAnswer, NearfarTask } from './pages/nearfar.ts';
 import { openSite, runPage } from './site.ts';
+import { formatTimes, showsDetails } from './table.ts';
 
 /**
  * A page opened again, everything in its cache: from the beginning of the navigation to the first answer, against an
@@ -21,7 +22,8 @@ export const benchWarmOpen: Bench = async ({ pairs = 7, report }) => {
     const task: NearfarTask = { name, lock: model.lock, backends: [`${engine}-wasm`] };
     const hand = byHand(model, engine);
     const open = async () => {
-      const { ms, run } = await runPage<FirstAnswer>(browser, nearfarSite.origin, task);
+      const { ms, run, phases } = await runPage<FirstAnswer>(browser, nearfarSite.origin, task);
+      if (showsDetails) console.log(`    ${formatTimes({ ...phases, answer: ms })}`);
       if (run.leg !== 'on-device' || run.backend !== 'wasm') throw new Error(`${run.leg} on ${run.backend} answered`);
       return { ms, cache: run.cache };
     };
