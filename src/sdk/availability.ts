@@ -46,7 +46,7 @@ export async function findAvailability(
     const isDeviceAsked = mode !== 'only-server';
     const [profile, version] = await Promise.all([
       isDeviceAsked ? context.profile(signal) : noDevice,
-      settleVersion(context, request, signal),
+      settleVersion(context, request, hub, signal),
     ]);
     const policy = { mode, hasServer: canUseServer(options, mode), backends, allowSoftwareAdapter: options.allowSoftwareAdapter };
     const placement = placeModel(version.manifest.variants, profile, policy);

@@ -3,7 +3,6 @@ import {
   type BackendId,
   type CacheOutcome,
   type DeviceWorkerApi,
-  isNearfarErrorCode,
   NearfarError,
   type NearfarErrorCode,
   type OpenedModel,
@@ -21,6 +20,7 @@ import type { Clock } from './clock.ts';
 import type { EventHub } from './events.ts';
 import { untilAborted } from './failover.ts';
 import type { Fallback } from './run-report.ts';
+import { asCode, emitWorkerEvent } from './worker-events.ts';
 
 export interface DeviceLegOptions {
   readonly channel: Channel<DeviceWorkerApi>;
@@ -255,35 +255,18 @@ export class DeviceLeg {
   }
 
   #report(event: WorkerEvent): void {
-    const { hub } = this.#options;
     switch (event.type) {
-      case 'downloadprogress':
-        hub.progress(event.loadedBytes, event.totalBytes);
-        break;
       case 'device-lost':
         this.#lose({ code: 'device-lost', message: event.message });
         break;
       case 'phase': {
         const { type, ...detail } = event;
         this.#phase = event.phase;
-        hub.emit(type, { ...detail, reason: this.obstacle?.message ?? 'the model is open on this device' });
+        this.#options.hub.emit(type, { ...detail, reason: this.obstacle?.message ?? 'the model is open on this device' });
         break;
       }
-      case 'retry':
-        hub.emit('retry', { ...event, reason: `${event.url}: ${event.message}` });
-        break;
-      case 'fallback':
-        hub.emit('fallback', { ...event, code: asCode(event.code), reason: event.message });
-        break;
-      case 'integrity':
-        hub.emit('integrity', { ...event, reason: event.message });
-        break;
-      case 'quota':
-        hub.emit('quota', { ...event, reason: `${event.neededBytes} bytes are needed, ${event.availableBytes} may be stored` });
-        break;
-      case 'eviction':
-        hub.emit('eviction', event);
-        break;
+      default:
+        emitWorkerEvent(this.#options.hub, event);
     }
   }
 }
@@ -297,10 +280,6 @@ function givenUp(skipped: readonly SkippedBackend[], runs: BackendId, order: rea
 /** What the channel says when the worker is gone, with the model it held. */
 function isWorkerDeath({ code, details }: NearfarError): boolean {
   return code === 'unavailable' && details['worker'] === 'device';
-}
-
-function asCode(code: string): NearfarErrorCode {
-  return isNearfarErrorCode(code) ? code : 'internal';
 }
 
 function closed(): NearfarError {

@@ -20,6 +20,7 @@ import type { EventHub } from './events.ts';
 import { LiveModel } from './live-model.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ServerLeg } from './server-leg.ts';
+import { settlingEvents } from './worker-events.ts';
 
 /** What opening needs of its client. */
 export interface OpenContext {
@@ -68,7 +69,7 @@ export async function openModel(
 ): Promise<LiveModel> {
   const { name, mode } = request;
   const { clock, media, baseUrl } = context;
-  const { pin, manifest, labels } = await settleVersion(context, request, signal);
+  const { pin, manifest, labels } = await settleVersion(context, request, hub, signal);
   hub.emit('version', { ...pin, reason: `version ${pin.version} was settled on` });
   let model: LiveModel | undefined;
   const device =
@@ -92,13 +93,18 @@ export function canUseServer({ servers }: ResolvedOptions, mode: Mode): boolean 
  * Which version is meant. The device worker knows what is cached and needs no network for a locked one; the media
  * worker stands in when the device worker cannot answer, and goes first where the server is preferred.
  */
-export async function settleVersion(context: OpenContext, request: ModelRequest, signal: AbortSignal): Promise<SettledVersion> {
+export async function settleVersion(
+  context: OpenContext,
+  request: ModelRequest,
+  hub: EventHub,
+  signal: AbortSignal,
+): Promise<SettledVersion> {
   const { name, mode, choice } = request;
   const { options, device, media } = context;
   const version = { name, choice, repositories: options.repositories, lock: options.lock };
-  const near = () =>
-    device.call((api, callId) => api.plan(callId, { ...openRequestOf(options, version), backends: request.backends }), { signal });
-  const far = () => media.call((api, callId) => api.resolve(callId, version), { signal });
+  const planned = { ...openRequestOf(options, version), backends: request.backends };
+  const near = () => device.call((api, callId) => api.plan(callId, planned, settlingEvents(hub)), { signal });
+  const far = () => media.call((api, callId) => api.resolve(callId, version, settlingEvents(hub)), { signal });
   const ways: (() => Promise<SettledVersion>)[] = {
     'only-on-device': [near],
     'only-server': [far],

@@ -3,13 +3,14 @@ import type { MediaWorkerApi } from '../core/index.ts';
 import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createMediaWorker } from './media/index.ts';
+import { telling } from './telling.ts';
 import { buffersOf } from './transfer.ts';
 
 /** The media worker on this browser, as comlink exposes it. */
 export function serveMedia(): MediaWorkerApi {
   const media = createMediaWorker({ fetch: globalThis.fetch.bind(globalThis), clock: systemClock });
   return {
-    resolve: answering(media.resolve),
+    resolve: answering((callId, request, notify) => telling(notify, (tell) => media.resolve(callId, request, tell))),
     prepareImage: answering(async (callId, source, manifest) => {
       const prepared = await media.prepareImage(callId, source, manifest);
       return transfer(prepared, [prepared.image.data.buffer]);

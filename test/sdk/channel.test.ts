@@ -1,3 +1,4 @@
+import { proxy } from 'comlink';
 import { afterEach, expect, test, vi } from 'vitest';
 import { type DeviceWorkerApi, NearfarError } from '../../src/core/index.ts';
 import { Channel } from '../../src/sdk/channel.ts';
@@ -68,14 +69,12 @@ test('an abort rejects with the reason unchanged and cancels the call in the wor
   const call = channel.call(
     (api, callId) => {
       sentId = callId;
-      return api.plan(callId, {
-        name: 'tiny',
-        repositories: [],
-        choice: {},
-        backends: [],
-        allowSoftwareAdapter: false,
-        cacheBudgetBytes: 0,
-      });
+      const request = { name: 'tiny', repositories: [], choice: {}, backends: [], allowSoftwareAdapter: false, cacheBudgetBytes: 0 };
+      return api.plan(
+        callId,
+        request,
+        proxy(() => {}),
+      );
     },
     { signal: abort.signal },
   );

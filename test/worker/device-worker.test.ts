@@ -392,12 +392,32 @@ test('a plan says how many bytes are missing, and fetches none of them', async (
   };
   const totalBytes = 7 + golden.in.byteLength + golden.out.byteLength;
 
-  const before = await device.plan(1, request);
+  const before = await device.plan(1, request, () => {});
   const requested = server.requests.map(({ path }) => path);
   await open({ backends: ['tfjs-wasm'] });
-  const after = await device.plan(2, request);
+  const after = await device.plan(2, request, () => {});
 
   expect(before).toMatchObject({ pin: repository.pins['1'], cachedBytes: 0, totalBytes });
   expect(requested).toEqual(['doubling/1/manifest.json']);
   expect(after.cachedBytes).toBe(totalBytes);
+});
+
+test('a plan made offline tells that it rests on the last known versions.json', async () => {
+  const { device } = createWorker();
+  const request: OpenRequest = {
+    name: 'doubling',
+    repositories: [server.origin],
+    choice: {},
+    backends: ['tfjs-wasm'],
+    allowSoftwareAdapter: false,
+    cacheBudgetBytes: 1_000_000,
+  };
+  const events: WorkerEvent[] = [];
+  await device.plan(1, request, () => {});
+  server.fail((path) => (path.endsWith('versions.json') ? { status: 503 } : undefined));
+
+  const planned = await device.plan(2, { ...request, lock: undefined }, (event) => events.push(event));
+
+  expect(planned.pin).toEqual(repository.pins['1']);
+  expect(events).toMatchObject([{ type: 'fallback', from: 'versions.json', code: 'network' }]);
 });

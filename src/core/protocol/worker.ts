@@ -149,8 +149,15 @@ type Notify = (event: WorkerEvent) => void;
 export interface DeviceWorkerApi {
   /** Decides in < 150 ms whether this device can run models; fetches no model byte. */
   probe(): Promise<DeviceProfile>;
-  /** The pin and the manifest of a request, with how many of the bytes a client would need are already here. */
-  plan(callId: number, request: OpenRequest): Promise<{ pin: Pin; manifest: Manifest; cachedBytes: number; totalBytes: number }>;
+  /**
+   * The pin and the manifest of a request, with how many of the bytes a client would need are already here. Tells what
+   * went wrong on the way: `retry`, `integrity`, and `fallback` to the last known versions.json.
+   */
+  plan(
+    callId: number,
+    request: OpenRequest,
+    notify: Notify,
+  ): Promise<{ pin: Pin; manifest: Manifest; cachedBytes: number; totalBytes: number }>;
   /** Download, verify, compile, golden examples, warm-up; the first backend that passes is taken. */
   open(callId: number, request: OpenRequest, notify: Notify): Promise<OpenedModel>;
   predict(handle: number, call: PredictCall): Promise<PredictAnswer>;
@@ -188,8 +195,12 @@ export type ImageSource =
 
 /** The media worker: decodes, preprocesses and speaks to the server; holds no engine, so it never hangs with one. */
 export interface MediaWorkerApi {
-  /** The pin and the manifest, by the network alone (the device worker may be busy or dead). */
-  resolve(callId: number, request: VersionRequest): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
+  /** The pin and the manifest, by the network alone (the device worker may be busy or dead). Tells of `retry` and `integrity`. */
+  resolve(
+    callId: number,
+    request: VersionRequest,
+    notify: Notify,
+  ): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
   prepareImage(callId: number, source: ImageSource, manifest: Manifest): Promise<{ image: RgbImage; preprocessMs: number }>;
   predictOnServer(
     target: ServerTarget,

@@ -80,9 +80,9 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
 
   return {
     probe: () => options.probe.profile(),
-    plan: (callId, request) =>
+    plan: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
-        const loader = await contextOf(signal, () => undefined);
+        const loader = await contextOf(signal, notify);
         const { pin, manifest } = await resolveVersion(loader, request);
         const files = await plannedFiles(options.probe, manifest, request);
         const lengths = new Map(listChunks(manifest, files).map(({ digest, bytes }) => [digest, bytes]));

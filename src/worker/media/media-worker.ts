@@ -1,4 +1,4 @@
-import { type MediaWorkerApi, parseLabels, prepareImage, taskOf } from '../../core/index.ts';
+import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, type WorkerEvent } from '../../core/index.ts';
 import { classifyOnServer, isReadyOnServer, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
@@ -15,9 +15,13 @@ export interface MediaWorkerOptions {
 export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
   const calls = createCalls();
   return {
-    resolve: (callId, request) =>
+    resolve: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
-        const context = networkOnly({ fetch, clock, signal });
+        // Loading the labels has phases and progress, too, which are not those of the model.
+        const tell = (event: WorkerEvent) => {
+          if (event.type === 'retry' || event.type === 'integrity') notify(event);
+        };
+        const context = { ...networkOnly({ fetch, clock, signal }), notify: tell };
         const version = await resolveVersion(context, request);
         const labels = await loadLabels(context, version, request.repositories);
         return { pin: version.pin, manifest: version.manifest, labels };

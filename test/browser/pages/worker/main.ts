@@ -52,6 +52,8 @@ async function outcome<T>(work: Promise<T>): Promise<{ value?: T; error?: { code
   }
 }
 
+const keep = (event: WorkerEvent) => void events.push(event);
+
 const page = {
   device: () => deviceApi(),
 
@@ -75,7 +77,7 @@ const page = {
 
   events: () => events,
 
-  plan: (request: OpenRequest) => outcome(deviceApi().plan(++lastCallId, request)),
+  plan: (request: OpenRequest) => outcome(deviceApi().plan(++lastCallId, request, proxy(keep))),
   probe: () => deviceApi().probe(),
   close: (handle: number) => outcome(deviceApi().close(handle)),
   stats: () => deviceApi().stats(),
@@ -114,7 +116,7 @@ const page = {
   },
 
   resolve: (request: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes'>) =>
-    outcome(mediaApi().resolve(++lastCallId, request)),
+    outcome(mediaApi().resolve(++lastCallId, request, proxy(keep))),
   isReadyOnServer: (target: ServerTarget) => outcome(mediaApi().isReadyOnServer(++lastCallId, target)),
 
   storeCases: Object.keys(storeContract),
