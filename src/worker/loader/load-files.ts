@@ -135,20 +135,27 @@ interface CorruptChunk {
   readonly got: string | undefined;
 }
 
+/** One chunk is read while others are hashed. */
+const readsAtOnce = 4;
+
 /** Reads and verifies what the store has; what is wrong is deleted from it and returned. */
 async function readStored(context: LoaderContext, assembly: Assembly, present: ReadonlySet<string>): Promise<CorruptChunk[]> {
   const corrupt: CorruptChunk[] = [];
-  for (const digest of present) {
-    context.signal.throwIfAborted();
-    const bytes = await context.store.readChunk(digest).catch(() => undefined);
-    const got = bytes && (await digestOf(bytes));
-    const chunk = assembly.firstPlace(digest);
-    if (bytes && got === digest) assembly.fill(digest, bytes);
-    else if (chunk) {
-      corrupt.push({ chunk, got });
-      await context.store.deleteChunk(digest).catch(() => undefined);
+  const waiting = [...present];
+  const readNext = async (): Promise<void> => {
+    for (let digest = waiting.shift(); digest !== undefined; digest = waiting.shift()) {
+      context.signal.throwIfAborted();
+      const bytes = await context.store.readChunk(digest).catch(() => undefined);
+      const got = bytes && (await digestOf(bytes));
+      const chunk = assembly.firstPlace(digest);
+      if (bytes && got === digest) assembly.fill(digest, bytes);
+      else if (chunk) {
+        corrupt.push({ chunk, got });
+        await context.store.deleteChunk(digest).catch(() => undefined);
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: readsAtOnce }, readNext));
   return corrupt;
 }
 
