@@ -92,6 +92,11 @@ export class Channel<Api> {
     });
   }
 
+  /** Starts the worker before its first call, so that its script loads while something else is waited for. */
+  start(): void {
+    this.#start();
+  }
+
   /** Ends the worker at once; calls under way fail with `unavailable`, the next call starts another one. */
   terminate(): void {
     this.#end(new NearfarError('unavailable', `the ${this.#options.role} worker was ended`));

@@ -69,7 +69,10 @@ export async function openModel(
 ): Promise<LiveModel> {
   const { name, mode } = request;
   const { clock, media, baseUrl } = context;
+  // The placement waits for the probe, which waits for the GPU: it need not begin only then.
+  if (mode !== 'only-server') context.profile(signal).catch(() => undefined);
   const { pin, manifest, labels } = await settleVersion(context, request, hub, signal);
+  startMedia(context, manifest);
   hub.emit('version', { ...pin, reason: `version ${pin.version} was settled on` });
   let model: LiveModel | undefined;
   const device =
@@ -83,6 +86,16 @@ export async function openModel(
   }
   model = new LiveModel({ name, mode, pin, manifest, labels, hub, clock, media, device, server, baseUrl, onClose });
   return model;
+}
+
+/** Photos need the media worker: its script loads while the model opens. */
+function startMedia({ media }: OpenContext, { tasks }: Manifest): void {
+  if (!tasks?.['image-classification']) return;
+  try {
+    media.start();
+  } catch {
+    // The first call that needs it tries again, and tells.
+  }
 }
 
 export function canUseServer({ servers }: ResolvedOptions, mode: Mode): boolean {

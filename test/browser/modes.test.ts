@@ -29,10 +29,15 @@ test('prefer-on-device: the server answers while the model downloads, then the d
 
   const during = await page.evaluate(async (server) => {
     const client = window.nearfar.createClient({ models: '/models', server, backends: ['tfjs-wasm'] });
+    const downloading = new Promise<void>((resolve) => {
+      client.addEventListener('phase', ({ detail }) => detail.phase === 'download' && resolve());
+    });
     const model = await client.open('everyday10');
     const events: string[] = [];
     model.addEventListener('switch', ({ detail }) => events.push(`${detail.from} to ${detail.to}`));
     const first = await model.classify('/photos/boat.png');
+    // The server may be quicker than the device is at starting its engine, which comes before the download.
+    await downloading;
     const state = (await client.availability('everyday10')).state;
     Object.assign(window, { client, model, events });
     return { first, state };

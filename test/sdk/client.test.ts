@@ -41,7 +41,7 @@ test('only-on-device: fails to open with the reason of the device', async () => 
   const opening = client.open('tiny', { mode: 'only-on-device', backends: ['tfjs-webgpu'] });
 
   await expect(opening).rejects.toMatchObject({ code: 'device-unfit' });
-  expect(workers.ended.sort()).toEqual(['device']);
+  expect(workers.ended.sort()).toEqual(['device', 'media']);
 });
 
 test('only-server: starts no device worker and answers far', async () => {
@@ -298,7 +298,7 @@ test('an abort during the opening rejects with the reason, cancels the worker an
   abort.abort(reason);
 
   await expect(opening).rejects.toBe(reason);
-  expect(workers.ended).toEqual(['device']);
+  expect(workers.ended.sort()).toEqual(['device', 'media']);
 });
 
 test('an abort of a call reaches both legs and rejects with the reason', async () => {
@@ -419,7 +419,7 @@ test('closing finishes what is under way, refuses what comes later and ends the 
   await expect(call).resolves.toMatchObject({ run: { leg: 'on-device' } });
   await Promise.all([closing, again]);
   expect(endedEarly).toEqual([]);
-  expect(workers.ended).toEqual(['device']);
+  expect(workers.ended).toEqual(['device', 'media']);
 });
 
 test('the last model that closes ends the workers; another one starts them again', async () => {
@@ -433,7 +433,7 @@ test('the last model that closes ends the workers; another one starts them again
   await using _three = await client.open('tiny', { mode: 'only-on-device' });
 
   expect(afterFirst).toEqual([]);
-  expect(workers.started).toEqual(['device', 'device']);
+  expect(workers.started).toEqual(['device', 'media', 'device', 'media']);
 });
 
 test('closing the client closes its models, stops what is being opened and refuses what comes later', async () => {
@@ -450,7 +450,7 @@ test('closing the client closes its models, stops what is being opened and refus
   await expect(client.open('tiny')).rejects.toMatchObject({ code: 'failed-precondition' });
   await expect(client.availability('tiny')).rejects.toMatchObject({ code: 'failed-precondition' });
   await expect(client.cache.report()).rejects.toMatchObject({ code: 'failed-precondition' });
-  expect(workers.ended).toEqual(['device']);
+  expect(workers.ended).toEqual(['device', 'media']);
 });
 
 test('the monitor gets the platform’s progress with real bytes, and phases', async () => {
