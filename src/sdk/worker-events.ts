@@ -28,7 +28,10 @@ export function emitWorkerEvent(hub: EventHub, event: VersionEvent): void {
     }
     case 'quota': {
       const { type, ...detail } = event;
-      hub.emit(type, { ...detail, reason: `${event.neededBytes} bytes are needed, ${event.availableBytes} may be stored` });
+      hub.emit(type, {
+        ...detail,
+        reason: event.message ?? `${event.neededBytes} bytes are needed, ${event.availableBytes} may be stored`,
+      });
       break;
     }
     case 'eviction': {

@@ -41,3 +41,14 @@ test('what goes wrong while the media worker settles the version is told', async
   await vi.waitFor(() => expect(eventsOf('retry')).toHaveLength(1));
   expect(eventsOf('retry')[0]?.detail).toMatchObject({ attempt: 1, reason: 'https://far.test/versions.json: no route' });
 });
+
+test('a model that cannot be kept says why', async () => {
+  const { client, workers, eventsOf } = setUpClient();
+  await using _model = await client.open('tiny', { mode: 'only-on-device' });
+
+  workers.notify({ type: 'quota', neededBytes: 9, availableBytes: 0, action: 'memory', message: 'storage is switched off' });
+  workers.notify({ type: 'quota', neededBytes: 9, availableBytes: 3, action: 'memory' });
+
+  await vi.waitFor(() => expect(eventsOf('quota')).toHaveLength(2));
+  expect(eventsOf('quota').map(({ detail }) => detail.reason)).toEqual(['storage is switched off', '9 bytes are needed, 3 may be stored']);
+});

@@ -152,10 +152,10 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
 
 const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), features: async () => [] };
 
-function createWorker(engines = createEngines(), probe = noGpu) {
+function createWorker(engines = createEngines(), probe = noGpu, refusal?: NearfarError) {
   const store = createMemoryStore();
   const device = createDeviceWorker({
-    openStore: async () => ({ store }),
+    openStore: async () => ({ store, ...(refusal && { refusal }) }),
     openEngine: engines.openEngine,
     probe,
     fetch: globalThis.fetch,
@@ -400,6 +400,16 @@ test('a plan says how many bytes are missing, and fetches none of them', async (
   expect(before).toMatchObject({ pin: repository.pins['1'], cachedBytes: 0, totalBytes });
   expect(requested).toEqual(['doubling/1/manifest.json']);
   expect(after.cachedBytes).toBe(totalBytes);
+});
+
+test('a cache that cannot be opened is told with what the browser said, and the model opens all the same', async () => {
+  const refusal = new NearfarError('unavailable', "the browser's storage cannot be opened: a private window");
+  const { open, of } = createWorker(createEngines(), noGpu, refusal);
+
+  const opened = await open();
+
+  expect(opened.cache).toBe('miss');
+  expect(of('quota')).toMatchObject([{ action: 'memory', availableBytes: 0, message: refusal.message }]);
 });
 
 test('a plan made offline tells that it rests on the last known versions.json', async () => {

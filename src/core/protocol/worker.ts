@@ -60,7 +60,14 @@ export type WorkerEvent =
       readonly message: string;
     }
   | { readonly type: 'fallback'; readonly from: string; readonly to?: string; readonly code: string; readonly message: string }
-  | { readonly type: 'quota'; readonly neededBytes: number; readonly availableBytes: number; readonly action: 'memory' | 'refused' }
+  | {
+      readonly type: 'quota';
+      readonly neededBytes: number;
+      readonly availableBytes: number;
+      readonly action: 'memory' | 'refused';
+      /** Why nothing can be kept, where the reason is another than the sizes. */
+      readonly message?: string | undefined;
+    }
   | { readonly type: 'eviction'; readonly name: string; readonly version: string; readonly bytes: number; readonly reason: string }
   | { readonly type: 'device-lost'; readonly backend: BackendId; readonly message: string };
 

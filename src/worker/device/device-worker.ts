@@ -46,7 +46,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     return opened;
   };
   const contextOf = async (signal: AbortSignal, notify: (event: WorkerEvent) => void): Promise<LoaderContext> => ({
-    store: (await openStore()).store,
+    ...(await openStore()),
     fetch: options.fetch,
     clock: options.clock,
     notify,

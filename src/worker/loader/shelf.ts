@@ -21,16 +21,16 @@ export function openShelf(
   chunks: readonly ChunkPlace[],
   budgetBytes: number,
 ): Shelf {
-  const { store, notify } = context;
+  const { store, refusal, notify } = context;
   let isKeeping = true;
   let missingBytes = 0;
   let freedBytes = 0;
   let freeing: Promise<boolean> | undefined;
 
-  const giveUp = (availableBytes: number) => {
+  const giveUp = (availableBytes: number, message?: string) => {
     if (!isKeeping) return;
     isKeeping = false;
-    notify({ type: 'quota', neededBytes: missingBytes, availableBytes, action: 'memory' });
+    notify({ type: 'quota', neededBytes: missingBytes, availableBytes, action: 'memory', message });
   };
   const report = (eviction: Eviction, reason: string) => {
     freedBytes += eviction.bytes;
@@ -82,14 +82,15 @@ export function openShelf(
         freeing ??= (isFull ? free(attempt) : Promise.resolve(false)).finally(() => {
           freeing = undefined;
         });
-        if (!(await freeing)) return giveUp(isFull ? Number(error.details['availableBytes']) : 0);
+        if (!(await freeing)) return isFull ? giveUp(Number(error.details['availableBytes'])) : giveUp(0, messageOf(error));
       }
     }
   };
   return {
     async reserve(bytes) {
       missingBytes = bytes;
-      if (store.kind === 'memory') notify({ type: 'quota', neededBytes: bytes, availableBytes: 0, action: 'memory' });
+      if (store.kind === 'memory')
+        notify({ type: 'quota', neededBytes: bytes, availableBytes: 0, action: 'memory', message: refusal?.message });
       await write(async () => {
         const known = await store.readVersion(version.pin.digest);
         // Registered first: chunks that this version shares with an evicted one then stay.
@@ -104,6 +105,10 @@ export function openShelf(
     keep: ({ digest }, bytes) => write(() => store.writeChunk(digest, bytes)),
     commit: () => write(() => writeRecord(true)),
   };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Store reads that fail count as misses: a sick cache slows a load down, it does not end it. */
