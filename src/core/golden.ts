@@ -2,7 +2,7 @@ import type { LoadedVariant, VariantSource } from './engine/index.ts';
 import { NearfarError } from './errors.ts';
 import { decodeSafetensors } from './formats/index.ts';
 import type { Variant } from './manifest/index.ts';
-import type { AnyTensor, TensorMap } from './tensor/index.ts';
+import { type AnyTensor, float16ToNumber, type TensorMap } from './tensor/index.ts';
 
 /** How far some outputs are from the right ones. */
 export interface Agreement {
@@ -95,14 +95,4 @@ function readNumbers({ dtype, data }: AnyTensor): (index: number) => number {
   if (dtype === 'float16') return (index) => float16ToNumber(Number(data[index]));
   if (dtype === 'bfloat16') return (index) => new Float32Array(Uint32Array.of(Number(data[index]) << 16).buffer)[0]!;
   return (index) => Number(data[index]);
-}
-
-/** The value of an IEEE 754 binary16. */
-function float16ToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction ? Number.NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

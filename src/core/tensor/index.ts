@@ -9,4 +9,5 @@ export {
   itemsPerElement,
   type NumericDType,
 } from './dtype.ts';
+export { float16ToNumber, numberToFloat16 } from './float16.ts';
 export { type AnyTensor, createTensor, elementCount, isShapeCompatible, isTensorOf, type Tensor, type TensorMap } from './tensor.ts';
