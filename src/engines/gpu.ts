@@ -28,15 +28,14 @@ export async function requestFitAdapter(platform: EnginePlatform): Promise<FitAd
 }
 
 /** What an adapter says about itself. Before 2025 browsers kept `isFallbackAdapter` on the adapter, not on its info. */
-export function describeAdapter(adapter: GPUAdapter): EngineDevice {
+export function describeAdapter(adapter: Pick<GPUAdapter, 'info'> & { readonly isFallbackAdapter?: unknown }): EngineDevice {
   const info: Partial<GPUAdapterInfo> = adapter.info ?? {};
-  const old: { readonly isFallbackAdapter?: unknown } = adapter;
   return {
     kind: 'gpu',
     vendor: info.vendor ?? '',
     architecture: info.architecture ?? '',
     description: info.description ?? '',
-    isFallbackAdapter: info.isFallbackAdapter === true || old.isFallbackAdapter === true || isSoftwareName(info),
+    isFallbackAdapter: info.isFallbackAdapter === true || adapter.isFallbackAdapter === true || isSoftwareName(info),
   };
 }
 

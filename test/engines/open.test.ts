@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest';
+import { findSoftwareVulkan } from '../../scripts/find-browser.mjs';
 import type { EngineDevice } from '../../src/core/index.ts';
 import { type EnginePlatform, openEngine } from '../../src/engines/index.ts';
 import { openNodePlatform } from '../../src/engines/node/index.ts';
 import { everyday10 } from '../support/engine-models.ts';
 
 const platform = await openNodePlatform({ gpu: false });
+const vulkan = findSoftwareVulkan();
+const noVulkan = vulkan.env ? undefined : vulkan.reason;
 
 /** A platform whose only GPU adapter says this about itself; it gives no device. */
 function withAdapter(info: Record<string, unknown>, isFallbackAdapter?: boolean): EnginePlatform {
@@ -18,6 +21,18 @@ test.each(['tfjs-webgpu', 'onnx-webgpu'] as const)('%s without WebGPU is device-
     code: 'device-unfit',
     message: expect.stringContaining('switched off'),
   });
+});
+
+test('Dawn is not even loaded for a software adapter, unless that is allowed', async ({ skip }) => {
+  skip(noVulkan !== undefined, noVulkan);
+
+  const refused = await openNodePlatform();
+  const isLoaded = 'GPUBufferUsage' in globalThis;
+  const allowed = await openNodePlatform({ allowSoftwareAdapter: true });
+
+  expect(refused).toMatchObject({ gpu: undefined, gpuAbsence: expect.stringContaining('software') });
+  expect(isLoaded).toBe(false);
+  expect(await allowed.gpu?.requestAdapter()).not.toBeNull();
 });
 
 test.each([

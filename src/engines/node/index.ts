@@ -23,7 +23,7 @@ export interface NodePlatformOptions {
  */
 export async function openNodePlatform(options: NodePlatformOptions = {}): Promise<EnginePlatform> {
   const { allowSoftwareAdapter = false, threads = Math.max(1, availableParallelism() - 1), gpu: wantsGpu = true } = options;
-  const dawn = wantsGpu ? await openDawn() : { gpu: undefined, absence: 'it was switched off' };
+  const dawn = wantsGpu ? await openDawn({ allowSoftwareAdapter }) : { gpu: undefined, absence: 'it was switched off' };
   return {
     gpu: dawn.gpu,
     gpuAbsence: dawn.absence,
