@@ -70,7 +70,6 @@ export class EngineHost implements AsyncDisposable {
 
   constructor(options: EngineHostOptions) {
     this.#options = options;
-    this.#thread = this.#openThread();
   }
 
   /**
@@ -192,9 +191,12 @@ export class EngineHost implements AsyncDisposable {
     }
   }
 
+  /** The worker starts with the first load: a server that cannot listen has none to end. */
   #requireThread(): EngineThread {
-    if (this.#thread) return this.#thread;
-    throw new NearfarError('unavailable', this.#isClosed ? 'the server is closing' : 'the engine worker is starting again');
+    if (this.#isClosed) throw new NearfarError('unavailable', 'the server is closing');
+    if (!this.#thread && this.#restart) throw new NearfarError('unavailable', 'the engine worker is starting again');
+    this.#thread ??= this.#openThread();
+    return this.#thread;
   }
 
   #openThread(): EngineThread {
