@@ -106,6 +106,13 @@ export default {
       to: { path: '^node_modules/@tensorflow/(tfjs|tfjs-layers|tfjs-data)/', dynamic: false, dependencyTypesNot: ['type-only'] },
     },
     {
+      name: 'cli-starts-fast',
+      comment: 'half a second of imports: the commands that start a server import it when they run',
+      severity: 'error',
+      from: { path: '^src/cli/' },
+      to: { path: '^src/server/', dynamic: false, dependencyTypesNot: ['type-only'] },
+    },
+    {
       name: 'declared',
       comment: 'the package imports what its package.json declares for its users',
       severity: 'error',

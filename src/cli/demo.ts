@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { startServer } from '../server/index.ts';
 import { runCommand } from './command.ts';
 import { parsePort } from './parse-option.ts';
 import { classifyPhoto, type PhotoAnswer, printAnswer } from './predict.ts';
@@ -36,7 +35,13 @@ export function addDemo(program: Command): void {
     .option('--models <folder>', 'a model repository', builtInModels)
     .option('--once', 'stop after the prediction')
     .option('--json', 'print the addresses and the prediction as JSON')
-    .action((flags: DemoFlags) => runCommand(flags, ({ signal }) => runDemo(flags, signal), printDemo));
+    .action((flags: DemoFlags) =>
+      runCommand(
+        flags,
+        ({ signal }) => runDemo(flags, signal),
+        (report) => printDemo(report, flags),
+      ),
+    );
 }
 
 interface DemoReport {
@@ -47,6 +52,7 @@ interface DemoReport {
 }
 
 async function runDemo({ httpPort, grpcPort, models, once = false }: DemoFlags, signal: AbortSignal): Promise<DemoReport> {
+  const { startServer } = await import('../server/index.ts');
   const server = await startServer({
     host: '127.0.0.1',
     restPort: httpPort,
@@ -75,14 +81,13 @@ function keepServing(close: () => Promise<void>): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void close());
 }
 
-function printDemo({ rest, grpc, photo, answer }: DemoReport): string {
+function printDemo({ rest, grpc, photo, answer }: DemoReport, { once = false }: DemoFlags): string {
   return [
     `  page and REST  ${rest}`,
     `  gRPC           ${grpc}`,
     '',
     `  the server says of ${photo}:`,
     printAnswer(answer),
-    '',
-    '  Ctrl+C stops.',
+    ...(once ? [] : ['', '  Ctrl+C stops.']),
   ].join('\n');
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { parseConfig, type RunningServer, startServer } from '../server/index.ts';
+import type { RunningServer } from '../server/index.ts';
 import { type CommandContext, runCommand } from './command.ts';
 import { packageVersion } from './version.ts';
 
@@ -51,6 +51,7 @@ export function addServe(program: Command): void {
 }
 
 async function serve({ json, signal }: CommandContext, argv: readonly string[]): Promise<ServeReport> {
+  const { parseConfig, startServer } = await importServer();
   const { config, warnings } = parseConfig(argv, process.env);
   for (const warning of warnings) process.stderr.write(`nearfar: ${warning}\n`);
   await using server = await startServer(config);
@@ -61,6 +62,11 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
   if (!signal.aborted) await once(signal, 'abort');
   await server.close();
   return { rest, grpc, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
+}
+
+/** Not written in `serve` itself: in a function with `using`, which it lowers, tsc leaves the extension of an import as it is. */
+function importServer(): Promise<typeof import('../server/index.ts')> {
+  return import('../server/index.ts');
 }
 
 async function announceReady(server: RunningServer, json: boolean, signal: AbortSignal): Promise<void> {

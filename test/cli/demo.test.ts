@@ -1,0 +1,47 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { build } from '../../scripts/build.mjs';
+import { type CommandResult, repositoryRoot, runCommand } from '../support/packed.ts';
+
+beforeAll(async () => {
+  await build();
+});
+
+function demo(...args: string[]): Promise<CommandResult> {
+  return runCommand(process.execPath, [join(repositoryRoot, 'dist/cli/main.js'), 'demo', ...args]);
+}
+
+/** A port that somebody else listens on. */
+async function takePort(): Promise<{ readonly port: string } & Disposable> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address ? String(address.port) : '';
+  return { port, [Symbol.dispose]: () => void server.close() };
+}
+
+test('--once prints the addresses and one prediction, nothing else, and ends well', async () => {
+  const { status, stdout, stderr } = await demo('--once', '--http-port', '0', '--grpc-port', '0');
+
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/page and REST {2}http:\/\/127\.0\.0\.1:\d+/);
+  expect(stdout).toMatch(/the server says of samples\/ship\.png:\n {2}ship /);
+  expect(stdout).not.toContain('Ctrl+C');
+  // No word of the GPU drivers that were looked for and not found.
+  expect(stderr).toBe('');
+});
+
+test.each([
+  ['--http-port', '--grpc-port'],
+  ['--grpc-port', '--http-port'],
+])('a taken %s ends it with 1 and says which', async (taken, free) => {
+  using other = await takePort();
+
+  const { status, stdout, stderr } = await demo(taken, other.port, free, '0');
+
+  expect(status).toBe(1);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(new RegExp(`nearfar: cannot listen on 127\\.0\\.0\\.1.*${other.port}.*EADDRINUSE.*\\(unavailable\\)\\n$`));
+});
