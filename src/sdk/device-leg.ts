@@ -86,6 +86,8 @@ export class DeviceLeg {
   #failedOpenings = 0;
   #forgetReopening: (() => void) | undefined;
   #phase: Phase | undefined;
+  /** The backend that is being tried. */
+  #tried: BackendId | undefined;
   #generation = 0;
 
   constructor(options: DeviceLegOptions) {
@@ -179,6 +181,7 @@ export class DeviceLeg {
     const { channel, request, place, digest, order, openHangTimeoutMs } = this.#options;
     const { signal } = this.#closing;
     this.#phase = undefined;
+    this.#tried = undefined;
     const { backends, skipped } = await place(this.#failures, signal);
     if (backends.length === 0) {
       const { code, message } = unfitReason(skipped);
@@ -221,6 +224,8 @@ export class DeviceLeg {
     if (this.#state.name === 'closed') return;
     this.#state = { name: 'failed', error };
     if (!passing.has(error.code)) return;
+    // A backend that takes its worker along while it compiles counts as one that is lost later: it must not be tried for ever.
+    if (this.#tried && isWorkerDeath(error)) this.#failures.push({ backend: this.#tried, code: 'device-lost', message: error.message });
     const { clock, hub } = this.#options;
     const delayMs = reopenDelaysMs[Math.min(this.#failedOpenings, reopenDelaysMs.length - 1)] ?? 0;
     this.#failedOpenings += 1;
@@ -262,6 +267,7 @@ export class DeviceLeg {
       case 'phase': {
         const { type, ...detail } = event;
         this.#phase = event.phase;
+        this.#tried = event.backend;
         this.#options.hub.emit(type, { ...detail, reason: this.obstacle?.message ?? 'the model is open on this device' });
         break;
       }

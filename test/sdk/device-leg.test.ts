@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import type { OpenedModel } from '../../src/core/index.ts';
+import { NearfarError, type OpenedModel } from '../../src/core/index.ts';
 import { setUpClient } from './open-client.ts';
 import { createGate, inputs, opened, otherPin } from './stand-in-workers.ts';
 
@@ -50,4 +50,32 @@ test('a model that was opened at another digest is given back', async () => {
   await expect(client.open('tiny')).rejects.toMatchObject({ code: 'version-mismatch' });
 
   await vi.waitFor(() => expect(closed).toEqual([8]));
+});
+
+test('a backend whose opening hangs the worker again and again is given up for the next one', async () => {
+  const { client, workers, clock, eventsOf } = setUpClient();
+  const asked: (readonly string[])[] = [];
+  workers.device.open = async (_callId, { backends }, notify) => {
+    asked.push(backends);
+    if (backends[0] !== 'tfjs-webgpu') return { ...opened, backend: 'onnx-webgpu', variant: 'onnx' };
+    notify({ type: 'phase', phase: 'compile', backend: 'tfjs-webgpu' });
+    // What the channel says of a worker that it had to end.
+    await vi.waitFor(() => expect(eventsOf('phase').length).toBe(asked.length));
+    throw new NearfarError('unavailable', 'the device worker gave no sign of life', { details: { worker: 'device' } });
+  };
+  await using model = await client.open('tiny');
+
+  // In steps, far below what a worker may be silent.
+  await vi.waitFor(
+    () => {
+      clock.advance(1_000);
+      expect(eventsOf('retry')).toHaveLength(3);
+    },
+    { timeout: 10_000, interval: 20 },
+  );
+  await vi.waitFor(() => expect(model.info.leg).toBe('on-device'));
+  const { run } = await model.predict(inputs);
+
+  expect(asked.map(([first]) => first)).toEqual(['tfjs-webgpu', 'tfjs-webgpu', 'tfjs-webgpu', 'onnx-webgpu']);
+  expect(run).toMatchObject({ engine: 'onnx', fallback: { from: 'tfjs-webgpu', code: 'device-lost' } });
 });
