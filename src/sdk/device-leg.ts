@@ -96,10 +96,6 @@ export class DeviceLeg {
     this.#open(undefined);
   }
 
-  get isDownloading(): boolean {
-    return this.#state.name === 'opening' && this.#phase === 'download';
-  }
-
   get opened(): OpenedModel | undefined {
     return this.#state.name === 'ready' ? this.#state.device.opened : undefined;
   }
