@@ -20,7 +20,7 @@ import type { Clock } from './clock.ts';
 import type { EventHub } from './events.ts';
 import { untilAborted } from './failover.ts';
 import type { Fallback } from './run-report.ts';
-import { asCode, emitWorkerEvent } from './worker-events.ts';
+import { emitWorkerEvent } from './worker-events.ts';
 
 export interface DeviceLegOptions {
   readonly channel: Channel<DeviceWorkerApi>;
@@ -199,8 +199,7 @@ export class DeviceLeg {
       void this.#release(opened);
       throw new NearfarError('version-mismatch', `${request.name} is pinned to ${digest}, the device opened ${opened.pin.digest}`);
     }
-    const tried = opened.skipped.map(({ backend, code, message }) => ({ backend, code: asCode(code), message }));
-    return { opened, skipped: givenUp([...skipped, ...tried], opened.backend, order), unfit: skipped };
+    return { opened, skipped: givenUp([...skipped, ...opened.skipped], opened.backend, order), unfit: skipped };
   }
 
   #becomeReady({ opened, skipped, unfit }: ReadyDevice): void {

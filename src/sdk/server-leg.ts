@@ -88,5 +88,5 @@ function assertPinned({ name, pin: want }: ServerTarget, { pin: got }: ServerAns
 function otherPin(got: unknown, want: Pin): Pin {
   if (typeof got === 'string') return { version: want.version, digest: got };
   const { version, digest }: { version?: unknown; digest?: unknown } = typeof got === 'object' && got !== null ? got : {};
-  return { version: typeof version === 'string' ? version : 'unknown', digest: typeof digest === 'string' ? digest : 'unknown' };
+  return { version: String(version ?? 'unknown'), digest: String(digest ?? 'unknown') };
 }

@@ -1,5 +1,5 @@
 import { proxy } from 'comlink';
-import { isNearfarErrorCode, type NearfarErrorCode, type WorkerEvent } from '../core/index.ts';
+import type { WorkerEvent } from '../core/index.ts';
 import type { EventHub } from './events.ts';
 
 /** What a worker tells of a version, but for what the device leg has to act on. */
@@ -11,34 +11,24 @@ export function emitWorkerEvent(hub: EventHub, event: VersionEvent): void {
     case 'downloadprogress':
       hub.progress(event.loadedBytes, event.totalBytes);
       break;
-    case 'retry': {
-      const { type, ...detail } = event;
-      hub.emit(type, { ...detail, reason: `${event.url}: ${event.message}` });
+    case 'retry':
+      hub.emit(event.type, { ...event, reason: `${event.url}: ${event.message}` });
       break;
-    }
-    case 'fallback': {
-      const { type, ...detail } = event;
-      hub.emit(type, { ...detail, code: asCode(event.code), reason: event.message });
+    case 'fallback':
+      hub.emit(event.type, { ...event, reason: event.message });
       break;
-    }
-    case 'integrity': {
-      const { type, ...detail } = event;
-      hub.emit(type, { ...detail, reason: event.message });
+    case 'integrity':
+      hub.emit(event.type, { ...event, reason: event.message });
       break;
-    }
-    case 'quota': {
-      const { type, ...detail } = event;
-      hub.emit(type, {
-        ...detail,
+    case 'quota':
+      hub.emit(event.type, {
+        ...event,
         reason: event.message ?? `${event.neededBytes} bytes are needed, ${event.availableBytes} may be stored`,
       });
       break;
-    }
-    case 'eviction': {
-      const { type, ...detail } = event;
-      hub.emit(type, detail);
+    case 'eviction':
+      hub.emit(event.type, event);
       break;
-    }
   }
 }
 
@@ -47,8 +37,4 @@ export function settlingEvents(hub: EventHub): (event: WorkerEvent) => void {
   return proxy((event: WorkerEvent) => {
     if (event.type !== 'phase' && event.type !== 'device-lost') emitWorkerEvent(hub, event);
   });
-}
-
-export function asCode(code: string): NearfarErrorCode {
-  return isNearfarErrorCode(code) ? code : 'internal';
 }

@@ -18,7 +18,7 @@ test('what goes wrong while the device worker settles the version is told, to th
   });
 
   await vi.waitFor(() => expect(eventsOf('fallback')).toHaveLength(1));
-  expect(eventsOf('fallback')[0]?.detail).toEqual({
+  expect(eventsOf('fallback')[0]?.detail).toMatchObject({
     model: 'tiny',
     from: 'versions.json',
     to: 'its last known copy',

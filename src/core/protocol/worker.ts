@@ -1,6 +1,7 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
+import type { NearfarErrorCode } from '../errors.ts';
 import type { LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
-import type { DeviceProfile } from '../placement.ts';
+import type { DeviceProfile, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
 import type { Classification } from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
@@ -50,7 +51,7 @@ export type CacheOutcome = 'hit' | 'partial' | 'miss' | 'memory';
 export type WorkerEvent =
   | { readonly type: 'phase'; readonly phase: Phase; readonly backend?: BackendId }
   | { readonly type: 'downloadprogress'; readonly loadedBytes: number; readonly totalBytes: number }
-  | { readonly type: 'retry'; readonly url: string; readonly attempt: number; readonly code: string; readonly message: string }
+  | { readonly type: 'retry'; readonly url: string; readonly attempt: number; readonly code: NearfarErrorCode; readonly message: string }
   | {
       readonly type: 'integrity';
       readonly file: string;
@@ -59,7 +60,7 @@ export type WorkerEvent =
       readonly action: 'refetched' | 'refused';
       readonly message: string;
     }
-  | { readonly type: 'fallback'; readonly from: string; readonly to?: string; readonly code: string; readonly message: string }
+  | { readonly type: 'fallback'; readonly from: string; readonly to?: string; readonly code: NearfarErrorCode; readonly message: string }
   | {
       readonly type: 'quota';
       readonly neededBytes: number;
@@ -82,7 +83,7 @@ export interface OpenedModel {
   readonly device: EngineDevice;
   readonly cache: CacheOutcome;
   /** Each backend that was tried first and why it was not taken. */
-  readonly skipped: readonly { readonly backend: BackendId; readonly code: string; readonly message: string }[];
+  readonly skipped: readonly SkippedBackend[];
 }
 
 export interface PredictCall {
