@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolveConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
+import { ImageThread } from './media/index.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import type { ServableStore } from './servables/index.ts';
@@ -34,12 +35,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = createLog(config.logLevel);
   const metrics = createMetrics();
   const serving = createServing(config, { log, metrics });
+  const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
   const context = { servables, metrics, log, serverVersion: packageVersion() };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, serving, config.gracePeriodMs);
+    closing ??= closeAll(transports, { serving, images }, config.gracePeriodMs);
     return closing;
   };
   const listen = async (port: number, transport: Transport): Promise<string> => {
@@ -57,6 +59,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
             createRestServer({
               ...context,
               files,
+              prepareImage: images.prepare,
               metricsPage: metrics.registry,
               corsAllowedOrigins: config.corsAllowedOrigins,
               timeoutMs: config.restTimeoutMs,
@@ -88,11 +91,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 /** After the grace period what is still in flight fails; answering that takes no longer than this. */
 const lastAnswersMs = 1000;
 
-async function closeAll(transports: readonly Transport[], serving: Serving, gracePeriodMs: number): Promise<void> {
+async function closeAll(
+  transports: readonly Transport[],
+  { serving, images }: { serving: Serving; images: AsyncDisposable },
+  gracePeriodMs: number,
+): Promise<void> {
   serving.startDraining();
   const stopped = Promise.all(transports.map((transport) => transport.close())).then(() => serving.drain());
   await waitAtMost(gracePeriodMs, stopped);
-  await serving.end();
+  await Promise.all([serving.end(), images[Symbol.asyncDispose]()]);
   await waitAtMost(lastAnswersMs, stopped);
 }
 

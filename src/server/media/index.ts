@@ -1,1 +1,3 @@
 export { decodeImage } from './decode-image.ts';
+export { ImageThread } from './image-thread.ts';
+export { type PrepareImage, prepareImageHere } from './prepare-image.ts';

@@ -18,7 +18,7 @@ export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest
 
 /** The two ends of a prediction; between them the servable runs. */
 export interface Codec<Decoded extends { readonly run: RunRequest }, Answer> {
-  decode(handle: ServableHandle): Decoded | Promise<Decoded>;
+  decode(handle: ServableHandle, signal: AbortSignal): Decoded | Promise<Decoded>;
   encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle): Answer;
 }
 
@@ -51,7 +51,7 @@ export async function answerCall<Decoded extends { readonly run: RunRequest }, A
     progress.handle = handle;
     call.onVersion(handle);
     const decodeAt = performance.now();
-    const decoded = await codec.decode(handle);
+    const decoded = await codec.decode(handle, call.signal);
     progress.signature = decoded.run.signature;
     const runAt = performance.now();
     const { outputs, timing } = await handle.run(decoded.run, { signal: call.signal });

@@ -1,3 +1,4 @@
+import type { PrepareImage } from '../media/index.ts';
 import type { RequestRecord } from '../metrics.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { ServableStore } from '../servables/index.ts';
@@ -38,6 +39,7 @@ export interface SiteOptions {
 export interface RestContext extends TransportContext {
   /** The repository for browsers, and where class names of models are read. */
   readonly files: PublishedFiles;
+  readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;
   /** Origins that may ask for predictions from a browser; `*` is any. `/models` is open to all. */
   readonly corsAllowedOrigins: readonly string[];

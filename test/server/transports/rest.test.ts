@@ -481,6 +481,27 @@ describe('our own API', () => {
     expect(response.headers.get('nearfar-model-digest')).toBe(bright.digest);
   });
 
+  test('drops the picture of a client that has gone', async () => {
+    const client = new AbortController();
+    let drop: (reason: unknown) => void = () => {};
+    const dropped = new Promise<unknown>((resolve) => {
+      drop = resolve;
+    });
+    const own = await start({
+      prepareImage: (_bytes, _input, { signal } = {}) => {
+        signal?.addEventListener('abort', () => drop(signal.reason));
+        client.abort();
+        return dropped.then(() => ({ width: 2, height: 2, data: new Uint8Array(12) }));
+      },
+    });
+
+    const asking = fetch(`${own.base}/nearfar/v1/models/bright${task}`, { method: 'POST', body: 'x', signal: client.signal });
+
+    await expect(asking).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await dropped).toMatchObject({ code: 'cancelled' });
+    await own.transport.close();
+  });
+
   test.each(['jpeg', 'png', 'webp'] as const)('classifies a %s picture', async (format) => {
     const picture = await sharp({ create: { width: 8, height: 6, channels: 3, background: '#000' } })
       .toFormat(format)

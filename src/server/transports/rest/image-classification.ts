@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { digestOf, type ImageInput, imageClassification, NearfarError, parseLabels, type RgbImage, taskOf } from '../../../core/index.ts';
-import { decodeImage } from '../../media/index.ts';
+import { digestOf, imageClassification, NearfarError, parseLabels, type RgbImage, taskOf } from '../../../core/index.ts';
 import type { PublishedFiles } from '../../repository/index.ts';
 import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
@@ -48,9 +47,9 @@ async function classify(
     reply,
     { spec, api: imageClassification.name },
     {
-      decode: async (handle) => {
+      decode: async (handle, signal) => {
         const task = taskOf(handle.manifest, imageClassification.name);
-        const image = await readImage(request, task.input);
+        const image = readPixels(request) ?? (await context.prepareImage(bodyBytes(request), task.input, { signal }));
         const inputs = { [task.input.name]: imageClassification.encodeImages([image], task.input) };
         const run = checkPredictRequest(handle.manifest, { signature: task.signature, inputs, outputs: [task.output.name] });
         return { task, run, labels: await labels(handle, task.output.labels) };
@@ -71,15 +70,15 @@ async function classify(
   );
 }
 
-async function readImage(request: FastifyRequest, input: ImageInput): Promise<RgbImage> {
-  const bytes = bodyBytes(request);
+/** The pixels of a body that is no encoded picture. */
+function readPixels(request: FastifyRequest): RgbImage | undefined {
   const shape = headerText(request, 'nearfar-image-shape');
-  if (shape === undefined) return imageClassification.prepareImage(await decodeImage(bytes), input);
+  if (shape === undefined) return undefined;
   const [, height, width] = /^\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*3\s*$/.exec(shape) ?? [];
   if (height === undefined || width === undefined) {
     throw new NearfarError('invalid-argument', `nearfar-image-shape is height,width,3, got ${shape}`);
   }
-  return { height: Number(height), width: Number(width), data: new Uint8Array(bytes) };
+  return { height: Number(height), width: Number(width), data: new Uint8Array(bodyBytes(request)) };
 }
 
 /** Class names by the digest of their file, read once through the repository and checked. */

@@ -9,6 +9,7 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
+import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { RequestRecord } from '../../../../src/server/metrics.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
@@ -241,6 +242,7 @@ export function createStandInContext(servables: ServableStore) {
     errors,
     metrics: { recordRequest: (record: RequestRecord) => void records.push(record) },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
+    prepareImage: prepareImageHere,
     serverVersion: '9.9.9',
   };
 }
