@@ -65,7 +65,7 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
 }
 
 /** Not written in `serve` itself: in a function with `using`, which it lowers, tsc leaves the extension of an import as it is. */
-function importServer(): Promise<typeof import('../server/index.ts')> {
+function importServer() {
   return import('../server/index.ts');
 }
 
