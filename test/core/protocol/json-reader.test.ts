@@ -71,6 +71,12 @@ describe('readJson', () => {
     expect(describeJson(document, 0).length).toBe(256);
   });
 
+  test('refuses more than a million nested lists, which cost memory that the text does not show', () => {
+    const text = new Uint8Array(1_000_002).fill('['.charCodeAt(0));
+
+    expect(() => readJson(text)).toThrow('JSON Parse error: The document is nested deeper than 1000000 levels. at offset: 1000000');
+  });
+
   test.each([
     ['', 'JSON Parse error: The document is empty. at offset: 0'],
     ['{"a": }', 'JSON Parse error: Invalid value. at offset: 6'],
