@@ -101,6 +101,7 @@ async function closeAll(
   await waitAtMost(gracePeriodMs, stopped);
   await Promise.all([serving.end(), images[Symbol.asyncDispose]()]);
   await waitAtMost(lastAnswersMs, stopped);
+  for (const transport of transports) transport.cut();
 }
 
 async function waitAtMost(limitMs: number, work: Promise<unknown>): Promise<void> {

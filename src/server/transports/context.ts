@@ -64,4 +64,6 @@ export interface Transport {
   listen(options: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
   /** Takes no new request and resolves when those in flight are answered. */
   close(): Promise<void>;
+  /** Cuts the connections that are still open, so that close() resolves: a client that never ends its request holds one for ever. */
+  cut(): void;
 }

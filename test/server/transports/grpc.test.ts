@@ -212,6 +212,31 @@ describe('PredictionService', () => {
     await other.close();
   });
 
+  test('cut() ends a call that nothing else ends', async () => {
+    const stuck = createSlowVersion();
+    const other = createGrpcServer(createStandInContext(createStandInStore([stuck])));
+    const { port } = await other.listen({ host: '127.0.0.1', port: 0 });
+    const own = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    const failed = new Promise<ServiceError | null>((resolve) =>
+      own.makeUnaryRequest(
+        '/tensorflow.serving.PredictionService/Predict',
+        (value: Uint8Array) => Buffer.from(value),
+        (value) => value,
+        toBinary(predict.input, predictRequest({ name: 'slow' })),
+        resolve,
+      ),
+    );
+    await stuck.started;
+
+    const closing = other.close();
+    other.cut();
+
+    await closing;
+    expect(await failed).toMatchObject({ code: expect.any(Number) });
+    stuck.finish();
+    own.close();
+  });
+
   test('tells the signatures', async () => {
     const { message } = await ask(
       getModelMetadata,

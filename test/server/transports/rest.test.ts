@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -282,6 +283,22 @@ describe('what every prediction obeys', () => {
     expect(await (await asking).json()).toEqual({ predictions: [3] });
     await closing;
     await expect(fetch(`${server.base}/healthz`)).rejects.toThrow();
+  });
+
+  test('cut() ends the connection of a client that never finishes sending', async () => {
+    const server = await start();
+    const headers = { 'content-length': '1000' };
+    const half = httpRequest(`${server.base}/v1/models/half_plus_two:predict`, { method: 'POST', headers });
+    half.write('{');
+    const ended = once(half, 'error');
+    await once(half, 'socket');
+    await fetch(`${server.base}/healthz`);
+
+    const closing = server.transport.close();
+    server.transport.cut();
+
+    await closing;
+    expect(await ended).toMatchObject([{ code: 'ECONNRESET' }]);
   });
 
   test('an error of our own making is 500 and keeps its text in the log', async () => {

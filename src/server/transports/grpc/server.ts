@@ -33,5 +33,6 @@ export function createGrpcServer(context: GrpcContext): Transport {
         });
       }),
     close: () => new Promise((resolve, reject) => server.tryShutdown((error) => (error ? reject(error) : resolve()))),
+    cut: () => server.forceShutdown(),
   };
 }

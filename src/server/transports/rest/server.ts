@@ -59,5 +59,6 @@ export function createRestServer(context: RestContext): Transport {
       return { port: typeof address === 'object' && address !== null ? address.port : port };
     },
     close,
+    cut: () => app.server.closeAllConnections(),
   };
 }
