@@ -5,7 +5,8 @@ import { checkRequest, defaultSignatureName, type Manifest, NearfarError, type R
  * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `shape-mismatch`.
  */
 export function checkPredictRequest(manifest: Manifest, request: RunRequest): RunRequest {
-  const signature = manifest.signatures[request.signature];
+  // A client may name any signature, `constructor` too; checkRequest refuses the unknown ones.
+  const signature = Object.hasOwn(manifest.signatures, request.signature) ? manifest.signatures[request.signature] : undefined;
   if (signature) {
     assertInputNames(signature, Object.keys(request.inputs));
     assertOutputNames(signature, request.outputs ?? []);
