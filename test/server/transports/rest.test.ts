@@ -180,6 +180,7 @@ describe('TensorFlow Serving REST', () => {
       400,
       'Serving signature name: "no" not found in signature def',
     ],
+    ['OPTIONS', '/v1/models/half_plus_two', undefined, 400, 'Malformed request: OPTIONS /v1/models/half_plus_two'],
     ['POST', '/v1/models/half_plus_two:classify', '{}', 501, ':classify is not served, use :predict'],
   ])('%s %s %s is %i with the text of TensorFlow Serving', async (method, path, body, code, error) => {
     const response = await fetch(base + path, { method, ...(body !== undefined && { body }) });
@@ -375,6 +376,7 @@ describe('Open Inference Protocol REST', () => {
     ['{"inputs": [{"name": "z", "shape": [1], "datatype": "FP32", "data": [2]}]}', 'invalid-argument'],
     ['{"inputs": [{"name": "x", "shape": [1], "datatype": "INT32", "data": [2]}]}', 'dtype-mismatch'],
     ['{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [2]}], "outputs": [{"name": "z"}]}', 'invalid-argument'],
+    ['{"parameters": {"signature_name": "constructor"}, "inputs": []}', 'invalid-argument'],
   ])('refuses %s', async (body, code) => {
     const response = await post('/v2/models/half_plus_two/infer', body);
 
@@ -611,10 +613,32 @@ describe('health, metrics, pages and CORS', () => {
     });
     expect(allowed.status).toBe(200);
     expect(other.headers.get('access-control-allow-origin')).toBeNull();
+    expect(other.status).toBe(200);
     expect(model.headers.get('access-control-allow-origin')).toBe('*');
     const failed = await post('/v1/models/none:predict', '{}', { origin: 'https://app.example' });
     expect(failed.headers.get('access-control-allow-origin')).toBe('https://app.example');
     expect(failed.headers.get('access-control-expose-headers')).toContain('nearfar-model-digest');
+  });
+
+  test('answers OPTIONS of any page with 200 as TensorFlow Serving does, also without CORS', async () => {
+    const closed = await start({ corsAllowedOrigins: [] });
+    const ask = (address: string) =>
+      fetch(`${address}/v1/models/half_plus_two`, { method: 'OPTIONS', headers: { origin: 'https://evil.example' } });
+
+    const answers = [await ask(base), await ask(closed.base)];
+
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(answers.map(({ headers }) => headers.get('access-control-allow-origin'))).toEqual([null, null]);
+    await closed.transport.close();
+  });
+
+  test('answers a path that cannot be read like any other error', async () => {
+    const response = await fetch(`${base}/models/%zz`);
+
+    expect([response.status, await response.json()]).toEqual([
+      400,
+      { error: "'/models/%zz' is not a valid url component", code: 'invalid-argument', details: {} },
+    ]);
   });
 });
 

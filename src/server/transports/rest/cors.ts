@@ -11,11 +11,19 @@ const preflightSeconds = 86_400;
  */
 export async function addCors(app: FastifyInstance, allowedOrigins: readonly string[]): Promise<void> {
   const isAny = allowedOrigins.includes('*');
-  const shared = { methods: ['GET', 'HEAD', 'POST'], exposedHeaders, maxAge: preflightSeconds, optionsSuccessStatus: 200 };
+  const shared = {
+    methods: ['GET', 'HEAD', 'POST'],
+    exposedHeaders,
+    maxAge: preflightSeconds,
+    optionsSuccessStatus: 200,
+    // TensorFlow Serving asks for no Access-Control-Request-Method.
+    strictPreflight: false,
+  };
   await app.register(cors, {
     delegator: (request, callback) => {
       const isOpen = isAny || request.raw.url?.startsWith('/models/') === true;
-      callback(null, { ...shared, origin: isOpen ? '*' : allowedOrigins.length > 0 ? [...allowedOrigins] : false });
+      const origin = isOpen ? '*' : allowedOrigins.length > 0 ? [...allowedOrigins] : false;
+      callback(null, { ...shared, origin, preflight: request.headers.origin !== undefined });
     },
   });
 }

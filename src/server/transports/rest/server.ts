@@ -24,6 +24,8 @@ export function createRestServer(context: RestContext): Transport {
     logger: false,
     return503OnClosing: false,
     bodyLimit: context.bodyLimitBytes ?? defaultBodyLimitBytes,
+    // Paths that the router cannot read, such as /models/%zz.
+    frameworkErrors: (error, _, reply) => sendError(reply, error, context.log),
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 },
     // TensorFlow Serving matches its paths in any case; names of models keep theirs.
     rewriteUrl: ({ url = '/' }) => url.replace(/^\/v1\//i, '/v1/'),

@@ -17,6 +17,8 @@ export function addTensorFlowServing(app: FastifyInstance, context: RestContext)
   app.all('/v1/*', async (request, reply) => {
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     const path = request.raw.url?.split('?', 1)[0] ?? '';
+    // Theirs says 200 to any page that asks, and leaves it to the headers (see cors.ts) whether that page may.
+    if (method === 'OPTIONS' && /https?:\/\//.test(request.headers.origin ?? '')) return reply.send();
     const match = method === 'POST' ? predictionPath.exec(path) : method === 'GET' ? modelPath.exec(path) : null;
     if (!match) throw new NearfarError('invalid-argument', `Malformed request: ${method} ${path}`);
     const [, name = '', version, label, action = ''] = match;
