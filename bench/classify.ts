@@ -56,5 +56,6 @@ function barOf(pairs: readonly Pair[]): Bar {
 
 function partsOf(samples: readonly ClassifySample[]): Record<string, number> {
   const parts = ['preprocessMs', 'queueMs', 'inferMs', 'postprocessMs', 'totalMs'] as const;
-  return Object.fromEntries(parts.map((part) => [part, median(samples.map(({ timing }) => timing[part]))]));
+  const medians = parts.map((part) => [part, median(samples.map(({ timing }) => timing[part]))]);
+  return Object.fromEntries([...medians, ['tripMs of the engine alone', median(samples.map(({ rawTripMs }) => rawTripMs))]]);
 }

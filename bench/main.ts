@@ -21,6 +21,9 @@ const usage = `npm run bench -- [--only NAME] [--pairs N] [--json FILE]
   --pairs N     measurements of each side, in place of each bench's own number
   --json FILE   writes every sample there, too`;
 
+/** Far more than all benches take on two cores: something hangs. */
+const limitMs = 15 * 60_000;
+
 /** Runs the benches one after the other, alone on the machine if possible. @returns the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
   const { values } = parseArgs({
@@ -65,4 +68,8 @@ async function main(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
+setTimeout(() => {
+  console.error(`not done after ${limitMs / 60_000} minutes`);
+  process.exit(1); // browsers and child processes end with this one
+}, limitMs).unref();
 process.exitCode = await main(process.argv.slice(2));

@@ -17,6 +17,8 @@ export interface ClassifyTask {
 export interface ClassifySample {
   readonly nearfarMs: number;
   readonly rawMs: number;
+  /** What the call to that worker took beyond the run: one trip there and back. */
+  readonly rawTripMs: number;
   readonly timing: RunReport['timing'];
 }
 
@@ -30,8 +32,10 @@ async function measure({ name, lock, backend, hand, side }: ClassifyTask, warmUp
     const samples: ClassifySample[] = [];
     for (let pair = -warmUps; pair < pairs; pair++) {
       const near = await timeClassify(model, picture);
+      const startedAt = performance.now();
       const rawMs = await raw.timeRun();
-      if (pair >= 0) samples.push({ ...near, rawMs });
+      const rawTripMs = performance.now() - startedAt - rawMs;
+      if (pair >= 0) samples.push({ ...near, rawMs, rawTripMs });
     }
     return samples;
   } finally {
@@ -40,7 +44,7 @@ async function measure({ name, lock, backend, hand, side }: ClassifyTask, warmUp
   }
 }
 
-async function timeClassify(model: Model, picture: ImageData): Promise<Omit<ClassifySample, 'rawMs'>> {
+async function timeClassify(model: Model, picture: ImageData): Promise<Pick<ClassifySample, 'nearfarMs' | 'timing'>> {
   const startedAt = performance.now();
   const { run } = await model.classify(picture);
   return { nearfarMs: performance.now() - startedAt, timing: run.timing };
