@@ -77,9 +77,12 @@ async function readAnswer(response: Response): Promise<PhotoAnswer> {
 export function printAnswer({ model_name, model_version, digest, backend, predictions }: PhotoAnswer): string {
   const width = Math.max(...predictions.map(({ label }) => label.length));
   return [
-    ...predictions.map(
-      ({ label, score }) => `  ${label.padEnd(width)}  ${(score * 100).toFixed(1).padStart(5)} %  ${'█'.repeat(Math.round(score * 30))}`,
-    ),
+    ...predictions.map(({ label, score }) => `  ${label.padEnd(width)}  ${(score * 100).toFixed(1).padStart(5)} %  ${bar(score)}`),
     `  ${model_name} version ${model_version}, ${backend}, ${digest}`,
   ].join('\n');
+}
+
+/** A task without activation may score by logits, which are no shares of 1. */
+function bar(score: number): string {
+  return '█'.repeat(Math.round(Math.min(Math.max(score, 0), 1) * 30));
 }
