@@ -102,5 +102,8 @@ async function fetchBytes(url: string, fetchUrl: typeof fetch): Promise<Uint8Arr
   });
   if (response.status === 404) throw new NearfarError('not-found', `${url} is not there (HTTP 404)`, { details: { url } });
   if (!response.ok) throw failed(`HTTP ${response.status}`);
-  return new Uint8Array(await response.arrayBuffer());
+  const body = await response.arrayBuffer().catch((cause) => {
+    throw failed(cause);
+  });
+  return new Uint8Array(body);
 }

@@ -103,6 +103,13 @@ describe('lock', () => {
     expect(lock).toEqual(await createLock(connectRepository(models), [{ name: 'everyday10' }]));
     await expect(createLock(connectRepository(server.url), [{ name: 'nothing' }])).rejects.toMatchObject({ code: 'not-found' });
     await expect(createLock(connectRepository('http://127.0.0.1:9'), [{ name: 'everyday10' }])).rejects.toMatchObject({ code: 'network' });
+    const cutOff = new Response(new ReadableStream({ pull: (controller) => controller.error(new TypeError('terminated')) }));
+    await expect(
+      createLock(
+        connectRepository('http://cut.example', async () => cutOff),
+        [{ name: 'everyday10' }],
+      ),
+    ).rejects.toMatchObject({ code: 'network', message: expect.stringContaining('terminated') });
   });
 });
 
