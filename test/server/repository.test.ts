@@ -214,6 +214,30 @@ describe('a plain TensorFlow Serving version', () => {
     expect(importNothing.repository.snapshot('m')?.versions.get('1')?.digest).toBe((await makeVersion('m', '1', 'half whole')).digest);
   });
 
+  test('is imported by two servers that share a cache, at the same time', async () => {
+    await using folder = await openTempFolder();
+    const directories: string[] = [];
+    let goOn = () => {};
+    const bothRun = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const together: ImportVersion = async (plain, out, signal) => {
+      if (directories.push(out) === 2) goOn();
+      await bothRun;
+      await importVersion(plain, out, signal);
+    };
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'graph');
+    const servers = [1, 2].map(() => openRepository(folder.path, { importVersion: together }));
+
+    for (let looks = 0; looks < 2; looks++) for (const { repository } of servers) await repository.look();
+    await Promise.all(servers.map(({ imports }) => imports.settle()));
+    for (const { repository } of servers) await repository.look();
+
+    expect(new Set(directories).size).toBe(2);
+    expect(servers.map(({ wanted }) => wanted('m'))).toEqual([['1'], ['1']]);
+  });
+
   test('whose import fails says why and is imported again after a pause', async () => {
     await using folder = await openTempFolder();
     let now = 0;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
@@ -80,19 +81,20 @@ export class ImportCache {
 
   async #openOrImport(key: string, plain: PlainVersion): Promise<VersionOnDisk> {
     const final = join(this.#folder, key);
-    try {
-      return await readVersionDirectory(final, plain.version);
-    } catch (error) {
-      if (!isMissing(error) && !(error instanceof NearfarError)) throw error;
-    }
-    const work = `${final}.${process.pid}`;
-    await rm(work, { recursive: true, force: true });
+    const known = await readImported(final, plain.version);
+    if (known) return known;
+    // A name of its own: another server, in a container where it has the same process id, may share the folder.
+    const work = `${final}.${randomUUID()}`;
     await mkdir(dirname(final), { recursive: true });
     try {
       this.#log.info({ model: plain.name, version: plain.version, directory: plain.directory }, 'importing a TensorFlow Serving version');
       await this.#importVersion(plain, work, this.#closing.signal);
-      await rm(final, { recursive: true, force: true });
-      await rename(work, final);
+      await rename(work, final).catch(async () => {
+        // What that server made meanwhile may be in use, and is the same; half an import is not.
+        if (await readImported(final, plain.version)) return;
+        await rm(final, { recursive: true, force: true });
+        await rename(work, final);
+      });
     } finally {
       await rm(work, { recursive: true, force: true });
     }
@@ -108,5 +110,15 @@ export class ImportCache {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await this.settle();
+  }
+}
+
+/** An import that is whole; undefined where there is none, or half of one. */
+async function readImported(directory: string, version: string): Promise<VersionOnDisk | undefined> {
+  try {
+    return await readVersionDirectory(directory, version);
+  } catch (error) {
+    if (isMissing(error) || error instanceof NearfarError) return undefined;
+    throw error;
   }
 }
