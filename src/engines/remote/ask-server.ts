@@ -11,7 +11,12 @@ export interface ServerRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent by POST; GET without it. */
   readonly body?: Uint8Array<ArrayBuffer>;
+  /** Told to each server as what is left of it; shared among the servers, of which the last has all that is left. @default 30_000, told to none */
+  readonly deadlineMs?: number | undefined;
 }
+
+/** How long all servers but the last may take together where the request has no deadline. */
+const defaultDeadlineMs = 30_000;
 
 /** A good answer, its body read, from the version that was asked for. */
 export interface ServerReply {
@@ -24,7 +29,8 @@ const passing: ReadonlySet<NearfarErrorCode> = new Set(['network', 'unavailable'
 
 /**
  * Asks one server after the other until one answers: the next is tried when one cannot be reached, drains, is full or
- * does not have exactly this version.
+ * does not have exactly this version. One that never answers is left after its share of the deadline, so that the next
+ * is still asked in time; the last may take as long as the signal allows.
  * @throws {NearfarError} the server's own error, rebuilt with its code; `network` when none can be reached; `version-mismatch`
  * when an answer is not from the wanted digest; rejects with `signal.reason` when aborted.
  */
@@ -35,11 +41,18 @@ export async function askServers(
   options: RemoteOptions,
 ): Promise<ServerReply> {
   const { signal } = options;
+  const { deadlineMs = defaultDeadlineMs } = request;
+  const startedAt = performance.now();
   const failures: { readonly server: string; readonly error: NearfarError }[] = [];
-  for (const server of servers) {
+  for (const [index, server] of servers.entries()) {
     signal?.throwIfAborted();
+    const leftMs = Math.max(1, Math.round(startedAt + deadlineMs - performance.now()));
+    const untried = servers.length - index;
+    const limit = untried > 1 ? AbortSignal.timeout(Math.ceil(leftMs / untried)) : undefined;
+    const signals = [signal, limit].filter((each) => each !== undefined);
+    const headers = { ...request.headers, ...(request.deadlineMs !== undefined && { 'nearfar-deadline-ms': String(leftMs) }) };
     try {
-      return await askServer(server, pin, request, options);
+      return await askServer(server, pin, { ...request, headers }, { ...options, signal: AbortSignal.any(signals) });
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (!(error instanceof NearfarError) || !passing.has(error.code)) throw error;
@@ -58,7 +71,10 @@ function combine(failures: readonly { readonly server: string; readonly error: N
   const { error } = failures.find((failure) => failure.error.code !== 'network') ?? first;
   return new NearfarError(error.code, failures.map((failure) => failure.error.message).join('; '), {
     cause: error,
-    details: { servers: failures.map((failure) => ({ server: failure.server, code: failure.error.code, message: failure.error.message })) },
+    details: {
+      ...error.details,
+      servers: failures.map((failure) => ({ server: failure.server, code: failure.error.code, message: failure.error.message })),
+    },
   });
 }
 

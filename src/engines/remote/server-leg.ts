@@ -30,11 +30,11 @@ export async function predictOnServer(
 ): Promise<ServerAnswer<PredictAnswer>> {
   const { body, headerLength } = encodeInferRequest(call);
   const headers = {
-    ...deadlineHeader(call),
     'content-type': 'application/octet-stream',
     ...(headerLength !== undefined && { [inferenceHeaderLengthName]: String(headerLength) }),
   };
-  const reply = await askServers(target.servers, target.pin, { path: `${modelPath('v2', target)}/infer`, headers, body }, options);
+  const path = `${modelPath('v2', target)}/infer`;
+  const reply = await askServers(target.servers, target.pin, { path, headers, body, deadlineMs: call.deadlineMs }, options);
   return describe(target, reply, { outputs: readOutputs(reply, call), timing: timingOf(reply) });
 }
 
@@ -46,12 +46,11 @@ export async function classifyOnServer(
 ): Promise<ServerAnswer<ClassifyAnswer>> {
   const { width, height, data } = call.image;
   const headers = {
-    ...deadlineHeader(call),
     'content-type': 'application/octet-stream',
     'nearfar-image-shape': `${height},${width},3`,
   };
   const path = `${modelPath('nearfar/v1', target)}/tasks/image-classification?topK=${call.topK}`;
-  const reply = await askServers(target.servers, target.pin, { path, headers, body: data }, options);
+  const reply = await askServers(target.servers, target.pin, { path, headers, body: data, deadlineMs: call.deadlineMs }, options);
   return describe(target, reply, { predictions: readPredictions(reply), timing: timingOf(reply) });
 }
 
@@ -74,10 +73,6 @@ export async function isReadyOnServer(target: ServerTarget, options: RemoteOptio
 
 function modelPath(api: string, { name, pin }: ServerTarget): string {
   return `${api}/models/${encodeURIComponent(name)}/versions/${pin.version}`;
-}
-
-function deadlineHeader({ deadlineMs }: Deadline): Record<string, string> {
-  return deadlineMs === undefined ? {} : { 'nearfar-deadline-ms': String(deadlineMs) };
 }
 
 function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {

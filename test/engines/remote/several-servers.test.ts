@@ -2,14 +2,19 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { ServerTarget } from '../../../src/core/index.ts';
-import { isReadyOnServer } from '../../../src/engines/index.ts';
+import { classifyOnServer, isReadyOnServer } from '../../../src/engines/index.ts';
 import { manifest, otherPin, pin } from '../../sdk/stand-in-workers.ts';
 
 // A roll-out in the middle: servers under one name of which some have the version already, and some no longer.
 
+const toldDeadlines: number[] = [];
+const refusal = JSON.stringify({ error: 'another version', code: 'version-mismatch', details: { got: otherPin.digest } });
 const server = createServer((request, response) => {
   const has = request.url?.startsWith('/ahead') ? otherPin : pin;
-  if (request.url?.startsWith('/behind')) response.writeHead(404).end();
+  if (request.url?.startsWith('/black-hole')) return;
+  if (request.headers['nearfar-deadline-ms'] !== undefined) toldDeadlines.push(Number(request.headers['nearfar-deadline-ms']));
+  if (request.url?.startsWith('/refuses')) response.writeHead(409).end(refusal);
+  else if (request.url?.startsWith('/behind')) response.writeHead(404).end();
   else response.writeHead(200, { 'nearfar-model-version': has.version, 'nearfar-model-digest': has.digest }).end();
 });
 let base: string;
@@ -20,6 +25,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
 });
 
@@ -35,4 +41,25 @@ test('no server is taken for one that has the version', async () => {
   const ready = isReadyOnServer(targetAt('behind', 'ahead'), { fetch });
 
   await expect(ready.catch(() => false)).resolves.toBe(false);
+});
+
+test('a server that never answers has a share of the deadline, and the next one is asked in what is left', async () => {
+  const image = { width: 1, height: 1, data: new Uint8Array(3) };
+  const asking = classifyOnServer(targetAt('black-hole', 'right'), { callId: 1, image, topK: 1, deadlineMs: 400 }, { fetch });
+
+  // The stand-in answers without a body: what counts is that it was asked.
+  await expect(asking).rejects.toMatchObject({ code: 'internal' });
+  expect(toldDeadlines).toHaveLength(1);
+  expect(toldDeadlines[0]).toBeLessThanOrEqual(201);
+  expect(toldDeadlines[0]).toBeGreaterThan(0);
+});
+
+test('the failure of several servers keeps the details of the most telling one', async () => {
+  const image = { width: 1, height: 1, data: new Uint8Array(3) };
+  const asking = classifyOnServer(targetAt('refuses', 'refuses'), { callId: 1, image, topK: 1 }, { fetch });
+
+  await expect(asking).rejects.toMatchObject({
+    code: 'version-mismatch',
+    details: { got: otherPin.digest, servers: [{ code: 'version-mismatch' }, { code: 'version-mismatch' }] },
+  });
 });
