@@ -11,7 +11,10 @@ export interface ClientOptions {
   readonly models: string | readonly string[];
   /** URL or URLs of nearfar servers, tried in order. Without one, models run on the device only. */
   readonly server?: string | readonly string[] | undefined;
-  /** Exact versions and digests; anything else is refused with `version-mismatch`. */
+  /**
+   * Pins the models that it names: any other version or digest of them is refused with `version-mismatch`. A model that it
+   * does not name is opened by label, as without a lock.
+   */
   readonly lock?: Lock | undefined;
   /** Public keys that manifests must be signed by. Not checked by this release: any key is refused with `unsupported`. */
   readonly trust?: readonly string[] | undefined;
