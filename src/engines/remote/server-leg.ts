@@ -6,6 +6,7 @@ import {
   encodeInferRequest,
   inferenceHeaderLengthName,
   NearfarError,
+  type NearfarErrorCode,
   type PredictAnswer,
   type PredictCall,
   type ServerAnswer,
@@ -54,10 +55,14 @@ export async function classifyOnServer(
   return describe(target, reply, { predictions: readPredictions(reply), timing: timingOf(reply) });
 }
 
+/** A server may have the version in a moment; after anything else waiting does not help. */
+const notReadyYet: ReadonlySet<NearfarErrorCode> = new Set(['not-found', 'unavailable', 'overloaded']);
+
 /**
- * Whether a server has exactly this version ready.
+ * Whether a server has exactly this version ready; false while it may come to have it.
  * @throws {NearfarError} `network` when no server can be reached; `version-mismatch` when one has another digest under this
- * number; rejects with `signal.reason` when aborted.
+ * number; `unauthenticated`, `permission-denied`, `internal` and whatever else a server says; rejects with `signal.reason`
+ * when aborted.
  */
 export async function isReadyOnServer(target: ServerTarget, options: RemoteOptions): Promise<boolean> {
   try {
@@ -65,9 +70,8 @@ export async function isReadyOnServer(target: ServerTarget, options: RemoteOptio
     return true;
   } catch (error) {
     if (options.signal?.aborted || !(error instanceof NearfarError)) throw error;
-    // Waiting for a server may help against anything else.
-    if (error.code === 'network' || error.code === 'version-mismatch') throw error;
-    return false;
+    if (notReadyYet.has(error.code)) return false;
+    throw error;
   }
 }
 

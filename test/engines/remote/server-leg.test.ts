@@ -207,6 +207,28 @@ test('isReadyOnServer says whether exactly this version is there', async () => {
   await expect(isReadyOnServer(targetOf(half123, nowhere), { fetch })).rejects.toMatchObject({ code: 'network' });
 });
 
+test.each([
+  [401, 'unauthenticated'],
+  [403, 'permission-denied'],
+  [500, 'internal'],
+])('isReadyOnServer tells a refusal by status %i from a version that is not there', async (status, code) => {
+  const asking = withServer(
+    (_, response) => response.writeHead(status).end(),
+    (base) => isReadyOnServer(targetOf(half123, base), { fetch }),
+  );
+
+  await expect(asking).rejects.toMatchObject({ code });
+});
+
+test.each([404, 503])('isReadyOnServer is false where a server answers %i', async (status) => {
+  const asking = withServer(
+    (_, response) => response.writeHead(status).end(),
+    (base) => isReadyOnServer(targetOf(half123, base), { fetch }),
+  );
+
+  await expect(asking).resolves.toBe(false);
+});
+
 describe('openRemoteEngine', () => {
   const open = (pin = { version: '123', digest: half123.digest }) => openRemoteEngine({ servers: [far], pin, fetch });
   const source: VariantSource = {
