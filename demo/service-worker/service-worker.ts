@@ -43,11 +43,16 @@ async function networkFirst(request: Request): Promise<Response> {
   const cache = await caches.open(cacheName);
   try {
     const response = await fetch(request);
-    if (response.ok) await cache.put(request.url, response.clone());
+    if (response.ok) await cache.put(withoutQuery(request.url), response.clone());
     return response;
   } catch (error) {
-    const kept = await cache.match(request.url);
+    const kept = await cache.match(withoutQuery(request.url));
     if (kept) return kept;
     throw error;
   }
+}
+
+/** The page is the same file whatever its query says: links with a query work offline, too, and are not kept one by one. */
+function withoutQuery(url: string): string {
+  return new URL(url).pathname;
 }

@@ -116,6 +116,8 @@ function log(type: string, text: string): void {
 }
 
 function report(error: unknown): void {
+  // A newer choice ended the opening of the one before: the newer one tells how it goes.
+  if (error instanceof DOMException && error.name === 'AbortError') return;
   const text = error instanceof NearfarError ? `${error.code}: ${error.message}` : String(error);
   log('error', text);
   const badge = element('badge', HTMLParagraphElement);

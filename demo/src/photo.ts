@@ -19,7 +19,7 @@ export function watchPhotos(onPhoto: (photo: Blob, name: string) => void, onProb
   const input = element('file', HTMLInputElement);
   input.addEventListener('change', () => acceptFile(input.files?.[0]));
   watchCamera(accept, onProblem);
-  offerSamples(accept);
+  offerSamples(accept, onProblem);
 }
 
 function watchDrop(onFile: (file: File | undefined) => void): void {
@@ -36,14 +36,25 @@ function watchDrop(onFile: (file: File | undefined) => void): void {
   });
 }
 
-function offerSamples(accept: (photo: Blob, name: string) => Promise<void>): void {
+function offerSamples(accept: (photo: Blob, name: string) => Promise<void>, onProblem: (message: string) => void): void {
   const list = element('samples', HTMLDivElement);
   for (const { name, url, title } of samples) {
     const button = create('button', { type: 'button', title }, create('img', { src: url, alt: title, width: 96, height: 96 }));
     button.dataset['sample'] = name;
-    button.addEventListener('click', async () => accept(await (await fetch(url)).blob(), title));
+    button.addEventListener('click', () =>
+      fetchSample(url).then(
+        (photo) => accept(photo, title),
+        (error: unknown) => onProblem(`${title} cannot be fetched: ${error instanceof Error ? error.message : error}`),
+      ),
+    );
     list.append(button);
   }
+}
+
+async function fetchSample(url: string): Promise<Blob> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  return response.blob();
 }
 
 function watchCamera(accept: (photo: Blob, name: string) => Promise<void>, onProblem: (message: string) => void): void {

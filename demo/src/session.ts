@@ -22,6 +22,7 @@ const shownEvents = ['phase', 'fallback', 'retry', 'switch', 'integrity', 'devic
 export class Session {
   #client: Client | undefined;
   #model: Promise<Model> | undefined;
+  #opening = new AbortController();
   #isSoftwareAllowed = false;
   readonly #listeners: Listeners;
 
@@ -39,9 +40,12 @@ export class Session {
     return this.#model ?? Promise.reject(new DOMException('no model is open', 'InvalidStateError'));
   }
 
+  /** Ends an opening that is still under way: that one rejects with an AbortError. */
   open(choice: Choice): Promise<Model> {
     const previous = this.#model;
-    this.#model = this.#reopen(previous, choice);
+    this.#opening.abort();
+    this.#opening = new AbortController();
+    this.#model = this.#reopen(previous, choice, this.#opening.signal);
     return this.#model;
   }
 
@@ -50,15 +54,17 @@ export class Session {
     return this.client.open(choice.name, openOptions(choice));
   }
 
-  async #reopen(previous: Promise<Model> | undefined, choice: Choice): Promise<Model> {
+  async #reopen(previous: Promise<Model> | undefined, choice: Choice, signal: AbortSignal): Promise<Model> {
     await previous?.then((model) => model.close()).catch(() => undefined);
     if (choice.allowSoftwareAdapter !== this.#isSoftwareAllowed) {
       await this.#client?.close();
       this.#client = undefined;
       this.#isSoftwareAllowed = choice.allowSoftwareAdapter;
     }
+    signal.throwIfAborted();
     return this.client.open(choice.name, {
       ...openOptions(choice),
+      signal,
       monitor: (monitor) => {
         monitor.addEventListener('downloadprogress', ({ loadedBytes, totalBytes }) => this.#listeners.onDownload(loadedBytes, totalBytes));
         for (const type of shownEvents) monitor.addEventListener(type, ({ detail }) => this.#listeners.onEvent(type, detail));
