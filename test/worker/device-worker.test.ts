@@ -402,6 +402,28 @@ test('a plan says how many bytes are missing, and fetches none of them', async (
   expect(after.cachedBytes).toBe(totalBytes);
 });
 
+test('a plan counts the bytes of the first backend that fits the device, not of one that it cannot run', async () => {
+  const { device, open } = createWorker();
+  await open({ backends: ['tfjs-wasm'] });
+
+  const planned = await device.plan(
+    1,
+    {
+      name: 'doubling',
+      repositories: [server.origin],
+      choice: {},
+      lock: repository.lockTo('1'),
+      backends: ['onnx-webgpu', 'tfjs-wasm'],
+      allowSoftwareAdapter: false,
+      cacheBudgetBytes: 1_000_000,
+    },
+    () => {},
+  );
+
+  expect(planned.totalBytes).toBe(7 + golden.in.byteLength + golden.out.byteLength);
+  expect(planned.cachedBytes).toBe(planned.totalBytes);
+});
+
 test('a cache that cannot be opened is told with what the browser said, and the model opens all the same', async () => {
   const refusal = new NearfarError('unavailable', "the browser's storage cannot be opened: a private window");
   const { open, of } = createWorker(createEngines(), noGpu, refusal);

@@ -8,6 +8,7 @@ import {
   type OpenedModel,
   type OpenRequest,
   type PredictAnswer,
+  placeModel,
   taskOf,
   type WorkerEvent,
 } from '../../core/index.ts';
@@ -137,9 +138,10 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   };
 }
 
-/** The files of the first backend that could run; those of no variant when none can. */
+/** The files of the first backend that this device can run; those of no variant when none can. */
 async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'], request: OpenRequest): Promise<readonly string[]> {
-  for (const backend of request.backends) {
+  const policy = { ...request, mode: 'only-on-device', hasServer: false } as const;
+  for (const backend of placeModel(manifest.variants, await probe.profile(), policy).backends) {
     const variants = variantsFor(manifest, backend);
     const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
     const variant = chooseVariant(variants, needsFeatures ? await probe.features() : []);
