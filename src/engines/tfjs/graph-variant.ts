@@ -144,12 +144,12 @@ function createGraphVariant(
     const own = toOwnInputs(bindings, request.inputs);
     const names = ownOutputNames(bindings, outputs);
     try {
-      const { read } = await backend.use(() => {
+      const started = backend.use(() => {
         signal?.throwIfAborted();
         loss.assertAlive();
         return start(own, names);
       });
-      const values = await loss.guard(read);
+      const values = await loss.guard(started.then(({ read }) => read));
       const declared = bindings.outputs.filter(({ name }) => outputs.includes(name));
       const typed = names.map((tensor, index): [string, AnyTensor] => {
         const { name } = declared.find((binding) => binding.tensor === tensor)!;
