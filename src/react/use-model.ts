@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'react';
+import { useEffect, useMemo, useRef, useState } from 'react';
 import type { Client, Model, OpenOptions, Phase } from '../sdk/index.ts';
 
 /** How far the opening on this device has come. */
@@ -39,15 +39,19 @@ export function useModel(client: Client | undefined, name: string, options: UseM
   });
   const order = backends?.join();
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: `order` stands for the contents of `backends`
+  // What is opened, by identity: the state of another one is not handed out, not even until the effect has run.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new key for each of these
+  const key = useMemo(() => ({}), [client, name, mode, version, label, order]);
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: `key` stands for all that is opened
   useEffect(() => {
-    const key = {};
     setState({ ...nothing, key });
     if (!client) return;
-    const update = (change: Partial<UseModelResult>) => setState((now) => (now.key === key ? { ...now, ...change } : now));
-    const progress = (change: Partial<ModelProgress>) =>
-      setState((now) => (now.key === key ? { ...now, progress: { ...now.progress, ...change } } : now));
     const unmount = new AbortController();
+    const change = (next: (now: UseModelResult) => Partial<UseModelResult>) => {
+      if (!unmount.signal.aborted) setState((now) => ({ ...now, ...next(now) }));
+    };
+    const progress = (next: Partial<ModelProgress>) => change((now) => ({ progress: { ...now.progress, ...next } }));
     const opening = client.open(name, {
       mode,
       version,
@@ -61,21 +65,19 @@ export function useModel(client: Client | undefined, name: string, options: UseM
       },
     });
     opening.then(
-      (model) => update({ model }),
-      (error: unknown) => {
-        if (!unmount.signal.aborted) update({ error });
-      },
+      (model) => change(() => ({ model })),
+      (error: unknown) => change(() => ({ error })),
     );
     return () => {
-      setState((now) => (now.key === key ? { ...nothing, key: undefined } : now));
+      setState({ ...nothing, key: undefined });
       unmount.abort();
       opening.then(
         (model) => model.close(),
         () => {},
       );
     };
-  }, [client, name, mode, version, label, order]);
+  }, [key]);
 
-  const { model, progress, error } = state;
+  const { model, progress, error } = state.key === key ? state : nothing;
   return { model, progress, error };
 }
