@@ -26,7 +26,8 @@ test('useModel opens once under StrictMode, follows its options, reports errors 
   await expect.poll(() => page.workers().length).toBe(0);
 
   expect(first).toEqual({ phase: 'ready', loaded: '1' });
-  expect(workersOpen).toBe(1);
+  // One for the device, one for photos.
+  expect(workersOpen).toBe(2);
   expect(failed).toMatch(/^error (not-found|network)$/);
   expect(logs.filter((line) => !/Failed to load resource|React DevTools/.test(line))).toEqual([]);
 });
