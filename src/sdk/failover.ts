@@ -1,6 +1,7 @@
 import { type Leg, legsOf, type Mode, NearfarError, type NearfarErrorCode, type Reason } from '../core/index.ts';
 import type { Breaker } from './breaker.ts';
 import type { Clock } from './clock.ts';
+import { openLimit, withoutLimit } from './limit.ts';
 import type { Fallback } from './run-report.ts';
 
 /** One leg as a call sees it. */
@@ -128,27 +129,12 @@ async function runAttempt<Answer>(call: FailoverCall<Answer>, name: Leg, hasFoll
 
 /** A signal that ends with the call, or earlier so that the leg that follows still has time. */
 function shareOfDeadline<Answer>({ clock, signal, deadlineAt }: FailoverCall<Answer>, leg: Leg, hasFollower: boolean) {
-  if (deadlineAt === undefined) return { signal, deadlineMs: undefined, [Symbol.dispose]() {} };
+  if (deadlineAt === undefined) return { ...withoutLimit(signal), deadlineMs: undefined };
   const leftMs = Math.max(0, deadlineAt - clock.now());
-  if (!hasFollower) return { signal, deadlineMs: leftMs, [Symbol.dispose]() {} };
+  if (!hasFollower) return { ...withoutLimit(signal), deadlineMs: leftMs };
   const deadlineMs = leftMs / 2;
-  const expiry = new AbortController();
-  const expire = () => {
-    const message = `the ${leg} leg gave no answer in its share of the deadline, ${Math.round(deadlineMs)} ms`;
-    expiry.abort(new NearfarError('deadline-exceeded', message, { details: { leg, deadlineMs } }));
-  };
-  const follow = () => expiry.abort(signal.reason);
-  const forget = clock.after(deadlineMs, expire);
-  if (signal.aborted) follow();
-  else signal.addEventListener('abort', follow, { once: true });
-  return {
-    signal: expiry.signal,
-    deadlineMs,
-    [Symbol.dispose]() {
-      forget();
-      signal.removeEventListener('abort', follow);
-    },
-  };
+  const message = `the ${leg} leg gave no answer in its share of the deadline, ${Math.round(deadlineMs)} ms`;
+  return { ...openLimit(clock, signal, deadlineMs, message, { leg, deadlineMs }), deadlineMs };
 }
 
 /** The promise, or the signal's reason as soon as it is aborted: a leg that does not listen cannot hold the call. */

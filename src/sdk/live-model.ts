@@ -25,6 +25,7 @@ import type { DeviceLeg } from './device-leg.ts';
 import { type EventHub, listen, unlisten } from './events.ts';
 import { type CallLeg, runWithFailover, untilAborted } from './failover.ts';
 import { type Photo, toImageSource } from './image-source.ts';
+import { type Limit, openLimit, withoutLimit } from './limit.ts';
 import type { CallOptions, ClassifyOptions, Model, ModelFaults, ModelInfo, PredictOptions } from './model.ts';
 import { atLeast } from './options.ts';
 import { createRunReport, type LegAnswer, type RunReport } from './run-report.ts';
@@ -227,24 +228,17 @@ export class LiveModel implements Model {
 }
 
 /** One call's time: when it began, when it must end, and the signal that ends it. */
-interface CallScope extends Disposable {
-  readonly signal: AbortSignal;
+interface CallScope extends Limit {
   readonly startedAt: number;
   readonly deadlineAt: number | undefined;
 }
 
-function openScope(clock: Clock, { deadlineMs, signal }: CallOptions): CallScope {
+function openScope(clock: Clock, { deadlineMs, signal = new AbortController().signal }: CallOptions): CallScope {
   const startedAt = clock.now();
-  if (deadlineMs === undefined) {
-    return { signal: signal ?? new AbortController().signal, startedAt, deadlineAt: undefined, [Symbol.dispose]() {} };
-  }
+  if (deadlineMs === undefined) return { ...withoutLimit(signal), startedAt, deadlineAt: undefined };
   atLeast('deadlineMs', deadlineMs, 0);
-  const expiry = new AbortController();
-  const forget = clock.after(deadlineMs, () => {
-    expiry.abort(new NearfarError('deadline-exceeded', `no answer in ${deadlineMs} ms`, { details: { deadlineMs } }));
-  });
-  const joined = signal ? AbortSignal.any([signal, expiry.signal]) : expiry.signal;
-  return { signal: joined, startedAt, deadlineAt: startedAt + deadlineMs, [Symbol.dispose]: forget };
+  const limit = openLimit(clock, signal, deadlineMs, `no answer in ${deadlineMs} ms`, { deadlineMs });
+  return { ...limit, startedAt, deadlineAt: startedAt + deadlineMs };
 }
 
 function chooseSignature({ name, signatures }: Manifest, wanted: string | undefined): [string, Signature] {

@@ -3,6 +3,7 @@ import { type MediaWorkerApi, NearfarError, type Pin, type ServerAnswer, type Se
 import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { EventHub } from './events.ts';
+import { openLimit, withoutLimit } from './limit.ts';
 
 export interface ServerLegOptions {
   readonly channel: Channel<MediaWorkerApi>;
@@ -41,9 +42,13 @@ export class ServerLeg {
     invoke: (api: Remote<MediaWorkerApi>, target: ServerTarget, callId: number, deadlineMs: number) => Promise<ServerAnswer<T>>,
     { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number | undefined },
   ): Promise<ServerAnswer<T>> {
-    const { channel, target, timeoutMs } = this.#options;
+    const { channel, clock, target, timeoutMs } = this.#options;
     this.#assertReachable();
-    using limit = this.#limit(deadlineMs === undefined ? timeoutMs : undefined, signal);
+    // A server that never answers does not hold a call that named no deadline.
+    using limit =
+      deadlineMs === undefined
+        ? openLimit(clock, signal, timeoutMs, `the server gave no answer in ${timeoutMs} ms`, { timeoutMs })
+        : withoutLimit(signal);
     const wholeMs = Math.max(1, Math.floor(deadlineMs ?? timeoutMs));
     try {
       const answer = await channel.call((api, callId) => invoke(api, target, callId, wholeMs), { signal: limit.signal });
@@ -53,16 +58,6 @@ export class ServerLeg {
       if (error instanceof NearfarError && error.code === 'version-mismatch') this.#reportOther(error);
       throw error;
     }
-  }
-
-  /** A server that never answers does not hold a call that named no deadline. */
-  #limit(timeoutMs: number | undefined, signal: AbortSignal) {
-    if (timeoutMs === undefined) return { signal, [Symbol.dispose]() {} };
-    const expiry = new AbortController();
-    const forget = this.#options.clock.after(timeoutMs, () => {
-      expiry.abort(new NearfarError('deadline-exceeded', `the server gave no answer in ${timeoutMs} ms`, { details: { timeoutMs } }));
-    });
-    return { signal: AbortSignal.any([signal, expiry.signal]), [Symbol.dispose]: forget };
   }
 
   #assertReachable(): void {
