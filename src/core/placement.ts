@@ -17,7 +17,7 @@ export interface DeviceProfile {
   readonly isAdapterPending?: boolean | undefined;
   readonly quotaBytes?: number | undefined;
   readonly usageBytes?: number | undefined;
-  /** Duration of a short compute kernel, dispatch to readback; absent without an adapter. */
+  /** Duration of a short compute kernel, dispatch to readback; absent without an adapter, infinite after a wrong result. */
   readonly kernelMs?: number | undefined;
   readonly probeMs: number;
 }
@@ -120,7 +120,7 @@ function pastObstacle(backend: BackendId, failures: readonly PastFailure[]): Rea
 function deviceObstacle(
   backend: BackendId,
   variants: readonly Variant[],
-  { adapter, isAdapterPending, kernelMs }: DeviceProfile,
+  { adapter, isAdapterPending, kernelMs = 0 }: DeviceProfile,
   { allowSoftwareAdapter }: PlacementPolicy,
 ): Reason | undefined {
   const unfit = (message: string): Reason => ({ code: 'device-unfit', message });
@@ -133,8 +133,9 @@ function deviceObstacle(
   if (isAdapterPending) return undefined;
   if (!adapter) return unfit('this browser offers no WebGPU adapter');
   if (adapter.isFallbackAdapter && !allowSoftwareAdapter) return unfit('the only GPU adapter is a software adapter');
-  if (kernelMs !== undefined && kernelMs > slowKernelMs && !allowSoftwareAdapter) {
-    return unfit(`the GPU adapter needed ${Math.round(kernelMs)} ms for a trivial kernel`);
+  if (kernelMs > slowKernelMs && !allowSoftwareAdapter) {
+    const finding = kernelMs < Number.POSITIVE_INFINITY ? `needed ${Math.round(kernelMs)} ms for` : 'gave a wrong result of';
+    return unfit(`the GPU adapter ${finding} a trivial kernel`);
   }
   const missing = needed.map((features) => features.filter((feature) => !adapter.features.includes(feature)));
   if (missing.some((features) => features.length === 0)) return undefined;

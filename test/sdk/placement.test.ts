@@ -27,6 +27,7 @@ test.each<[string, DeviceProfile, string]>([
   ['no adapter', noGpu, 'this browser offers no WebGPU adapter'],
   ['a software adapter', { ...gpu, adapter: { ...gpu.adapter!, isFallbackAdapter: true } }, 'the only GPU adapter is a software adapter'],
   ['a slow adapter', { ...gpu, kernelMs: 250 }, 'the GPU adapter needed 250 ms for a trivial kernel'],
+  ['an adapter that errs', { ...gpu, kernelMs: Number.POSITIVE_INFINITY }, 'the GPU adapter gave a wrong result of a trivial kernel'],
 ])('falls to wasm with %s and says why', (_, profile, message) => {
   const placement = placeModel(variants, profile, policy);
 
