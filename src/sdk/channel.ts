@@ -152,7 +152,8 @@ export class Channel<Api> {
 
   /**
    * Pings a worker that was silent for half the time it has, and ends it when the ping stays unanswered for the other
-   * half: silence alone may only mean that the computer slept.
+   * half: silence alone may only mean that the computer slept. Where this comes late itself, the thread was busy or
+   * asleep and the answer may wait behind it: the worker is pinged once more.
    */
   #watch(live: LiveWorker<Api>): void {
     const { clock, role, startTimeoutMs } = this.#options;
@@ -160,7 +161,7 @@ export class Channel<Api> {
     const graceMs = Math.max(live.hasSpoken ? 0 : startTimeoutMs, ...limits) / 2;
     const now = clock.now();
     const waitMs = (live.pingedAt ?? live.heardAt) + graceMs - now;
-    if (live.pingedAt !== undefined && waitMs <= 0) {
+    if (live.pingedAt !== undefined && waitMs <= 0 && waitMs > -graceMs / 10) {
       this.#die(live, `the ${role} worker gave no sign of life for ${Math.round(now - live.heardAt)} ms`);
       return;
     }

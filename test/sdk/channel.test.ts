@@ -188,6 +188,43 @@ test('waking from sleep, with no ping sent yet, gives the worker another chance'
   await expect(call).resolves.toMatchObject({ models: 2 });
 });
 
+test('a timer that comes late itself gives the worker another ping, and an unanswered one ends it', async () => {
+  const { workers } = setUp();
+  let now = 0;
+  const timers: (() => void)[] = [];
+  const busy = new Channel<DeviceWorkerApi>({
+    role: 'device',
+    createWorker: workers.createWorker,
+    clock: {
+      now: () => now,
+      after: (_, callback) => {
+        timers.push(callback);
+        return () => {};
+      },
+    },
+    hangTimeoutMs: 1_000,
+    startTimeoutMs: 8_000,
+    cancel: (api, callId) => api.cancel(callId),
+  });
+  open.push(busy);
+  await busy.call((api) => api.stats());
+  workers.freeze('device');
+  const call = busy.call((api) => api.stats());
+  const fireAt = (ms: number) => {
+    now = ms;
+    timers.at(-1)?.();
+  };
+
+  fireAt(500);
+  fireAt(7_000);
+  const endedLate = [...workers.ended];
+  fireAt(7_500);
+
+  await expect(call).rejects.toMatchObject({ code: 'unavailable' });
+  expect(endedLate).toEqual([]);
+  expect(workers.ended).toEqual(['device']);
+});
+
 test('a worker whose script is still on its way gets more time', async () => {
   const { channel, workers, clock } = setUp();
   const call = channel.call((api) => api.stats());
