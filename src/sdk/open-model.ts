@@ -71,7 +71,7 @@ export async function openModel(
   const { clock, media, baseUrl } = context;
   // The placement waits for the probe, which waits for the GPU: it need not begin only then.
   if (mode !== 'only-server') context.profile(signal).catch(() => undefined);
-  const { pin, manifest, labels } = await settleVersion(context, request, hub, signal);
+  const { pin, manifest, labels } = await settleVersion(context, request, hub, signal, true);
   startMedia(context, manifest);
   hub.emit('version', { ...pin, reason: `version ${pin.version} was settled on` });
   let model: LiveModel | undefined;
@@ -105,19 +105,21 @@ export function canUseServer({ servers }: ResolvedOptions, mode: Mode): boolean 
 /**
  * Which version is meant. The device worker knows what is cached and needs no network for a locked one; the media
  * worker stands in when the device worker cannot answer, and goes first where the server is preferred.
+ * @param wantsLabels Whether class names are worth a fetch: a model is being opened.
  */
 export async function settleVersion(
   context: OpenContext,
   request: ModelRequest,
   hub: EventHub,
   signal: AbortSignal,
+  wantsLabels = false,
 ): Promise<SettledVersion> {
   const { name, mode, choice } = request;
   const { options, device, media } = context;
   const version = { name, choice, repositories: options.repositories, lock: options.lock };
   const planned = { ...openRequestOf(options, version), backends: request.backends };
   const near = () => device.call((api, callId) => api.plan(callId, planned, settlingEvents(hub)), { signal });
-  const far = () => media.call((api, callId) => api.resolve(callId, version, settlingEvents(hub)), { signal });
+  const far = () => media.call((api, callId) => api.resolve(callId, { ...version, wantsLabels }, settlingEvents(hub)), { signal });
   const ways: (() => Promise<SettledVersion>)[] = {
     'only-on-device': [near],
     'only-server': [far],

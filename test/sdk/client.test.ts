@@ -498,6 +498,20 @@ test('availability of a model that does not exist is unavailable, with the reaso
   expect(availability).toMatchObject({ state: 'unavailable', reason: { code: 'not-found', message: 'no such model' } });
 });
 
+test('availability fetches no class names, an opening does', async () => {
+  const { client, workers } = setUpClient();
+  const wanted: unknown[] = [];
+  workers.media.resolve = async (_callId, { wantsLabels }) => {
+    wanted.push(wantsLabels);
+    return { pin, manifest };
+  };
+
+  await client.availability('tiny', { mode: 'only-server' });
+  await using _ = await client.open('tiny', { mode: 'only-server' });
+
+  expect(wanted).toEqual([false, true]);
+});
+
 test('availability is downloading while the model is on its way', async () => {
   const { client, workers } = setUpClient();
   workers.device.open = async (_, __, notify) => {

@@ -203,10 +203,13 @@ export type ImageSource =
 
 /** The media worker: decodes, preprocesses and speaks to the server; holds no engine, so it never hangs with one. */
 export interface MediaWorkerApi {
-  /** The pin and the manifest, by the network alone (the device worker may be busy or dead). Tells of `retry` and `integrity`. */
+  /**
+   * The pin and the manifest, with the class names where they are wanted, by the network alone (the device worker may be
+   * busy or dead). Tells of `retry` and `integrity`.
+   */
   resolve(
     callId: number,
-    request: VersionRequest,
+    request: VersionRequest & { readonly wantsLabels?: boolean | undefined },
     notify: Notify,
   ): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
   prepareImage(callId: number, source: ImageSource, manifest: Manifest): Promise<{ image: RgbImage; preprocessMs: number }>;

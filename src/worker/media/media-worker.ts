@@ -23,7 +23,7 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         };
         const context = { ...networkOnly({ fetch, clock, signal }), notify: tell };
         const version = await resolveVersion(context, request);
-        const labels = await loadLabels(context, version, request.repositories);
+        const labels = request.wantsLabels ? await loadLabels(context, version, request.repositories) : undefined;
         return { pin: version.pin, manifest: version.manifest, labels };
       }),
     prepareImage: (callId, source, manifest) =>
