@@ -114,8 +114,11 @@ test('after the first visit the page works with no server at all', async () => {
   await short.stop();
 
   await page.reload();
-
   await expectLeg(page, 'on-device');
+  // A link with a query is the same page.
+  await page.goto(`${short.report.rest}/?mode=only-on-device`);
+  await expectLeg(page, 'on-device');
+
   expect(await topLabel(page)).toBe('airplane');
 });
 
