@@ -32,7 +32,8 @@ const meanings: Record<NearfarErrorCode, string> = {
   unsupported: 'This build, device or engine cannot do it: a later schema version, an operator, an option that is not there yet.',
   'self-test-failed': 'The device does not reproduce the golden examples of the model. The next backend, or the server, is taken.',
   'device-unfit': 'No backend that may be used runs on this device. The message lists each with its reason.',
-  'device-lost': 'The GPU went away under the model. It is opened again by itself; the call goes on elsewhere or once more.',
+  'device-lost':
+    'The GPU went away under the model, or its worker crashed or hung. It is opened again by itself; the call goes on elsewhere or once more.',
   'out-of-memory': 'The device has no memory left for the model or the call.',
   'quota-exceeded': 'The browser will not store the model. `details: { neededBytes, availableBytes }`.',
   network: 'A server or repository could not be reached, or the connection broke.',
