@@ -64,7 +64,7 @@ export function createServing(config: ServerConfig, { log, metrics }: { log: Log
   const closed = new AbortController();
   return {
     servables,
-    files: createPublishedFiles((name) => repository.snapshot(name)),
+    files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());
     },

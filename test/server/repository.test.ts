@@ -1,4 +1,4 @@
-import { appendFile, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createLog } from '../../src/server/log.ts';
@@ -278,14 +278,14 @@ describe('published files', () => {
     const versions = await Promise.all(['1', '2'].map((version) => makeVersion('m', version)));
     for (const version of versions) await writeVersion(join(folder.path, 'models/m', version.manifest.version), version);
     await repository.look();
-    const files = createPublishedFiles((name) => repository.snapshot(name));
+    const files = createPublishedFiles((name) => repository.snapshot(name), log);
 
     const weights = await files.find('m/1/onnx/model.onnx');
     const manifest = await files.find('m/1/manifest.json');
     const listed = await files.find('m/versions.json');
 
     expect(weights).toEqual({
-      body: { path: join(folder.path, 'models/m/1/onnx/model.onnx') },
+      body: { path: join(await realpath(folder.path), 'models/m/1/onnx/model.onnx') },
       bytes: 12,
       digest: versions[0]!.manifest.files['onnx/model.onnx']!.digest,
       isImmutable: true,
@@ -309,7 +309,7 @@ describe('published files', () => {
     await writeFile(join(folder.path, 'secret.txt'), 'outside');
     await symlink(join(folder.path, 'secret.txt'), join(folder.path, 'models/m/1/link.txt'));
     await repository.look();
-    const files = createPublishedFiles((name) => repository.snapshot(name));
+    const files = createPublishedFiles((name) => repository.snapshot(name), log);
 
     const found = await Promise.all(
       [
@@ -337,10 +337,55 @@ describe('published files', () => {
     const { repository } = openRepository(folder.path);
     await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
     await repository.look();
-    const files = createPublishedFiles((name) => repository.snapshot(name));
+    const files = createPublishedFiles((name) => repository.snapshot(name), log);
 
     await cp(join(folder.path, 'models/m/1/manifest.json'), join(folder.path, 'models/m/1/onnx/model.onnx'));
 
     expect(await files.find('m/1/onnx/model.onnx')).toBeUndefined();
+  });
+
+  test('of the right size but with other bytes are refused, also when the time was set back, until they are mended', async () => {
+    await using folder = await openTempFolder();
+    const { repository } = openRepository(folder.path);
+    const version = await makeVersion('m', '1');
+    const file = join(folder.path, 'models/m/1/onnx/model.onnx');
+    await writeVersion(join(folder.path, 'models/m/1'), version);
+    await repository.look();
+    const files = createPublishedFiles((name) => repository.snapshot(name), log);
+    const good = await files.find('m/1/onnx/model.onnx');
+    const { size, atime, mtime } = await stat(file);
+
+    await writeFile(file, 'x'.repeat(size));
+    await utimes(file, atime, mtime);
+    const corrupted = files.find('m/1/onnx/model.onnx');
+    await expect(corrupted).rejects.toMatchObject({ code: 'integrity-mismatch' });
+    await writeVersion(join(folder.path, 'models/m/1'), version);
+
+    expect(good?.bytes).toBe(size);
+    expect(await files.find('m/1/onnx/model.onnx')).toEqual(good);
+  });
+
+  test('that are links are found only inside the directory of their version', async () => {
+    await using folder = await openTempFolder();
+    const { repository } = openRepository(folder.path);
+    const directory = join(folder.path, 'models/m/1');
+    const file = join(directory, 'onnx/model.onnx');
+    await writeVersion(directory, await makeVersion('m', '1'));
+    await cp(file, join(folder.path, 'foreign.onnx'));
+    await rename(file, join(directory, 'inside.onnx'));
+    await symlink('../inside.onnx', file);
+    await repository.look();
+    const files = createPublishedFiles((name) => repository.snapshot(name), log);
+
+    const inside = await files.find('m/1/onnx/model.onnx');
+    await rm(file);
+    await symlink(join(folder.path, 'foreign.onnx'), file);
+
+    expect(inside?.body).toEqual({ path: join(await realpath(directory), 'inside.onnx') });
+    // The same bytes, even: whoever may write outside could change them later.
+    await expect(files.find('m/1/onnx/model.onnx')).rejects.toMatchObject({
+      code: 'integrity-mismatch',
+      message: expect.stringContaining('leads out'),
+    });
   });
 });

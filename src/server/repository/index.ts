@@ -1,3 +1,4 @@
+export { fileDigest } from './checked-files.ts';
 export { ImportCache, type ImportVersion } from './import-cache.ts';
 export { importInThread } from './import-thread.ts';
 export type { ModelSnapshot } from './model-directory.ts';

@@ -11,6 +11,9 @@ export interface PublishedFile {
 
 /** The model repository for browsers, behind `/models/…`. */
 export interface PublishedFiles {
-  /** @param path Below `/models/`, percent-decoded, such as `everyday10/1/tfjs/weights.bin`; undefined when there is no such file. */
+  /**
+   * @param path Below `/models/`, percent-decoded, such as `everyday10/1/tfjs/weights.bin`; undefined when there is no such file.
+   * @throws {NearfarError} `integrity-mismatch` when the file on disk is not the one that the manifest describes.
+   */
   find(path: string): Promise<PublishedFile | undefined>;
 }

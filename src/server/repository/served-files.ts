@@ -1,10 +1,16 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from '../log.ts';
+import { createCheckedFiles } from './checked-files.ts';
 import type { ModelSnapshot } from './model-directory.ts';
 import type { PublishedFile, PublishedFiles } from './published-files.ts';
 
-/** The files of every published version, loaded or not; only names that a manifest lists are ever looked for on disk. */
-export function createPublishedFiles(snapshotOf: (name: string) => ModelSnapshot | undefined): PublishedFiles {
+/**
+ * The files of every published version, loaded or not; only names that a manifest lists are ever looked for on disk, and only bytes
+ * of the manifest's digest are found: browsers and caches keep them for a year.
+ */
+export function createPublishedFiles(snapshotOf: (name: string) => ModelSnapshot | undefined, log: Logger): PublishedFiles {
+  const checked = createCheckedFiles(log);
   return {
     find: async (path) => {
       const [, name, rest] = /^([^/]+)\/(.+)$/s.exec(path) ?? [];
@@ -17,13 +23,13 @@ export function createPublishedFiles(snapshotOf: (name: string) => ModelSnapshot
       if (file === 'manifest.json') return fromBytes({ bytes: published.manifestBytes, digest: published.digest }, true);
       const listed = Object.hasOwn(published.manifest.files, file) ? published.manifest.files[file] : undefined;
       if (!listed) return undefined;
-      const onDisk = join(published.directory, file);
-      const size = await stat(onDisk).then(
+      const size = await stat(join(published.directory, file)).then(
         (found) => found.size,
         () => undefined,
       );
-      // A version deleted or cut short since the last look: as good as not there, its digest would be wrong.
-      if (size !== listed.bytes) return undefined;
+      // A version deleted or cut short since the last look: as good as not there, and no reason to read it.
+      const onDisk = size === listed.bytes ? await checked.locate(published, file) : undefined;
+      if (onDisk === undefined) return undefined;
       return { body: { path: onDisk }, bytes: listed.bytes, digest: listed.digest, isImmutable: true };
     },
   };

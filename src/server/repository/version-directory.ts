@@ -16,8 +16,9 @@ export interface VersionOnDisk {
 /** What tells one state of a file from another without reading it. */
 export async function fileStamp(path: string): Promise<string | undefined> {
   try {
-    const { size, mtimeMs, ino } = await stat(path);
-    return `${size}:${mtimeMs}:${ino}`;
+    // ctime too: tools that copy set mtime back to that of the original, ctime nobody sets.
+    const { size, mtimeMs, ctimeMs, ino } = await stat(path);
+    return `${size}:${mtimeMs}:${ctimeMs}:${ino}`;
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { digestOf, type Manifest, NearfarError } from '../../core/index.ts';
+import { fileDigest } from '../repository/index.ts';
 
 /** The files of a version, none of them handed out before its digest is that of the manifest. */
 export interface VerifiedFiles {
@@ -43,9 +41,7 @@ export function createVerifiedFiles({ name, version, files }: Manifest, director
       for (const path of Object.keys(files)) {
         if (verified.has(path)) continue;
         signal.throwIfAborted();
-        const hash = createHash('sha256');
-        await pipeline(createReadStream(join(directory, path)), hash);
-        assertDigest(path, `sha256:${hash.digest('hex')}`);
+        assertDigest(path, await fileDigest(join(directory, path)));
       }
     },
   };

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTensor, decodeInferResponse, encodeInferRequest } from '../../../src/core/index.ts';
+import { createTensor, decodeInferResponse, encodeInferRequest, NearfarError } from '../../../src/core/index.ts';
 import { createRestServer, type RestContext, type Transport } from '../../../src/server/transports/index.ts';
 import { sharedData } from '../../support/shared-data.ts';
 import {
@@ -464,6 +464,20 @@ describe('the repository for browsers', () => {
     expect(response.headers.get('cache-control')).toBe('no-cache');
     expect(response.headers.get('content-type')).toBe('application/json');
     expect(await response.json()).toMatchObject({ labels: { stable: '123' } });
+  });
+
+  test('lets nobody keep an error, whether the file is wrong or gone', async () => {
+    const refusal = new NearfarError('integrity-mismatch', 'weights.bin is not what the manifest says');
+    const server = await start({ files: { find: () => Promise.reject(refusal) } });
+
+    const answers = await Promise.all([server.base + path, `${base}/models/half_plus_two/123/gone`].map((url) => fetch(url)));
+
+    expect(answers.map(({ status, headers }) => [status, headers.get('cache-control'), headers.get('etag')])).toEqual([
+      [500, 'no-store', null],
+      [404, 'no-store', null],
+    ]);
+    expect(await answers[0]?.json()).toMatchObject({ code: 'integrity-mismatch' });
+    await server.transport.close();
   });
 
   test('sends an empty file, and 404 for one that is not or no longer there', async () => {

@@ -11,7 +11,8 @@ export function sendError(reply: FastifyReply, error: unknown, log: TransportLog
     reply.raw.destroy();
     return;
   }
-  reply.code(status);
+  // The headers of a file that then could not be sent would keep the error for a year.
+  reply.removeHeader('etag').header('cache-control', 'no-store').code(status);
   sendJson(reply, JSON.stringify(body));
 }
 
