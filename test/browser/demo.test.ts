@@ -76,6 +76,18 @@ test('losing the device moves the answer to the server, with the reason on the p
   expect(await topLabel(visit.page)).toBe('airplane');
 });
 
+test('a new choice ends the opening before it, without an error on the page', async () => {
+  await using visit = await openDemo('?mode=only-on-device');
+  await expectLeg(visit.page, 'on-device');
+
+  await visit.page.locator('#backend').selectOption('tfjs-wasm');
+  await visit.page.locator('#backend').selectOption('onnx-wasm');
+
+  await expectLeg(visit.page, 'on-device', 'onnx wasm');
+  expect(await visit.page.locator('#log').innerText()).not.toContain('error');
+  expect(visit.problems).toEqual([]);
+});
+
 test('with the server cut, a page that prefers the server answers on the device', async () => {
   await using visit = await openDemo('?mode=prefer-server');
   await expectLeg(visit.page, 'server');
