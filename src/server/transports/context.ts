@@ -47,6 +47,8 @@ export interface RestContext extends TransportContext {
   readonly timeoutMs: number;
   /** Largest request body, inflated, in bytes. @default 134_217_728 (128 MiB) */
   readonly bodyLimitBytes?: number | undefined;
+  /** Largest JSON in a request body, inflated, in bytes; binary tensors behind it do not count. @default 33_554_432 (32 MiB) */
+  readonly jsonLimitBytes?: number | undefined;
   readonly site?: SiteOptions | undefined;
 }
 

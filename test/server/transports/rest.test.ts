@@ -329,6 +329,44 @@ describe('what every prediction obeys', () => {
   });
 });
 
+describe('JSON over its limit', () => {
+  test('is 413, packed or not, on both protocols; bytes of tensors may be more', async () => {
+    const server = await start({ jsonLimitBytes: 200 });
+    const send = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
+      fetch(server.base + path, { method: 'POST', body, headers });
+    const predictPath = '/v1/models/half_plus_two:predict';
+    const inferPath = '/v2/models/half_plus_two/infer';
+    const long = JSON.stringify({ instances: Array(200).fill(2) });
+    const inputs = [{ name: 'x', shape: [200], datatype: 'FP32', data: Array(200).fill(2) }];
+    const binary = encodeInferRequest({ inputs: { x: createTensor('float32', [200], new Float32Array(200)) } });
+
+    const refused = await Promise.all([
+      send(predictPath, long),
+      send(predictPath, new Uint8Array(gzipSync(long)), { 'content-encoding': 'gzip' }),
+      send(inferPath, JSON.stringify({ inputs })),
+      send(inferPath, JSON.stringify({ inputs }), { 'inference-header-content-length': '1000' }),
+    ]);
+    const taken = await Promise.all([
+      send(predictPath, '{"instances": [2]}'),
+      send(inferPath, binary.body, { 'inference-header-content-length': String(binary.headerLength) }),
+      send(inferPath, new Uint8Array(800), { 'inference-header-content-length': '0' }),
+    ]);
+
+    expect(refused.map(({ status }) => status)).toEqual([413, 413, 413, 413]);
+    expect(await Promise.all(refused.map(async (response) => (await response.json()).error))).toEqual(
+      Array(4).fill('Request body is too large'),
+    );
+    expect(taken.map(({ status }) => status)).toEqual([200, 200, 200]);
+    await server.transport.close();
+  });
+
+  test('is more than 32 MiB unless the server is told otherwise', async () => {
+    const response = await post('/v1/models/half_plus_two:predict', new Uint8Array(32 * 2 ** 20 + 1));
+
+    expect(response.status).toBe(413);
+  });
+});
+
 describe('Open Inference Protocol REST', () => {
   const x = createTensor('float32', [3], new Float32Array([1, 2, 5]));
 

@@ -4,11 +4,13 @@ import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
 import { headerText } from './headers.ts';
+import { assertJsonSize } from './json-limit.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 
 /** The Open Inference Protocol's infer, with tensors in JSON or in binary. */
 export async function infer(context: RestContext, request: FastifyRequest, reply: FastifyReply, spec: ServableSpec): Promise<void> {
   const headerLength = headerLengthOf(request);
+  assertJsonSize(context, headerLength ?? bodyBytes(request).length);
   const { body, headerLength: answerLength } = await answerRest(
     context,
     request,

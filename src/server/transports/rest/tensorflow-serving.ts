@@ -3,6 +3,7 @@ import { NearfarError } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion, decodePathPart } from '../model-spec.ts';
+import { jsonLimitOf } from './json-limit.ts';
 import { metadata } from './metadata.ts';
 import { predict } from './predict.ts';
 import { status } from './status.ts';
@@ -14,7 +15,7 @@ const modelPath = /^\/v1\/models(?:\/([^/:]+))?(?:\/versions\/(\d+)|\/labels\/([
 
 /** TensorFlow Serving's REST API under `/v1/`. */
 export function addTensorFlowServing(app: FastifyInstance, context: RestContext): void {
-  app.all('/v1/*', async (request, reply) => {
+  app.all('/v1/*', { bodyLimit: jsonLimitOf(context) }, async (request, reply) => {
     const method = request.method === 'HEAD' ? 'GET' : request.method;
     const path = request.raw.url?.split('?', 1)[0] ?? '';
     // Theirs says 200 to any page that asks, and leaves it to the headers (see cors.ts) whether that page may.
