@@ -49,6 +49,8 @@ export interface RestContext extends TransportContext {
   readonly bodyLimitBytes?: number | undefined;
   /** Largest JSON in a request body, inflated, in bytes; binary tensors behind it do not count. @default 33_554_432 (32 MiB) */
   readonly jsonLimitBytes?: number | undefined;
+  /** A request must have arrived in full within this time, in milliseconds; else it is cut with 408. @default 300_000 */
+  readonly requestTimeoutMs?: number | undefined;
   readonly site?: SiteOptions | undefined;
 }
 

@@ -302,6 +302,21 @@ describe('what every prediction obeys', () => {
     expect(await ended).toMatchObject([{ code: 'ECONNRESET' }]);
   });
 
+  test('a request that does not arrive in time is cut with 408', async () => {
+    const server = await start({ requestTimeoutMs: 100 });
+    const headers = { 'content-length': '1000' };
+    const half = httpRequest(`${server.base}/v1/models/half_plus_two:predict`, { method: 'POST', headers });
+    const answered = once(half, 'response');
+    half.on('error', () => {});
+    half.write('{');
+
+    const [response] = await answered;
+
+    expect(response.statusCode).toBe(408);
+    half.destroy();
+    await server.transport.close();
+  });
+
   test('an error of our own making is 500 and keeps its text in the log', async () => {
     const broken = { ...half123, run: () => Promise.reject(new TypeError('a secret path')) };
     const own = createStandInContext(createStandInStore([broken]));

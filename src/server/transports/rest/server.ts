@@ -15,6 +15,29 @@ import { addTensorFlowServing } from './tensorflow-serving.ts';
 
 const defaultBodyLimitBytes = 128 * 2 ** 20;
 
+const defaultRequestTimeoutMs = 300_000;
+
+/** Headers are small: whoever needs longer only holds a connection. */
+const headersTimeoutMs = 60_000;
+
+/** The largest delay of a timer in Node. */
+const maxDelayMs = 2 ** 31 - 1;
+
+/** Fastify's own defaults let a client send, or not read, for ever. */
+function timeLimits({ timeoutMs, requestTimeoutMs = defaultRequestTimeoutMs }: RestContext) {
+  return {
+    requestTimeout: requestTimeoutMs,
+    // Silence on a connection. A prediction may take its whole deadline, in which no byte goes either way.
+    connectionTimeout: Math.min(timeoutMs + requestTimeoutMs, maxDelayMs),
+    http: {
+      requestTimeout: requestTimeoutMs,
+      headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
+      // Node looks for requests that are late every 30 s, too seldom for a shorter limit.
+      connectionsCheckingInterval: Math.min(30_000, requestTimeoutMs),
+    },
+  };
+}
+
 /**
  * The HTTP side of the server: TensorFlow Serving's REST API, the Open Inference Protocol, the repository for browsers, our
  * own API, health, metrics and static pages.
@@ -24,6 +47,7 @@ export function createRestServer(context: RestContext): Transport {
     logger: false,
     return503OnClosing: false,
     bodyLimit: context.bodyLimitBytes ?? defaultBodyLimitBytes,
+    ...timeLimits(context),
     // Paths that the router cannot read, such as /models/%zz.
     frameworkErrors: (error, _, reply) => sendError(reply, error, context.log),
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 },
