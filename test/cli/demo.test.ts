@@ -13,6 +13,10 @@ function demo(...args: string[]): Promise<CommandResult> {
   return runCommand(process.execPath, [join(repositoryRoot, 'dist/cli/main.js'), 'demo', ...args]);
 }
 
+function moduleUrl(source: string): string {
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}
+
 /** A port that somebody else listens on. */
 async function takePort(): Promise<{ readonly port: string } & Disposable> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -31,6 +35,29 @@ test('--once prints the addresses and one prediction, nothing else, and ends wel
   expect(stdout).not.toContain('Ctrl+C');
   // No word of the GPU drivers that were looked for and not found.
   expect(stderr).toBe('');
+});
+
+test('says once that onnxruntime-node is not installed, how to get it, and what answers instead', async () => {
+  const hook = `export const resolve = (name, context, next) => {
+    if (name === 'onnxruntime-node') throw Object.assign(new Error('not installed'), { code: 'ERR_MODULE_NOT_FOUND' });
+    return next(name, context);
+  }`;
+  const preload = `import { register } from 'node:module'; register(${JSON.stringify(moduleUrl(hook))});`;
+  const main = join(repositoryRoot, 'dist/cli/main.js');
+  const ports = ['--http-port', '0', '--grpc-port', '0'];
+
+  // Worker threads inherit --import, and with it the absence.
+  const { status, stdout, stderr } = await runCommand(process.execPath, ['--import', moduleUrl(preload), main, 'demo', '--once', ...ports]);
+
+  expect(status, stderr).toBe(0);
+  expect(stdout).toContain('tfjs-');
+  const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
+  expect(lines).toHaveLength(1);
+  expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+    level: 40,
+    missingPackage: 'onnxruntime-node',
+    msg: expect.stringMatching(/^tfjs-.* answers instead: .*ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node/),
+  });
 });
 
 test.each([

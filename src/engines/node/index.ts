@@ -61,7 +61,7 @@ async function importOrtNode(): Promise<typeof import('onnxruntime-node')> {
     throw new NearfarError(
       'unsupported',
       'onnxruntime-node is not there (npm leaves it out when its install script cannot download); install it with: ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30.0',
-      { cause },
+      { cause, details: { missingPackage: 'onnxruntime-node' } },
     );
   }
 }

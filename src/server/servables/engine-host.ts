@@ -60,6 +60,8 @@ export class EngineHost implements AsyncDisposable {
   readonly #options: EngineHostOptions;
   readonly #hosted = new Map<number, Hosted>();
   readonly #waiting: Job[] = [];
+  /** Packages whose absence was logged. */
+  readonly #missing = new Set<string>();
   #dispatched = 0;
   #thread: EngineThread | undefined;
   #lastId = 0;
@@ -93,6 +95,7 @@ export class EngineHost implements AsyncDisposable {
       });
     const hosted: Hosted = { call, onLost, answer, isReady: true };
     this.#hosted.set(id, hosted);
+    this.#warnOfMissing(answer);
     return {
       get backend() {
         return hosted.answer.backend;
@@ -109,6 +112,15 @@ export class EngineHost implements AsyncDisposable {
       run: (request, { signal } = {}) => this.#enqueue(hosted, request, signal),
       unload: () => this.#unload(hosted),
     };
+  }
+
+  /** A slower backend answers than the one meant, which only an installation can change: said once, loud enough for the demo too. */
+  #warnOfMissing({ backend, skipped }: LoadAnswer): void {
+    for (const { missingPackage, message } of skipped) {
+      if (missingPackage === undefined || this.#missing.has(missingPackage)) continue;
+      this.#missing.add(missingPackage);
+      this.#options.log.warn({ missingPackage, backend }, `${backend} answers instead: ${message}`);
+    }
   }
 
   /** Runs that were accepted and are not answered yet. */

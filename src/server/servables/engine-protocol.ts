@@ -20,12 +20,17 @@ export interface LoadCall {
   readonly backends: readonly BackendId[];
 }
 
+export interface SkippedEngine extends SkippedBackend {
+  /** The npm package that is not installed, where that is why. */
+  readonly missingPackage?: string | undefined;
+}
+
 export interface LoadAnswer {
   readonly backend: BackendId;
   readonly variant: string;
   readonly device: EngineDevice;
   /** Backends tried first, and why they were not taken. */
-  readonly skipped: readonly SkippedBackend[];
+  readonly skipped: readonly SkippedEngine[];
 }
 
 export interface RunCall {

@@ -6,12 +6,11 @@ import {
   type Manifest,
   NearfarError,
   type NearfarErrorCode,
-  type SkippedBackend,
   serializeError,
   unfitReason,
   type Variant,
 } from '../../core/index.ts';
-import type { LoadAnswer, LoadCall } from './engine-protocol.ts';
+import type { LoadAnswer, LoadCall, SkippedEngine } from './engine-protocol.ts';
 import { createVerifiedFiles } from './verified-files.ts';
 
 /** A version that reproduced its golden examples on the backend it is loaded on. */
@@ -35,7 +34,7 @@ export async function loadVersion(
   signal: AbortSignal,
 ): Promise<LoadedVersion> {
   const files = createVerifiedFiles(manifest, directory);
-  const skipped: SkippedBackend[] = [];
+  const skipped: SkippedEngine[] = [];
   for (const { backend, variant } of candidatesOf(manifest, backends)) {
     signal.throwIfAborted();
     try {
@@ -52,9 +51,10 @@ export async function loadVersion(
       return { engine, loaded, answer: { backend, variant: variant.id, device: engine.device, skipped } };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      const { code, message } = serializeError(error);
+      const { code, message, details } = serializeError(error);
       if (final.has(code)) throw error;
-      skipped.push({ backend, code, message });
+      const missing = details?.['missingPackage'];
+      skipped.push({ backend, code, message, missingPackage: typeof missing === 'string' ? missing : undefined });
     }
   }
   const { code, message } = unfitReason(skipped);
