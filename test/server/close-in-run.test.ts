@@ -22,7 +22,8 @@ test.for([
 
     expect(status).toBe(0);
     const outcomes: string[] = JSON.parse(stdout);
-    expect(outcomes.slice(0, 2)).toEqual(['answered', 'answered']);
-    expect(new Set(outcomes.slice(2))).toEqual(new Set(['unavailable']));
+    // The engine is at the second run when the server closes, or about to begin it, which the queue alone decides.
+    expect(outcomes.join(' ')).toMatch(/^answered( answered)?( unavailable){6,7}$/);
+    expect(outcomes).toHaveLength(8);
   },
 );
