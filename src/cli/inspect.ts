@@ -1,8 +1,11 @@
 import type { Command } from 'commander';
-import type { Manifest, ModelTensor } from '../core/index.ts';
+import type { ModelTensor } from '../core/index.ts';
 import { connectRepository, type Inspection, inspect, readManifest, summarizeVersion, type VersionSummary } from '../publish/index.ts';
 import { runCommand } from './command.ts';
 import { parseModelChoice } from './parse-option.ts';
+
+type Tensors = Readonly<Record<string, Pick<ModelTensor, 'dtype' | 'shape'>>>;
+type SignatureTensors = { readonly inputs: Tensors; readonly outputs: Tensors };
 
 interface InspectFlags {
   readonly models?: string;
@@ -35,8 +38,7 @@ function printInspection(inspection: Inspection): string {
     case 'source':
       return [
         `${inspection.format}, ${inspection.precision}, ${inspection.bytes} bytes`,
-        ...printTensors('input', inspection.inputs),
-        ...printTensors('output', inspection.outputs),
+        ...Object.entries(inspection.signatures).flatMap(([name, tensors]) => [`  signature ${name}`, ...printSignature(tensors)]),
         `  operators: ${inspection.ops.join(' ')}`,
       ].join('\n');
   }
@@ -60,10 +62,10 @@ function printVersion({ name, version, digest, signatures, tasks, variants }: Ve
   ].join('\n');
 }
 
-function printSignature({ inputs, outputs }: Manifest['signatures'][string]): string[] {
+function printSignature({ inputs, outputs }: SignatureTensors): string[] {
   return [...printTensors('  input', inputs), ...printTensors('  output', outputs)];
 }
 
-function printTensors(kind: string, tensors: Readonly<Record<string, Pick<ModelTensor, 'dtype' | 'shape'>>>): string[] {
+function printTensors(kind: string, tensors: Tensors): string[] {
   return Object.entries(tensors).map(([name, { dtype, shape }]) => `  ${kind} ${name}: ${dtype} [${shape?.join(', ') ?? 'any rank'}]`);
 }

@@ -10,8 +10,8 @@ import {
   type TensorMap,
   type Variant,
 } from '../core/index.ts';
-import { type NamedTensor, type NamedTensors, SIGNATURE } from './signature.ts';
-import type { Source } from './source.ts';
+import type { NamedTensor, NamedTensors } from './signature.ts';
+import type { Source, SourceSignature, SourceTensor } from './source.ts';
 
 type Layout = ImageInput['layout'];
 type Activation = TensorBinding['activation'];
@@ -25,13 +25,31 @@ export function bindDecider({ inputs, outputs }: NamedTensors, layout: Layout): 
   return { inputs: inputs.map(bind), outputs: outputs.map(bind) };
 }
 
+/** The bindings of a source that was written from the same graph as the deciding one: both have the same names. */
+export function bindSibling({ inputs, outputs }: NamedTensors, own: SourceSignature, layout: Layout): SignatureBindings {
+  const bindTo =
+    (tensors: Readonly<Record<string, SourceTensor>>) =>
+    ({ name, key }: NamedTensor): TensorBinding => {
+      const found = tensors[key];
+      if (!found) throw new NearfarError('internal', `a graph was written without its tensor ${key}`, { details: { name, key } });
+      return { name, tensor: found.tensor, layout, ownLayout: found.layout ?? layout, activation: 'none' };
+    };
+  return { inputs: inputs.map(bindTo(own.inputs)), outputs: outputs.map(bindTo(own.outputs)) };
+}
+
 /**
  * Which of a source's own inputs takes which input of the signature: given by hand, the same name, or the only one of the dtype and shape
  * left. A shape that only fits with its axes in the other order says the layout.
  * @throws {NearfarError} `invalid-argument` when an input has no counterpart or several.
  */
-export function bindInputs({ inputs }: NamedTensors, source: Source, layout: Layout, given: GivenBindings): TensorBinding[] {
-  const free = new Map(Object.entries(source.inputs));
+export function bindInputs(
+  { inputs }: NamedTensors,
+  { format }: Source,
+  own: SourceSignature,
+  layout: Layout,
+  given: GivenBindings,
+): TensorBinding[] {
+  const free = new Map(Object.entries(own.inputs));
   const byName = inputs.filter(({ name, tensor }) => given[name] || free.has(name) || free.has(tensor));
   const bound = new Map<string, TensorBinding>();
   for (const input of [...byName, ...inputs.filter((other) => !byName.includes(other))]) {
@@ -44,13 +62,13 @@ export function bindInputs({ inputs }: NamedTensors, source: Source, layout: Lay
     });
     const found =
       candidates.find(({ key }) => key === input.name || key === input.tensor) ?? (candidates.length === 1 ? candidates[0] : undefined);
-    if (!found) throw unbound(input, source, candidates.length);
+    if (!found) throw unbound(input, format, own, candidates.length);
     free.delete(found.key);
     bound.set(input.name, { name: input.name, tensor: found.tensor, layout, ownLayout: found.ownLayout, activation: 'none' });
   }
   if (free.size > 0) {
-    throw new NearfarError('invalid-argument', `the ${source.format} source also needs the input ${[...free.keys()].join(', ')}`, {
-      details: { format: source.format, inputs: [...free.keys()] },
+    throw new NearfarError('invalid-argument', `the ${format} source also needs the input ${[...free.keys()].join(', ')}`, {
+      details: { format, inputs: [...free.keys()] },
     });
   }
   return inputs.flatMap(({ name }) => bound.get(name) ?? []);
@@ -69,14 +87,15 @@ export interface Trial {
  */
 export function bindOutputs(
   { outputs }: NamedTensors,
-  source: Source,
+  { format }: Source,
+  own: SourceSignature,
   trials: readonly Trial[],
   layout: Layout,
   tolerance: Variant['tolerance'],
   given: GivenBindings,
 ): TensorBinding[] {
   return outputs.map((output) => {
-    const candidates = outputCandidates(output, source, layout, given[output.name]);
+    const candidates = outputCandidates(output, own, layout, given[output.name]);
     const tried = candidates.map((candidate) => ({ candidate, ...tryOut(candidate, trials, tolerance) }));
     const isNamesake = ({ tensor, activation }: TensorBinding) =>
       activation === 'none' && (tensor === output.name || tensor === output.tensor);
@@ -87,11 +106,11 @@ export function bindOutputs(
     const closest = tried.reduce((least, { absolute }) => Math.min(least, absolute), Infinity);
     throw new NearfarError(
       'self-test-failed',
-      `the ${source.format} source does not reproduce the output ${output.name}; its closest output is off by ${closest}, allowed is ${tolerance.absolute} + ${tolerance.relative} * |value|`,
+      `the ${format} source does not reproduce the output ${output.name}; its closest output is off by ${closest}, allowed is ${tolerance.absolute} + ${tolerance.relative} * |value|`,
       {
         details: {
           output: output.name,
-          format: source.format,
+          format,
           tried: candidates.length,
           closest: Number.isFinite(closest) ? closest : null,
           tolerance: { ...tolerance },
@@ -101,11 +120,11 @@ export function bindOutputs(
   });
 }
 
-/** The bindings as the manifest writes them: always the tensor, the rest where it says something. */
+/** The bindings of one signature as the manifest writes them: always the tensor, the rest where it says something. */
 export function writeBindings(
   { inputs, outputs }: SignatureBindings,
   ranks: ReadonlyMap<string, number>,
-): NonNullable<Variant['bindings']> {
+): NonNullable<Variant['bindings']>[string] {
   const write = (bindings: readonly TensorBinding[]) =>
     Object.fromEntries(
       bindings.map(({ name, tensor, ownLayout, activation }) => [
@@ -113,7 +132,7 @@ export function writeBindings(
         { tensor, ...(ranks.get(name) === 4 && { layout: ownLayout }), ...(activation !== 'none' && { activation }) },
       ]),
     );
-  return { [SIGNATURE]: { inputs: write(inputs), outputs: write(outputs) } };
+  return { inputs: write(inputs), outputs: write(outputs) };
 }
 
 function layoutOf({ dtype, shape }: NamedTensor, own: ModelTensor, layout: Layout): Layout | undefined {
@@ -129,8 +148,13 @@ function otherLayout(layout: Layout): Layout {
   return layout === 'NHWC' ? 'NCHW' : 'NHWC';
 }
 
-function outputCandidates(output: NamedTensor, source: Source, layout: Layout, given: GivenBindings[string] | undefined): TensorBinding[] {
-  const entries = Object.entries(source.outputs);
+function outputCandidates(
+  output: NamedTensor,
+  own: SourceSignature,
+  layout: Layout,
+  given: GivenBindings[string] | undefined,
+): TensorBinding[] {
+  const entries = Object.entries(own.outputs);
   const known = given ? entries.filter(([key, { tensor }]) => key === given.tensor || tensor === given.tensor) : entries;
   const isSame = (key: string) => Number(key === output.name || key === output.tensor);
   const tensors = known.sort(([a], [b]) => isSame(b) - isSame(a)).map(([, { tensor }]) => tensor);
@@ -163,11 +187,16 @@ function tryOut(
   return { isWithin: true, absolute };
 }
 
-function unbound({ name, dtype, shape }: NamedTensor, source: Source, candidates: number): NearfarError {
-  const own = Object.values(source.inputs).map(({ tensor, dtype: type, shape: size }) => `${tensor} (${type} [${size ?? '?'}])`);
+function unbound(
+  { name, dtype, shape }: NamedTensor,
+  format: Source['format'],
+  { inputs }: SourceSignature,
+  candidates: number,
+): NearfarError {
+  const own = Object.values(inputs).map(({ tensor, dtype: type, shape: size }) => `${tensor} (${type} [${size ?? '?'}])`);
   return new NearfarError(
     'invalid-argument',
-    `${candidates === 0 ? 'none' : 'more than one'} of the inputs of the ${source.format} source fits ${name} (${dtype} [${shape ?? '?'}]): ${own.join(', ')}`,
-    { details: { name, format: source.format, candidates, own } },
+    `${candidates === 0 ? 'none' : 'more than one'} of the inputs of the ${format} source fits ${name} (${dtype} [${shape ?? '?'}]): ${own.join(', ')}`,
+    { details: { name, format, candidates, own } },
   );
 }

@@ -6,16 +6,17 @@ import {
   type Manifest,
   type ManifestFile,
   NearfarError,
+  type Signature,
   type SignatureBindings,
   type TensorMap,
   type Variant,
 } from '../core/index.ts';
-import { bindDecider, bindInputs, bindOutputs, type GivenBindings, writeBindings } from './bindings.ts';
+import { bindDecider, bindInputs, bindOutputs, bindSibling, type GivenBindings, writeBindings } from './bindings.ts';
 import { createGoldenInputs, GOLDEN_EXAMPLES, GOLDEN_SEED } from './golden.ts';
 import { type ImageClassificationOptions, readLabels, resolveImageClassification, resolveImageInput } from './image-task.ts';
 import { type OpenEngine, openRawModel, referenceBackends } from './run.ts';
-import { completeSignature, decidingSource, type NamedTensors, nameTensors, SIGNATURE } from './signature.ts';
-import type { Source, SourceFile } from './source.ts';
+import { completeSignature, decidingSource, mainSignature, type NamedSignature, nameSignatures } from './signature.ts';
+import type { Source, SourceFile, SourceSignature } from './source.ts';
 
 /** Raised when the same sources and options would give other manifest bytes than before. */
 export const IMPORTER_FORMAT = 1;
@@ -53,7 +54,7 @@ const tolerances: Readonly<Record<Variant['precision'], Variant['tolerance']>> =
 };
 
 /**
- * Turns sources into one version: names the signature, records the golden examples on the reference backend, binds every source to
+ * Turns sources into one version: names the signatures, records the golden examples on the reference backend, binds every source to
  * them, cuts the files into chunks. The same sources and options give the same content on every machine.
  * @throws {NearfarError} `invalid-argument`, `shape-mismatch`, `unsupported`, `self-test-failed`.
  */
@@ -64,21 +65,21 @@ export async function buildVersion(
   context: { signal?: AbortSignal | undefined } = {},
 ): Promise<BuiltVersion> {
   const decider = decidingSource(sources);
-  const named = nameTensors(decider, options.rename ?? {});
-  const image = options.task && resolveImageInput(named, options.task);
-  const layout = image?.layout ?? 'NHWC';
-  const deciding = bindDecider(named, layout);
+  const named = nameSignatures(decider, options.rename ?? {});
+  const pictures = options.task && resolvePictures(named, options.task);
+  const layoutOf = (signature: string) => (signature === pictures?.signature ? pictures.input.layout : 'NHWC');
 
-  const examples = await recordExamples(decider, named, deciding, image, options, openEngine, context);
-  const signature = completeSignature(named, examples[0]?.outputs ?? {});
+  const examples = await recordExamples(decider, named, pictures, layoutOf, options, openEngine, context);
+  const signatures = completeSignatures(named, examples);
   const labels = options.task?.labels && readLabels(options.task.labels);
   const task =
-    image &&
+    pictures &&
     options.task &&
     resolveImageClassification(
-      image,
-      named,
-      examples.map(({ outputs }) => outputs),
+      pictures.signature,
+      pictures.input,
+      pictures.named,
+      examples.filter(({ signature }) => signature === pictures.signature).map(({ outputs }) => outputs),
       labels,
       options.task,
     );
@@ -87,15 +88,12 @@ export async function buildVersion(
   const variants: Variant[] = [];
   for (const source of sources) {
     const tolerance = options.tolerance ?? tolerances[source.precision];
-    const bindings =
-      source === decider ? deciding : await bindSource(source, named, examples, layout, tolerance, options, openEngine, context);
-    const ranks = new Map(
-      [...Object.entries(signature.inputs), ...Object.entries(signature.outputs)].map(([name, { shape }]) => [name, shape.length]),
-    );
-    variants.push(addVariant(files, variants, source, tolerance, writeBindings(bindings, ranks)));
+    const bindings = await bindSource(source, decider, named, examples, layoutOf, tolerance, options, openEngine, context);
+    const written = [...bindings].map(([signature, bound]) => [signature, writeBindings(bound, ranksOf(signatures[signature]))]);
+    variants.push(addVariant(files, variants, source, tolerance, Object.fromEntries(written)));
   }
   if (labels) files.set('labels.txt', { bytes: new TextEncoder().encode(`${labels.join('\n')}\n`), tensors: [] });
-  const golden = examples.map(({ inputs, outputs }, index) => addExample(files, index, inputs, outputs));
+  const golden = examples.map((example, index) => addExample(files, index, example));
   const described: [string, ManifestFile][] = [];
   for (const [path, { bytes, tensors }] of files) described.push([path, await describeFile(bytes, tensors)]);
 
@@ -104,7 +102,7 @@ export async function buildVersion(
     name: options.name,
     ...(options.license !== undefined && { license: options.license }),
     ...(options.description !== undefined && { description: options.description }),
-    signatures: { [SIGNATURE]: signature },
+    signatures,
     ...(task && { tasks: { 'image-classification': task } }),
     variants,
     files: Object.fromEntries(described),
@@ -115,52 +113,135 @@ export async function buildVersion(
 }
 
 interface Example {
+  readonly signature: string;
   readonly inputs: TensorMap;
   readonly outputs: TensorMap;
 }
 
+/** Where the task's pictures go. */
+interface Pictures {
+  readonly signature: string;
+  readonly named: NamedSignature;
+  readonly input: ImageInput;
+}
+
+type Signatures = ReadonlyMap<string, NamedSignature>;
+type LayoutOf = (signature: string) => ImageInput['layout'];
+
+function resolvePictures(named: Signatures, task: ImageClassificationOptions): Pictures {
+  const [signature, tensors] = mainSignature(named, task.signature);
+  return { signature, named: tensors, input: resolveImageInput(tensors, task) };
+}
+
+/**
+ * The right answers to given inputs, which are those of the main signature, or to made-up ones of every signature.
+ * @throws {NearfarError} what a run of the main signature throws; another signature that refuses made-up inputs (serialised examples, names
+ * of a vocabulary) goes without.
+ */
 async function recordExamples(
   decider: Source,
-  named: NamedTensors,
-  bindings: SignatureBindings,
-  image: ImageInput | undefined,
+  named: Signatures,
+  pictures: Pictures | undefined,
+  layoutOf: LayoutOf,
   options: BuildOptions,
   openEngine: OpenEngine,
   context: { signal?: AbortSignal | undefined },
 ): Promise<Example[]> {
-  for (const { name, shape } of named.inputs) {
-    if (shape || options.goldenInputs) continue;
-    throw new NearfarError('unsupported', `input ${name} has no declared shape; give golden inputs`, { details: { name } });
-  }
-  const made = Array.from({ length: GOLDEN_EXAMPLES }, (_, index) => createGoldenInputs(named.inputs, image, GOLDEN_SEED + index));
   await using model = await openRawModel(decider, openEngine, context);
   const examples: Example[] = [];
-  for (const inputs of options.goldenInputs ?? made) {
-    const own = await model.run(inputs, bindings);
-    const outputs = named.outputs.map(({ name, tensor }) => [name, own[tensor]] as const);
-    const missing = outputs.find(([, output]) => output === undefined);
-    if (missing) throw new NearfarError('internal', `the reference run gave no output ${missing[0]}`, { details: { output: missing[0] } });
-    examples.push({ inputs, outputs: Object.fromEntries(outputs.flatMap(([name, output]) => (output ? [[name, output]] : []))) });
+  const failures: NearfarError[] = [];
+  for (const [signature, tensors] of named) {
+    const isMain = options.goldenInputs !== undefined && mainSignature(named, options.task?.signature)[0] === signature;
+    const bindings = bindDecider(tensors, layoutOf(signature));
+    try {
+      for (const inputs of isMain && options.goldenInputs ? options.goldenInputs : makeInputs(signature, tensors, pictures)) {
+        const own = await model.run(signature, inputs, bindings);
+        examples.push({ signature, inputs, outputs: pickOutputs(tensors, own) });
+      }
+    } catch (error) {
+      if (isMain || named.size === 1 || !(error instanceof NearfarError) || context.signal?.aborted) throw error;
+      failures.push(error);
+    }
   }
+  if (examples.length === 0 && failures[0]) throw failures[0];
   return examples;
 }
 
+function makeInputs(signature: string, { inputs }: NamedSignature, pictures: Pictures | undefined): TensorMap[] {
+  for (const { name, shape } of inputs) {
+    if (shape) continue;
+    throw new NearfarError('unsupported', `input ${name} has no declared shape; give golden inputs`, { details: { name } });
+  }
+  const image = pictures?.signature === signature ? pictures.input : undefined;
+  return Array.from({ length: GOLDEN_EXAMPLES }, (_, index) => createGoldenInputs(inputs, image, GOLDEN_SEED + index));
+}
+
+function pickOutputs({ outputs }: NamedSignature, own: TensorMap): TensorMap {
+  return Object.fromEntries(
+    outputs.map(({ name, tensor }) => {
+      const output = own[tensor];
+      if (output) return [name, output];
+      throw new NearfarError('internal', `the reference run gave no output ${name}`, { details: { output: name } });
+    }),
+  );
+}
+
+function completeSignatures(named: Signatures, examples: readonly Example[]): Manifest['signatures'] {
+  return Object.fromEntries(
+    [...named].map(([signature, tensors]) => [
+      signature,
+      completeSignature(tensors, examples.find((example) => example.signature === signature)?.outputs ?? {}),
+    ]),
+  );
+}
+
+/** How a source's own tensors meet the signatures: known when both were written from one graph, else found by trying. */
 async function bindSource(
   source: Source,
-  named: NamedTensors,
+  decider: Source,
+  named: Signatures,
   examples: readonly Example[],
-  layout: ImageInput['layout'],
+  layoutOf: LayoutOf,
   tolerance: Variant['tolerance'],
   options: BuildOptions,
   openEngine: OpenEngine,
   context: { signal?: AbortSignal | undefined },
-): Promise<SignatureBindings> {
+): Promise<ReadonlyMap<string, SignatureBindings>> {
+  if (source === decider) return mapSignatures(named, (signature, tensors) => bindDecider(tensors, layoutOf(signature)));
+  if (source.graph !== undefined && source.graph === decider.graph) {
+    return mapSignatures(named, (signature, tensors) => bindSibling(tensors, ownSignature(source, signature), layoutOf(signature)));
+  }
+  const [signature, tensors] = mainSignature(named);
+  if (named.size > 1) {
+    const names = [...named.keys()].join(', ');
+    throw new NearfarError('invalid-argument', `a model with several signatures (${names}) cannot be joined with another source`, {
+      details: { signatures: [...named.keys()] },
+    });
+  }
+  const [ownName] = mainSignature(nameSignatures(source, {}));
+  const own = ownSignature(source, ownName);
   const given = options.bind ?? {};
-  const inputs = bindInputs(named, source, layout, given);
+  const layout = layoutOf(signature);
+  const inputs = bindInputs(tensors, source, own, layout, given);
   await using model = await openRawModel(source, openEngine, context);
   const trials = [];
-  for (const example of examples) trials.push({ expected: example.outputs, own: await model.run(example.inputs, { inputs }) });
-  return { inputs, outputs: bindOutputs(named, source, trials, layout, tolerance, given) };
+  for (const example of examples) trials.push({ expected: example.outputs, own: await model.run(ownName, example.inputs, { inputs }) });
+  return new Map([[signature, { inputs, outputs: bindOutputs(tensors, source, own, trials, layout, tolerance, given) }]]);
+}
+
+function mapSignatures<T>(named: Signatures, map: (signature: string, tensors: NamedSignature) => T): ReadonlyMap<string, T> {
+  return new Map([...named].map(([signature, tensors]) => [signature, map(signature, tensors)]));
+}
+
+function ownSignature({ signatures, format }: Source, name: string): SourceSignature {
+  const own = signatures[name];
+  if (own) return own;
+  throw new NearfarError('internal', `the ${format} source has no signature ${name}`, { details: { name } });
+}
+
+function ranksOf(signature: Signature | undefined): ReadonlyMap<string, number> {
+  const tensors = signature ? [...Object.entries(signature.inputs), ...Object.entries(signature.outputs)] : [];
+  return new Map(tensors.map(([name, { shape }]) => [name, shape.length]));
 }
 
 /** `tfjs-float32`, its files under `tfjs/`; a second source of a format has its precision in its folder's name too. */
@@ -191,8 +272,8 @@ function addVariant(
   };
 }
 
-function addExample(files: Map<string, SourceFile>, index: number, inputs: TensorMap, outputs: TensorMap): Manifest['golden'][number] {
-  const example = { signature: SIGNATURE, inputs: `golden/${index}.in.safetensors`, outputs: `golden/${index}.out.safetensors` };
+function addExample(files: Map<string, SourceFile>, index: number, { signature, inputs, outputs }: Example): Manifest['golden'][number] {
+  const example = { signature, inputs: `golden/${index}.in.safetensors`, outputs: `golden/${index}.out.safetensors` };
   files.set(example.inputs, { bytes: encodeSafetensors(inputs), tensors: [] });
   files.set(example.outputs, { bytes: encodeSafetensors(outputs), tensors: [] });
   return example;
@@ -208,7 +289,7 @@ function provenanceOf(
 ): Manifest['provenance'] {
   return {
     importerFormat: IMPORTER_FORMAT,
-    sources: sources.map(({ format, originals }, index) => ({ variant: variants[index]?.id, format, files: originals })),
+    sources: sources.map(({ origin, originals }, index) => ({ variant: variants[index]?.id, format: origin, files: originals })),
     golden: { backend: referenceBackends[decider.format], ...(options.goldenInputs ? { inputs: 'given' } : { seed: GOLDEN_SEED }) },
     options: {
       ...(options.rename && { rename: options.rename }),

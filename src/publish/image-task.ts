@@ -1,10 +1,12 @@
 import * as v from 'valibot';
 import { type ImageClassification, type ImageInput, NearfarError, parseLabels, type TensorMap } from '../core/index.ts';
-import { type NamedTensor, type NamedTensors, SIGNATURE } from './signature.ts';
+import type { NamedTensor, NamedTensors } from './signature.ts';
 
 /** How pictures become the input of an image-classification model and its output becomes classes; what is left out follows the model. */
 export interface ImageClassificationOptions {
   readonly task: 'image-classification';
+  /** @default `serving_default`, else the only one */
+  readonly signature?: string | undefined;
   /** Bytes of a labels file: text, one per line, or JSON, a list or an object index → label (`id2label` of a Hugging Face config.json). */
   readonly labels?: Uint8Array | undefined;
   /** Bytes of a Hugging Face preprocessor_config.json; the fields below win over it. */
@@ -77,6 +79,7 @@ export function resolveImageInput({ inputs }: NamedTensors, options: ImageClassi
  * @throws {NearfarError} `shape-mismatch` when there are more or fewer labels than classes; `invalid-argument`.
  */
 export function resolveImageClassification(
+  signature: string,
   input: ImageInput,
   { outputs }: NamedTensors,
   results: readonly TensorMap[],
@@ -91,7 +94,7 @@ export function resolveImageClassification(
     });
   }
   const activation = options.activation ?? (results.every((outputsOf) => isDistribution(outputsOf, name, classes)) ? 'none' : 'softmax');
-  return { signature: SIGNATURE, input, output: { name, activation, ...(labels && { labels: 'labels.txt' }) } };
+  return { signature, input, output: { name, activation, ...(labels && { labels: 'labels.txt' }) } };
 }
 
 /**

@@ -3,8 +3,8 @@ import { dirname, join } from 'node:path';
 import { digestOf, encodeManifest, NearfarError, type Pin } from '../core/index.ts';
 import { buildVersion } from './build.ts';
 import { openLocalEngines } from './publish.ts';
+import { findModelIn, readSource } from './read-source.ts';
 import type { OpenEngine } from './run.ts';
-import { findModelIn, readSource } from './source.ts';
 
 export interface ImportOptions {
   readonly name: string;

@@ -1,16 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  digestOf,
-  listChunks,
-  type Manifest,
-  type ModelTensor,
-  parseManifest,
-  parseVersions,
-  type Variant,
-  type Versions,
-} from '../core/index.ts';
-import { readSource } from './source.ts';
+import { digestOf, listChunks, type Manifest, parseManifest, parseVersions, type Variant, type Versions } from '../core/index.ts';
+import { readSource } from './read-source.ts';
+import type { SourceSignature } from './source.ts';
 
 /** What a path turned out to be. */
 export type Inspection =
@@ -21,8 +13,7 @@ export type Inspection =
       readonly format: string;
       readonly precision: string;
       readonly bytes: number;
-      readonly inputs: Readonly<Record<string, ModelTensor>>;
-      readonly outputs: Readonly<Record<string, ModelTensor>>;
+      readonly signatures: Readonly<Record<string, SourceSignature>>;
       readonly ops: readonly string[];
     };
 
@@ -50,9 +41,9 @@ export async function inspect(path: string): Promise<Inspection> {
   if (versions) return { kind: 'model', versions: parseVersions(versions) };
   const manifest = await readIfThere(path, 'manifest.json');
   if (manifest) return { kind: 'version', ...(await summarizeVersion(manifest)) };
-  const { format, precision, inputs, outputs, ops, files } = await readSource(path);
+  const { format, precision, signatures, ops, files } = await readSource(path);
   const bytes = [...files.values()].reduce((sum, file) => sum + file.bytes.byteLength, 0);
-  return { kind: 'source', format, precision, bytes, inputs, outputs, ops };
+  return { kind: 'source', format, precision, bytes, signatures, ops };
 }
 
 /** The main facts of a version, from the bytes of its manifest.json. */

@@ -4,9 +4,9 @@ import { openEngine as openOnPlatform } from '../engines/index.ts';
 import { openNodePlatform } from '../engines/node/index.ts';
 import { type BuildOptions, type BuiltVersion, buildVersion } from './build.ts';
 import { commitVersion } from './commit.ts';
+import { readSource } from './read-source.ts';
 import type { OpenEngine } from './run.ts';
 import { type BackendCheck, checkVariants } from './self-check.ts';
-import { readSource } from './source.ts';
 
 export interface PublishOptions extends BuildOptions {
   /** Folder of the repository; made when it is not there. */

@@ -8,8 +8,7 @@ import {
   toOwnInputs,
   type Variant,
 } from '../core/index.ts';
-import { SIGNATURE } from './signature.ts';
-import type { Source } from './source.ts';
+import type { Source, SourceTensor } from './source.ts';
 
 /** Opens an engine on one backend; the caller closes it. */
 export type OpenEngine = (backend: BackendId, options: { signal?: AbortSignal | undefined }) => Promise<Engine>;
@@ -30,7 +29,7 @@ export const checkBackends = {
 /** Runs a source as it is, by the names of its own tensors. */
 export interface RawModel extends AsyncDisposable {
   /** @param bindings Only the inputs are used, to turn the signature's inputs into the source's own. */
-  run(inputs: TensorMap, bindings: Pick<SignatureBindings, 'inputs'>): Promise<TensorMap>;
+  run(signature: string, inputs: TensorMap, bindings: Pick<SignatureBindings, 'inputs'>): Promise<TensorMap>;
 }
 
 /** Loads a source on the reference backend of its format. */
@@ -46,7 +45,7 @@ export async function openRawModel(
     if (!variant) throw new NearfarError('internal', 'a raw manifest has one variant');
     const loaded = await engine.load({ manifest, variant, readFile: (path) => readSourceFile(source, path) }, options);
     return {
-      run: (inputs, bindings) => loaded.run({ signature: SIGNATURE, inputs: toOwnInputs({ ...bindings, outputs: [] }, inputs) }, options),
+      run: (signature, inputs, bindings) => loaded.run({ signature, inputs: toOwnInputs({ ...bindings, outputs: [] }, inputs) }, options),
       [Symbol.asyncDispose]: async () => {
         await loaded[Symbol.asyncDispose]();
         await engine[Symbol.asyncDispose]();
@@ -64,15 +63,20 @@ async function readSourceFile(source: Source, path: string): Promise<Uint8Array<
   return file.bytes;
 }
 
-/** A manifest whose signature is the source's own tensors, so that an engine runs the source without any binding. */
+/** A manifest whose signatures are the source's own tensors, so that an engine runs the source without any binding. */
 function rawManifest(source: Source): Manifest {
-  const own = (tensors: Source['inputs']) =>
+  const own = (tensors: Readonly<Record<string, SourceTensor>>) =>
     Object.fromEntries(Object.values(tensors).map(({ tensor, dtype, shape }) => [tensor, { dtype, shape: [...(shape ?? [])] }]));
   return {
     schemaVersion: 1,
     name: 'source',
     version: '1',
-    signatures: { [SIGNATURE]: { method: 'predict', inputs: own(source.inputs), outputs: own(source.outputs) } },
+    signatures: Object.fromEntries(
+      Object.entries(source.signatures).map(([name, { method, inputs, outputs }]) => [
+        name,
+        { method, inputs: own(inputs), outputs: own(outputs) },
+      ]),
+    ),
     variants: [
       {
         id: source.format,

@@ -1,12 +1,11 @@
-import { type DType, type ModelTensor, NearfarError, type Signature, type TensorInfo, type TensorMap } from '../core/index.ts';
-import type { Source } from './source.ts';
-
-/** The one signature a GraphModel or an ONNX file has, under the name TensorFlow gives it. */
-export const SIGNATURE = 'serving_default';
+import { type DType, NearfarError, type Signature, type TensorInfo, type TensorMap } from '../core/index.ts';
+import { SIGNATURE, type Source, type SourceTensor } from './source.ts';
 
 /** A name of the signature with the tensor of the source that decided it. */
 export interface NamedTensor {
   readonly name: string;
+  /** The name by which the source's own signature has it. */
+  readonly key: string;
   readonly tensor: string;
   readonly dtype: DType;
   readonly shape: readonly number[] | undefined;
@@ -17,7 +16,11 @@ export interface NamedTensors {
   readonly outputs: readonly NamedTensor[];
 }
 
-/** The source that decides the signature: the first GraphModel, whose names and layout are TensorFlow's, else the first source. */
+export interface NamedSignature extends NamedTensors {
+  readonly method: Signature['method'];
+}
+
+/** The source that decides the signatures: the first GraphModel, whose names and layout are TensorFlow's, else the first source. */
 export function decidingSource(sources: readonly Source[]): Source {
   const [first] = sources;
   if (!first) throw new NearfarError('invalid-argument', 'publishing needs at least one source');
@@ -25,36 +28,60 @@ export function decidingSource(sources: readonly Source[]): Source {
 }
 
 /**
- * Names for the tensors of the deciding source: the names it gives them without TensorFlow's `:0`, then the renames.
+ * Names for the tensors of the deciding source, by signature: the names it gives them without TensorFlow's `:0`, then the renames.
  * @param renames New name by old name, where an old name is the source's, its tensor's, or either without `:0`.
  * @throws {NearfarError} `invalid-argument` when a rename meets nothing, or two tensors would have one name.
  */
-export function nameTensors({ inputs, outputs }: Source, renames: Readonly<Record<string, string>>): NamedTensors {
+export function nameSignatures({ signatures }: Source, renames: Readonly<Record<string, string>>): ReadonlyMap<string, NamedSignature> {
   const unused = new Set(Object.keys(renames));
-  const name = (tensors: Readonly<Record<string, ModelTensor>>): NamedTensor[] =>
-    Object.entries(tensors).map(([key, info]) => {
-      const old = [key, info.tensor, withoutIndex(key), withoutIndex(info.tensor)].find((candidate) => Object.hasOwn(renames, candidate));
+  const known = new Set<string>();
+  const name = (tensors: Readonly<Record<string, SourceTensor>>): NamedTensor[] =>
+    Object.entries(tensors).map(([key, { tensor, dtype, shape }]) => {
+      known.add(key);
+      const old = [key, tensor, withoutIndex(key), withoutIndex(tensor)].find((candidate) => Object.hasOwn(renames, candidate));
       if (old !== undefined) unused.delete(old);
-      return { name: (old !== undefined && renames[old]) || withoutIndex(key), ...info };
+      return { name: (old !== undefined && renames[old]) || withoutIndex(key), key, tensor, dtype, shape };
     });
-  const named = { inputs: name(inputs), outputs: name(outputs) };
+  const named = new Map(
+    Object.entries(signatures).map(([signature, { method, inputs, outputs }]) => [
+      signature,
+      { method, inputs: name(inputs), outputs: name(outputs) },
+    ]),
+  );
   if (unused.size > 0) {
-    const known = [...Object.keys(inputs), ...Object.keys(outputs)];
-    throw new NearfarError('invalid-argument', `nothing is called ${[...unused].join(', ')}; the model has: ${known.join(', ')}`, {
-      details: { unknown: [...unused], known },
+    throw new NearfarError('invalid-argument', `nothing is called ${[...unused].join(', ')}; the model has: ${[...known].join(', ')}`, {
+      details: { unknown: [...unused], known: [...known] },
     });
   }
-  for (const tensors of [named.inputs, named.outputs]) assertDistinct(tensors);
+  for (const { inputs, outputs } of named.values()) for (const tensors of [inputs, outputs]) assertDistinct(tensors);
   return named;
 }
 
+/**
+ * The signature that is meant where none is named: `serving_default`, else the only one.
+ * @throws {NearfarError} `invalid-argument` when it has to be named.
+ */
+export function mainSignature(named: ReadonlyMap<string, NamedSignature>, wanted?: string): [string, NamedSignature] {
+  const names = [...named.keys()];
+  const name = wanted ?? (named.has(SIGNATURE) ? SIGNATURE : names.length === 1 ? names[0] : undefined);
+  const signature = name === undefined ? undefined : named.get(name);
+  if (name !== undefined && signature) return [name, signature];
+  throw new NearfarError(
+    'invalid-argument',
+    `name the signature of the task (${wanted ?? 'none given'}); the model has: ${names.join(', ')}`,
+    {
+      details: { signature: wanted ?? null, known: names },
+    },
+  );
+}
+
 /** The signature, with the shapes that the source leaves open taken from a run: the rank is kept, every size is open. */
-export function completeSignature({ inputs, outputs }: NamedTensors, results: TensorMap): Signature {
+export function completeSignature({ method, inputs, outputs }: NamedSignature, results: TensorMap): Signature {
   const complete = (tensors: readonly NamedTensor[]): Record<string, TensorInfo> =>
     Object.fromEntries(
       tensors.map(({ name, dtype, shape }) => [name, { dtype, shape: [...(shape ?? results[name]?.shape.map(() => -1) ?? [])] }]),
     );
-  return { method: 'predict', inputs: complete(inputs), outputs: complete(outputs) };
+  return { method, inputs: complete(inputs), outputs: complete(outputs) };
 }
 
 function withoutIndex(name: string): string {

@@ -1,3 +1,5 @@
+export * from './graph/index.ts';
+export type { EmittedBindings, EmittedFile, EmittedModel, ModelFile, ModelFolder } from './model-folder.ts';
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
