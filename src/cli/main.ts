@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
 import { runProgram } from './command.ts';
+import { addConfig } from './config.ts';
 import { addDemo } from './demo.ts';
+import { addDiff } from './diff.ts';
 import { addInspect } from './inspect.ts';
 import { addLock } from './lock.ts';
 import { addPredict } from './predict.ts';
@@ -17,7 +19,9 @@ const commands: readonly ((program: Command) => void)[] = [
   addPublish,
   addInspect,
   addVerify,
+  addDiff,
   addLock,
+  addConfig,
   addStatus,
   addPredict,
   addDemo,

@@ -15,7 +15,7 @@ export {
   type Variant,
   versionSchema,
 } from './manifest.ts';
-export { type ChunkPlace, type ChunkRequest, listChunks, type PlanOptions, planRequests } from './plan.ts';
+export { type ChunkPlace, type ChunkRequest, filesOfVariant, listChunks, type PlanOptions, planRequests } from './plan.ts';
 export { type Pin, selectVersion, type VersionChoice } from './select.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
 export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

@@ -1,5 +1,5 @@
 import { NearfarError } from '../errors.ts';
-import type { Manifest } from './manifest.ts';
+import type { Manifest, Variant } from './manifest.ts';
 
 /** A chunk at its place in a file. */
 export interface ChunkPlace {
@@ -28,6 +28,13 @@ export interface PlanOptions {
 }
 
 const defaults: Required<PlanOptions> = { maxRequestBytes: 4 * 2 ** 20 };
+
+/** Everything a device needs of a variant: its own files, the golden examples and the class names. */
+export function filesOfVariant({ tasks, golden }: Manifest, variant: Variant): readonly string[] {
+  const labels = tasks?.['image-classification']?.output.labels;
+  const examples = golden.flatMap(({ inputs, outputs }) => [inputs, outputs]);
+  return [...new Set([...variant.files, ...(labels === undefined ? [] : [labels]), ...examples])];
+}
 
 /** Every chunk of some files, in file order. @throws {NearfarError} `invalid-argument` for a file the manifest does not have. */
 export function listChunks(manifest: Manifest, files: readonly string[]): ChunkPlace[] {

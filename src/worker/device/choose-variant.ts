@@ -15,10 +15,3 @@ export function variantsFor(manifest: Manifest, backend: BackendId): readonly Va
 export function chooseVariant(variants: readonly Variant[], features: readonly string[]): Variant | undefined {
   return variants.find(({ requires }) => requires.every((feature) => features.includes(feature)));
 }
-
-/** Everything a device needs of a variant: its own files, the golden examples and the class names. */
-export function filesOf(manifest: Manifest, variant: Variant): readonly string[] {
-  const labels = manifest.tasks?.['image-classification']?.output.labels;
-  const golden = manifest.golden.flatMap(({ inputs, outputs }) => [inputs, outputs]);
-  return [...new Set([...variant.files, ...(labels === undefined ? [] : [labels]), ...golden])];
-}

@@ -3,6 +3,7 @@ import {
   type DeviceWorkerApi,
   decodeClassification,
   encodeImages,
+  filesOfVariant,
   listChunks,
   NearfarError,
   type OpenedModel,
@@ -16,7 +17,7 @@ import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
 import { type LoaderContext, resolveVersion } from '../loader/index.ts';
 import { clearCache, type OpenedStore, reportCache, verifyCache } from '../store/index.ts';
-import { chooseVariant, filesOf, variantsFor } from './choose-variant.ts';
+import { chooseVariant, variantsFor } from './choose-variant.ts';
 import { createEnginePool, type OpenEngine } from './engine-pool.ts';
 import { createJobQueue, createKeyedLock } from './job-queue.ts';
 import { createModelTable } from './model-table.ts';
@@ -145,7 +146,7 @@ async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'
     const variants = variantsFor(manifest, backend);
     const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
     const variant = chooseVariant(variants, needsFeatures ? await probe.features() : []);
-    if (variant) return filesOf(manifest, variant);
+    if (variant) return filesOfVariant(manifest, variant);
   }
   return [];
 }

@@ -2,6 +2,7 @@ import {
   type BackendId,
   type CacheOutcome,
   checkGolden,
+  filesOfVariant,
   type LoadedVariant,
   type Manifest,
   NearfarError,
@@ -14,7 +15,7 @@ import {
   type Variant,
 } from '../../core/index.ts';
 import { type LoaderContext, loadFiles, type ResolvedVersion } from '../loader/index.ts';
-import { chooseVariant, filesOf, variantsFor } from './choose-variant.ts';
+import { chooseVariant, variantsFor } from './choose-variant.ts';
 import type { EngineLease, EnginePool } from './engine-pool.ts';
 import { warmUp } from './warm-up.ts';
 
@@ -118,7 +119,7 @@ async function openOn(context: OpenContext, { version, variant, backend, files, 
   const lease = await context.engines.lend(backend, { allowSoftwareAdapter: request.allowSoftwareAdapter, signal });
   let loaded: LoadedVariant | undefined;
   try {
-    await files.load(filesOf(manifest, variant));
+    await files.load(filesOfVariant(manifest, variant));
     const source = { manifest, variant, readFile: (path: string) => files.readFile(path) };
     notify({ type: 'phase', phase: 'compile', backend });
     loaded = await lease.engine.load(source, { signal });
