@@ -38,6 +38,7 @@ interface PublishFlags {
   readonly scale?: number;
   readonly mean?: [number, number, number];
   readonly std?: [number, number, number];
+  readonly sign?: string;
   readonly json?: boolean;
 }
 
@@ -67,6 +68,7 @@ export function addPublish(program: Command): void {
     .option('--scale <factor>', 'factor for pixel values (default: 1/255)', parseNumber)
     .option('--mean <r,g,b>', 'subtracted after scaling', parseChannels)
     .option('--std <r,g,b>', 'divided by after subtracting', parseChannels)
+    .option('--sign <key.pem>', 'private key (P-256, P-384 or P-521) that signs the manifest, in the OpenSSF Model Signing format')
     .option('--json', 'print the result as JSON')
     .action((sources: string[], flags: PublishFlags) =>
       runCommand(flags, (context) => publishSources(context, flags, sources), printReport),
@@ -89,6 +91,7 @@ async function publishSources({ json, signal }: CommandContext, flags: PublishFl
     tolerance,
     task: await readTask(flags),
     goldenInputs: goldenInputs && (await Promise.all(goldenInputs.map(readBytes))).map(decodeSafetensors),
+    signingKey: await readOptional(flags.sign),
     signal,
     onProgress: (step) => progress.update(steps.indexOf(step), steps.length, step),
   });

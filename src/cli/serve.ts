@@ -23,6 +23,7 @@ Flags are those of tensorflow_model_server, written --name=value or --name value
   --allow_software_adapter          take a GPU adapter that is made of software
   --cors_allowed_origins ORIGIN[,…] pages that may ask for predictions; * is any
   --cache_dir DIR                   where imported TensorFlow Serving versions are kept
+  --trust KEY.pem[,KEY.pem]         serve only versions signed by one of these public keys
   --max_in_flight N                 requests taken before more are refused (512)
   --shutdown_grace_period_seconds N how long running requests may take after SIGTERM (20)
   --log_level LEVEL                 fatal, error, warn, info, debug, trace, silent (info)

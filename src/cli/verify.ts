@@ -1,11 +1,13 @@
+import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { connectRepository, findStrays, readVersions, type VerifyReport, verify } from '../publish/index.ts';
 import { type CommandContext, runCommand } from './command.ts';
-import { parseModelChoice } from './parse-option.ts';
+import { collect, parseModelChoice } from './parse-option.ts';
 import { openProgress } from './progress.ts';
 
 interface VerifyFlags {
   readonly models: string;
+  readonly trust?: string[];
   readonly json?: boolean;
 }
 
@@ -21,20 +23,22 @@ export function addVerify(program: Command): void {
     .description('check every byte of a published model, and its answers on this machine')
     .argument('<model>', 'a name for all its versions, or name@version')
     .requiredOption('--models <repository>', 'folder or URL of the model repository')
+    .option('--trust <key.pem>', 'public key that must have signed each version; may be repeated', collect)
     .option('--json', 'print the result as JSON')
     .action((model: string, flags: VerifyFlags) => runCommand(flags, (context) => verifyModel(context, flags, model), printVerification));
 }
 
-async function verifyModel({ json, signal }: CommandContext, { models }: VerifyFlags, model: string): Promise<Verification> {
+async function verifyModel({ json, signal }: CommandContext, { models, trust = [] }: VerifyFlags, model: string): Promise<Verification> {
   using progress = openProgress(json);
   const { name, version, label } = parseModelChoice(model);
   const published = await readVersions(connectRepository(models), name);
   const labelled = label === undefined ? undefined : (published.labels[label] ?? label);
   const wanted = version ?? labelled;
+  const keys = await Promise.all(trust.map((file) => readFile(file, 'utf8')));
   const reports: VerifyReport[] = [];
   for (const number of wanted === undefined ? published.versions.map((entry) => entry.version) : [wanted]) {
     const onProgress = (bytes: number, total: number) => progress.update(bytes, total, `version ${number}`);
-    reports.push(await verify(models, name, number, { signal, onProgress }));
+    reports.push(await verify(models, name, number, { signal, onProgress, trust: keys }));
   }
   return { versions: reports, strays: /^https?:/.test(models) ? [] : await findStrays(models, name) };
 }

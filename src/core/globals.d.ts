@@ -16,10 +16,29 @@ declare class TextDecoder {
   decode(bytes?: ArrayBufferView | ArrayBuffer): string;
 }
 
-/** WebCrypto's digest, a pure function of its bytes. */
+/** WebCrypto's digest and check of signatures, pure functions of their bytes. */
 declare const crypto: {
-  readonly subtle: { digest(algorithm: 'SHA-256', data: ArrayBufferView<ArrayBuffer> | ArrayBuffer): Promise<ArrayBuffer> };
+  readonly subtle: {
+    digest(algorithm: 'SHA-256', data: ArrayBufferView<ArrayBuffer> | ArrayBuffer): Promise<ArrayBuffer>;
+    importKey(
+      format: 'spki',
+      key: Uint8Array<ArrayBuffer>,
+      algorithm: { readonly name: 'ECDSA'; readonly namedCurve: string },
+      isExtractable: boolean,
+      usages: 'verify'[],
+    ): Promise<CryptoKey>;
+    verify(
+      algorithm: { readonly name: 'ECDSA'; readonly hash: string },
+      key: CryptoKey,
+      signature: Uint8Array<ArrayBuffer>,
+      data: Uint8Array<ArrayBuffer>,
+    ): Promise<boolean>;
+  };
 };
+
+interface CryptoKey {
+  readonly type: string;
+}
 
 // Passed through by the worker protocol, never touched by core.
 interface Blob {

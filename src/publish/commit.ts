@@ -12,6 +12,7 @@ import {
   parseVersions,
   type Versions,
 } from '../core/index.ts';
+import type { SignManifest } from './sign.ts';
 
 /** How long a publisher waits for another one that is writing versions.json; that takes it milliseconds. */
 const LOCK_TIMEOUT_MS = 30_000;
@@ -25,8 +26,9 @@ export interface CommitRequest {
   /** Labels that shall point at the new version. */
   readonly labels: readonly string[];
   readonly manifest: (version: string) => Manifest;
-  /** Every file of the version but manifest.json, which is made here, by path. */
+  /** Every file of the version but manifest.json and manifest.sig, which are made here, by path. */
   readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly sign?: SignManifest | undefined;
 }
 
 /**
@@ -45,10 +47,13 @@ export async function commitVersion(request: CommitRequest): Promise<Pin> {
       const versions = await readVersionsFile(model, request.name);
       const version = request.version ?? (await nextVersion(model, versions));
       await assertFree(model, request.name, version);
-      const bytes = encodeManifest(request.manifest(version));
+      const manifest = request.manifest(version);
+      const bytes = encodeManifest(manifest);
       const pin: Pin = { version, digest: await digestOf(bytes) };
+      const signature = await request.sign?.({ manifest, digest: pin.digest });
       const next = encodeVersions(addVersion(versions, pin, request.labels));
       await writeFlushed(join(staging, 'manifest.json'), bytes);
+      if (signature) await writeFlushed(join(staging, 'manifest.sig'), signature);
       await flushDirectories(staging);
       await rename(staging, join(model, version));
       await replaceFile(join(model, 'versions.json'), next);

@@ -7,6 +7,7 @@ import { commitVersion } from './commit.ts';
 import { readSource } from './read-source.ts';
 import type { OpenEngine } from './run.ts';
 import { type BackendCheck, checkVariants } from './self-check.ts';
+import { openSigner } from './sign.ts';
 
 export interface PublishOptions extends BuildOptions {
   /** Folder of the repository; made when it is not there. */
@@ -15,6 +16,8 @@ export interface PublishOptions extends BuildOptions {
   readonly version?: string | undefined;
   /** Labels that shall point at the new version; the first version of a model is `stable` too. */
   readonly labels?: readonly string[] | undefined;
+  /** Private key in PEM (P-256, P-384 or P-521) that signs the manifest. */
+  readonly signingKey?: string | Uint8Array | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((step: PublishStep) => void) | undefined;
 }
@@ -40,6 +43,7 @@ export interface PublishReport {
 export async function publish(sources: readonly string[], options: PublishOptions): Promise<PublishReport> {
   const { repository, signal, onProgress } = options;
   assertNames(options);
+  const sign = options.signingKey === undefined ? undefined : openSigner(options.signingKey);
   const openEngine = await openLocalEngines();
   onProgress?.('read');
   const read = [];
@@ -53,7 +57,7 @@ export async function publish(sources: readonly string[], options: PublishOption
   onProgress?.('write');
   const files = new Map([...built.files].map(([path, { bytes }]) => [path, bytes]));
   files.set('report.json', encodeReport(built.manifest(options.version ?? '1'), checks));
-  const pin = await commitVersion({ ...options, repository, labels: options.labels ?? [], manifest: built.manifest, files });
+  const pin = await commitVersion({ ...options, repository, labels: options.labels ?? [], manifest: built.manifest, files, sign });
   return { pin, ...measure(built.manifest(pin.version)), checks };
 }
 

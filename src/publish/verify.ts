@@ -1,6 +1,16 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, listChunks, type Manifest, NearfarError, type Pin, serializeError } from '../core/index.ts';
+import {
+  digestOf,
+  listChunks,
+  type Manifest,
+  NearfarError,
+  notSigned,
+  type Pin,
+  type SignedManifest,
+  serializeError,
+  verifySignature,
+} from '../core/index.ts';
 import { openLocalEngines } from './publish.ts';
 import { connectRepository, type Repository, readManifest, readVersions } from './repository.ts';
 import type { OpenEngine } from './run.ts';
@@ -9,6 +19,8 @@ import { type BackendCheck, checkVariants } from './self-check.ts';
 export interface VerifyOptions {
   /** @default the engines of this machine's processor */
   readonly openEngine?: OpenEngine | undefined;
+  /** Public keys in PEM, one of which must have signed the manifest. */
+  readonly trust?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each file. */
   readonly onProgress?: ((checkedBytes: number, totalBytes: number) => void) | undefined;
@@ -27,12 +39,13 @@ export interface VerifyReport {
  * Checks a published version as a device would, and more: versions.json names the manifest, every file has its length and digest, every
  * chunk its digest, and every variant gives the golden outputs on the processor's backends.
  * @param repository A folder, or the http(s) URL of a static host.
- * @throws {NearfarError} `integrity-mismatch` with all `details.problems`, when the manifest or files differ; `self-test-failed` when they are right and
+ * @throws {NearfarError} `signature-invalid`; `integrity-mismatch` with all `details.problems`, when the manifest or files differ; `self-test-failed` when they are right and
  * an answer is not; `not-found`, `network`, `invalid-argument`; rejects with `signal.reason` when aborted.
  */
 export async function verify(repository: string, name: string, version: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   const files = connectRepository(repository);
   const { pin, manifest } = await readManifest(files, name, { version });
+  if (options.trust && options.trust.length > 0) await checkSignature(files, { manifest, digest: pin.digest }, options.trust);
   const contents = await verifyFiles(files, manifest, options);
   const readFile = async (path: string) => {
     const bytes = contents.get(path);
@@ -48,6 +61,14 @@ export async function verify(repository: string, name: string, version: string, 
     bytes: totalBytes(manifest),
     checks,
   };
+}
+
+async function checkSignature(repository: Repository, signed: SignedManifest, keys: readonly string[]): Promise<void> {
+  const { name, version } = signed.manifest;
+  const signature = await repository.read(name, version, 'manifest.sig').catch((cause: unknown) => {
+    throw cause instanceof NearfarError && cause.code === 'not-found' ? notSigned(signed, cause) : cause;
+  });
+  await verifySignature(signature, signed, keys);
 }
 
 /** What lies beside the versions of a model in a folder and is no published version: left by a publisher that was killed, or never listed. */

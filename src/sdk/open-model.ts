@@ -116,7 +116,7 @@ export async function settleVersion(
 ): Promise<SettledVersion> {
   const { name, mode, choice } = request;
   const { options, device, media } = context;
-  const version = { name, choice, repositories: options.repositories, lock: options.lock };
+  const version = { name, choice, repositories: options.repositories, lock: options.lock, trust: options.trust };
   const planned = { ...openRequestOf(options, version), backends: request.backends };
   const near = () => device.call((api, callId) => api.plan(callId, planned, settlingEvents(hub)), { signal });
   const far = () => media.call((api, callId) => api.resolve(callId, { ...version, wantsLabels }, settlingEvents(hub)), { signal });
@@ -141,7 +141,7 @@ export async function settleVersion(
 
 function openRequestOf(
   { allowSoftwareAdapter, cacheBudgetBytes }: ResolvedOptions,
-  version: Pick<OpenRequest, 'name' | 'choice' | 'repositories' | 'lock'>,
+  version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes'>,
 ): Omit<OpenRequest, 'backends'> {
   return { ...version, allowSoftwareAdapter, cacheBudgetBytes };
 }
@@ -156,7 +156,7 @@ function openDeviceLeg(
   const { options, clock, device, profile } = context;
   const { allowSoftwareAdapter, openHangTimeoutMs } = options;
   const policy = { mode, hasServer: canUseServer(options, mode), backends, allowSoftwareAdapter };
-  // From here on the version is fixed: whatever is published meanwhile, both legs answer from this digest.
+  // From here on the version is fixed, and its signature checked: whatever is published meanwhile, both legs answer from this digest.
   const lock: LockFile = { lockfileVersion: 1, models: { [name]: { ...pin } } };
   const request = openRequestOf(options, { name, repositories: options.repositories, choice: { version: pin.version }, lock });
   return new DeviceLeg({

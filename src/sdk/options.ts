@@ -16,7 +16,10 @@ export interface ClientOptions {
    * does not name is opened by label, as without a lock.
    */
   readonly lock?: Lock | undefined;
-  /** Public keys that manifests must be signed by. Not checked by this release: any key is refused with `unsupported`. */
+  /**
+   * Public keys as PEM (EC on P-256, P-384 or P-521): a version that none of them has signed is refused with `signature-invalid`, on both
+   * legs. Without a key signatures are not looked at.
+   */
   readonly trust?: readonly string[] | undefined;
   /** Makes a worker from `nearfar/worker`, for bundlers that lose the workers of libraries. Called once for each of the two. */
   readonly worker?: (() => Worker) | undefined;
@@ -39,6 +42,7 @@ export interface ResolvedOptions {
   readonly repositories: readonly string[];
   readonly servers: readonly string[];
   readonly lock: LockFile | undefined;
+  readonly trust: readonly string[];
   readonly createWorker: (() => Worker) | undefined;
   readonly cacheBudgetBytes: number;
   readonly allowSoftwareAdapter: boolean;
@@ -60,20 +64,20 @@ const defaults = {
 /**
  * Checks the options of a client and fills in every default.
  * @param baseUrl What relative URLs start at: the page's `document.baseURI`.
- * @throws {NearfarError} `invalid-argument` that names the option; `unsupported` for `trust` and for a later lock file.
+ * @throws {NearfarError} `invalid-argument` that names the option; `unsupported` for a later lock file.
  */
 export function resolveOptions(options: ClientOptions, baseUrl: string | undefined): ResolvedOptions {
   const repositories = absoluteUrls('models', options.models, baseUrl);
   if (repositories.length === 0) fail('models', 'the URL of a model repository', options.models);
-  if (options.trust !== undefined && options.trust.length > 0) {
-    throw new NearfarError('unsupported', 'this nearfar does not check signatures yet, so it cannot honour the option trust');
-  }
+  const trust = options.trust ?? [];
+  if (!trust.every((key) => /^\s*-----BEGIN PUBLIC KEY-----/.test(key))) fail('trust', 'public keys as PEM', trust);
   if (options.worker !== undefined && typeof options.worker !== 'function')
     fail('worker', 'a function that makes a Worker', options.worker);
   return {
     repositories,
     servers: absoluteUrls('server', options.server ?? [], baseUrl),
     lock: options.lock === undefined ? undefined : checkLock(options.lock),
+    trust,
     createWorker: options.worker,
     cacheBudgetBytes: atLeast('cacheBudgetBytes', options.cacheBudgetBytes ?? defaults.cacheBudgetBytes, 0),
     allowSoftwareAdapter: options.allowSoftwareAdapter ?? defaults.allowSoftwareAdapter,

@@ -1,7 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BackendId, NearfarError } from '../core/index.ts';
+import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import type { ModelSource } from './repository/index.ts';
@@ -40,6 +41,8 @@ export interface ServerConfig {
   readonly maxLoadRetryMs: number;
   /** Where imported TensorFlow Serving directories are kept. @default `nearfar` in the user's cache folder */
   readonly cacheDir: string;
+  /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
+  readonly trust: readonly string[];
   /** Requests accepted and not yet answered by an engine; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
   /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
@@ -73,6 +76,7 @@ function defaults(environment: Environment): ServerConfig {
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
+    trust: [],
     maxInFlight: 512,
     gracePeriodMs: 20_000,
     site: undefined,
@@ -131,10 +135,22 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
+    trust: flags.trust?.split(',').map(readPublicKeyFile),
     maxInFlight: orDefault(flags.max_in_flight),
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
   };
+}
+
+function readPublicKeyFile(path: string): string {
+  let pem: string;
+  try {
+    pem = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new NearfarError('not-found', `--trust: cannot read ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+  readPublicKey(pem);
+  return pem;
 }
 
 /** The one model of `--model_name` and `--model_base_path`, else that of the container's environment. */

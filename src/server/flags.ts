@@ -77,6 +77,7 @@ const flags = {
   allow_software_adapter: honoured('bool'),
   cors_allowed_origins: honoured('string'),
   cache_dir: honoured('string'),
+  trust: honoured('string'),
   max_in_flight: honoured('int'),
   shutdown_grace_period_seconds: honoured('int'),
   log_level: honoured('string'),

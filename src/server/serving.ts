@@ -57,6 +57,7 @@ export function createServing(config: ServerConfig, { log, metrics }: { log: Log
     modelsRoot: config.modelsRoot,
     pollIntervalMs: config.pollIntervalMs,
     imports,
+    trust: config.trust,
     log,
     onModel: (snapshot) => servables.apply(snapshot),
     onModelRemoved: (name) => servables.remove(name),

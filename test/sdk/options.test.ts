@@ -10,6 +10,7 @@ test('fills in every default', () => {
   expect(options).toEqual({
     repositories: ['https://app.example.com/models'],
     servers: [],
+    trust: [],
     lock: undefined,
     createWorker: undefined,
     cacheBudgetBytes: 536_870_912,
@@ -50,9 +51,14 @@ test.each<[string, ClientOptions]>([
   );
 });
 
-test('refuses trust, which nothing checks yet, in place of ignoring it', () => {
-  expect(() => resolveOptions({ models: '/m', trust: ['key'] }, base)).toThrowError(expect.objectContaining({ code: 'unsupported' }));
-  expect(() => resolveOptions({ models: '/m', trust: [] }, base)).not.toThrow();
+test('takes trusted keys as PEM alone', () => {
+  const pem = '-----BEGIN PUBLIC KEY-----\nMFkw…\n-----END PUBLIC KEY-----\n';
+
+  expect(resolveOptions({ models: '/m', trust: [pem] }, base).trust).toEqual([pem]);
+  expect(resolveOptions({ models: '/m' }, base).trust).toEqual([]);
+  expect(() => resolveOptions({ models: '/m', trust: ['key'] }, base)).toThrowError(
+    expect.objectContaining({ code: 'invalid-argument', details: { option: 'trust', want: 'public keys as PEM' } }),
+  );
 });
 
 test('refuses a later lock file', () => {

@@ -1,8 +1,10 @@
 import { appendFile, cp, mkdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { openSigner } from '../../src/publish/sign.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createPublishedFiles, ImportCache, type ImportVersion, type ModelSource, Repository } from '../../src/server/repository/index.ts';
+import { keyPair } from '../support/keys.ts';
 import { makeVersion, openTempFolder, writeVersion, writeVersionsFile } from '../support/model-folder.ts';
 
 const log = createLog('silent');
@@ -10,7 +12,7 @@ const log = createLog('silent');
 /** A repository that looks only when the test says so. */
 function openRepository(
   folder: string,
-  options: { models?: readonly ModelSource[]; importVersion?: ImportVersion; now?: () => number } = {},
+  options: { models?: readonly ModelSource[]; importVersion?: ImportVersion; now?: () => number; trust?: readonly string[] } = {},
 ) {
   const removed: string[] = [];
   const imports = new ImportCache({
@@ -25,6 +27,7 @@ function openRepository(
     modelsRoot: options.models ? undefined : join(folder, 'models'),
     pollIntervalMs: -1,
     imports,
+    trust: options.trust ?? [],
     log,
     onModel: () => {},
     onModelRemoved: (name) => removed.push(name),
@@ -388,4 +391,24 @@ describe('published files', () => {
       message: expect.stringContaining('leads out'),
     });
   });
+});
+
+test('with trusted keys only versions that one of them signed are wanted', async () => {
+  await using folder = await openTempFolder();
+  const { privateKey, publicKey } = keyPair();
+  const { repository, wanted, pending } = openRepository(folder.path, { trust: [publicKey] });
+  const version = await makeVersion('m', '1');
+  const directory = join(folder.path, 'models/m/1');
+  await writeVersion(directory, version);
+  await mkdir(join(folder.path, 'models/m/2'), { recursive: true });
+  await writeFile(join(folder.path, 'models/m/2/model.onnx'), 'plain');
+
+  await repository.look();
+  const unsigned = pending('m', '1');
+  await writeFile(join(directory, 'manifest.sig'), await openSigner(privateKey)(version));
+  await repository.look();
+
+  expect(unsigned).toMatch(/is not signed/);
+  expect(pending('m', '2')).toMatch(/without a manifest is not signed/);
+  expect(wanted('m')).toEqual(['1']);
 });

@@ -1,8 +1,12 @@
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf, NearfarError, type VersionRequest, type WorkerEvent } from '../../src/core/index.ts';
+import { openSigner } from '../../src/publish/sign.ts';
 import { type LoaderContext, loadFiles, resolveVersion, type VersionFiles } from '../../src/worker/loader/index.ts';
 import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
+import { keyPair } from '../support/keys.ts';
 import { createSmallRepository, noise } from '../support/small-repository.ts';
 
 const chunkBytes = 100_000;
@@ -35,6 +39,7 @@ interface Setting {
   readonly repositories?: readonly string[];
   readonly choice?: VersionRequest['choice'];
   readonly lock?: VersionRequest['lock'];
+  readonly trust?: VersionRequest['trust'];
   readonly files?: readonly string[];
   readonly budgetBytes?: number;
   readonly isProtected?: (digest: string) => boolean;
@@ -78,6 +83,7 @@ async function load(setting: Setting = {}) {
       repositories,
       choice: setting.choice ?? { version: '1' },
       lock: setting.lock,
+      trust: setting.trust,
     });
     const files = await loadFiles(context, {
       version,
@@ -355,6 +361,48 @@ test('an abort ends the download with its own reason and commits nothing', async
 
   answer();
   expect(await store.listVersions()).toMatchObject([{ committed: [] }]);
+});
+
+describe('a client that trusts keys', () => {
+  const { privateKey, publicKey } = keyPair();
+  const signaturePath = 'small/1/manifest.sig';
+
+  beforeAll(async () => {
+    const manifest = repository.manifests['1']!;
+    const signature = await openSigner(privateKey)({ manifest, digest: repository.pins['1']!.digest });
+    await writeFile(join(repository.folder, signaturePath), signature);
+  });
+
+  test('loads what one of them signed, again without the network', async () => {
+    const store = createMemoryStore();
+
+    const { files } = await load({ store, trust: [keyPair().publicKey, publicKey] });
+    server.forget();
+    const again = await load({ store, trust: [publicKey], lock: repository.lockTo('1') });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(again.files.cache).toBe('hit');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('refuses what none of them signed, and fetches no byte of it', async () => {
+    const loading = load({ trust: [keyPair().publicKey] });
+
+    await expect(loading).rejects.toMatchObject({ code: 'signature-invalid' });
+    expect(server.bytesOf('small/1/weights.bin')).toBe(0);
+  });
+
+  test('refuses what is not signed', async () => {
+    const loading = load({ trust: [publicKey], choice: { version: '2' } });
+
+    await expect(loading).rejects.toMatchObject({ code: 'signature-invalid', message: expect.stringContaining('is not signed') });
+  });
+
+  test('does not ask for a signature without keys', async () => {
+    await load();
+
+    expect(server.requests.map(({ path }) => path)).not.toContain(signaturePath);
+  });
 });
 
 describe('the budget', () => {

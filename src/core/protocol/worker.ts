@@ -33,6 +33,8 @@ export interface VersionRequest {
   readonly repositories: readonly string[];
   readonly choice: VersionChoice;
   readonly lock?: LockFile | undefined;
+  /** Public keys in PEM, one of which must have signed the manifest; not looked at when empty or absent. */
+  readonly trust?: readonly string[] | undefined;
 }
 
 export interface OpenRequest extends VersionRequest {

@@ -2,7 +2,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestOf, NearfarError, parseVersions, type Versions } from '../../core/index.ts';
 import type { ImportCache } from './import-cache.ts';
-import { directoryFingerprint, fileStamp, isMissing, readVersionDirectory, type VersionOnDisk } from './version-directory.ts';
+import {
+  checkSignature,
+  directoryFingerprint,
+  fileStamp,
+  isMissing,
+  readVersionDirectory,
+  type VersionOnDisk,
+} from './version-directory.ts';
 import { compareVersions, selectVersions, type VersionPolicy } from './version-policy.ts';
 
 /** What one look at a model's folder found. */
@@ -31,16 +38,18 @@ export class ModelDirectory {
   readonly #basePath: string;
   readonly #policy: VersionPolicy;
   readonly #imports: ImportCache;
+  readonly #trust: readonly string[];
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
   /** Fingerprints of plain directories at the last look. */
   readonly #fingerprints = new Map<string, string>();
 
-  constructor(name: string, basePath: string, policy: VersionPolicy, imports: ImportCache) {
+  constructor(name: string, basePath: string, policy: VersionPolicy, imports: ImportCache, trust: readonly string[]) {
     this.#name = name;
     this.#basePath = basePath;
     this.#policy = policy;
     this.#imports = imports;
+    this.#trust = trust;
   }
 
   /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
@@ -78,11 +87,13 @@ export class ModelDirectory {
 
   async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
     try {
-      const stamp = await fileStamp(join(directory, 'manifest.json'));
-      if (stamp === undefined) return await this.#lookAtPlain(version, directory);
+      const manifestStamp = await fileStamp(join(directory, 'manifest.json'));
+      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory);
+      const stamp = `${manifestStamp} ${await fileStamp(join(directory, 'manifest.sig'))}`;
       const known = this.#complete.get(directory);
       if (known?.stamp === stamp) return known.outcome;
       const outcome = await readVersionDirectory(directory, version);
+      if (this.#trust.length > 0) await checkSignature(outcome, this.#trust);
       this.#complete.set(directory, { stamp, outcome });
       return outcome;
     } catch (error) {
@@ -94,6 +105,9 @@ export class ModelDirectory {
   }
 
   async #lookAtPlain(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+    if (this.#trust.length > 0) {
+      return new NearfarError('signature-invalid', 'a version without a manifest is not signed, and only signed versions are trusted');
+    }
     const fingerprint = await directoryFingerprint(directory);
     const before = this.#fingerprints.get(directory);
     if (fingerprint !== undefined) this.#fingerprints.set(directory, fingerprint);

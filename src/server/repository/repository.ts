@@ -23,6 +23,8 @@ export interface RepositoryOptions {
   /** 0 looks until everything that is there has settled, below 0 never. */
   readonly pollIntervalMs: number;
   readonly imports: ImportCache;
+  /** Public keys in PEM, one of which must have signed each version; none: signatures are not looked at. */
+  readonly trust: readonly string[];
   readonly log: Logger;
   /** Called after each look at a model that could be read. */
   readonly onModel: (snapshot: ModelSnapshot) => void;
@@ -96,7 +98,7 @@ export class Repository {
   }
 
   #watch(name: string, basePath: string, policy: VersionPolicy): void {
-    const directory = new ModelDirectory(name, basePath, policy, this.#options.imports);
+    const directory = new ModelDirectory(name, basePath, policy, this.#options.imports, this.#options.trust);
     this.#models.set(name, { directory, looking: undefined, snapshot: undefined, trouble: '' });
   }
 

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, type Manifest, NearfarError, parseManifest } from '../../core/index.ts';
+import { digestOf, type Manifest, NearfarError, notSigned, parseManifest, verifySignature } from '../../core/index.ts';
 
 /** A version whose files are all there, with the sizes of its manifest. Their digests are checked when it is loaded. */
 export interface VersionOnDisk {
@@ -40,6 +40,17 @@ export async function readVersionDirectory(directory: string, version: string): 
   }
   await Promise.all(Object.entries(manifest.files).map(([path, { bytes }]) => assertSize(directory, path, bytes)));
   return { version, digest: await digestOf(manifestBytes), manifest, manifestBytes, directory };
+}
+
+/**
+ * Checks that one of some keys signed the version.
+ * @throws {NearfarError} `signature-invalid`.
+ */
+export async function checkSignature(version: VersionOnDisk, keys: readonly string[]): Promise<void> {
+  const signature = await readFile(join(version.directory, 'manifest.sig')).catch((cause: unknown) => {
+    throw isMissing(cause) ? notSigned(version, cause) : cause;
+  });
+  await verifySignature(signature, version, keys);
 }
 
 async function assertSize(directory: string, path: string, want: number): Promise<void> {

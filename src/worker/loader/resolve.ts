@@ -2,12 +2,15 @@ import {
   digestOf,
   type Manifest,
   NearfarError,
+  notSigned,
   type Pin,
   parseManifest,
   parseVersions,
+  type SignedManifest,
   selectVersion,
   type VersionRequest,
   type Versions,
+  verifySignature,
 } from '../../core/index.ts';
 import type { LoaderContext } from './context.ts';
 import { fetchBytes } from './http.ts';
@@ -26,7 +29,7 @@ const patienceWithCopyMs = 3_000;
 /**
  * Finds the version a request means and reads its manifest. A lock names both, so that neither needs the network once
  * the manifest is in the store; without a lock versions.json is asked for first and its last known copy serves offline.
- * @throws {NearfarError} `not-found`, `version-mismatch`, `integrity-mismatch`, `network`; `invalid-argument` or
+ * @throws {NearfarError} `not-found`, `version-mismatch`, `integrity-mismatch`, `signature-invalid`, `network`; `invalid-argument` or
  * `unsupported` for a versions.json or manifest.json that cannot be read. Rejects with `signal.reason` when aborted.
  */
 export async function resolveVersion(context: LoaderContext, request: VersionRequest): Promise<ResolvedVersion> {
@@ -40,7 +43,44 @@ export async function resolveVersion(context: LoaderContext, request: VersionReq
       { details: { want: { name: request.name, ...pin }, got: { name: manifest.name, version: manifest.version } } },
     );
   }
+  if (request.trust && request.trust.length > 0) await checkSignature(context, request, request.trust, { manifest, digest: pin.digest });
   return { pin, manifest, manifestBytes };
+}
+
+/** The signature of a version never changes either, so that the copy of a checked one serves offline. */
+async function checkSignature(
+  context: LoaderContext,
+  request: VersionRequest,
+  keys: readonly string[],
+  signed: SignedManifest,
+): Promise<void> {
+  const { name, version } = signed.manifest;
+  const urls = request.repositories.map((repository) => fileUrl(repository, [name, version, 'manifest.sig']));
+  if (await hasGoodCopy(context, urls, (bytes) => verifySignature(bytes, signed, keys))) return;
+  const fetchSignature = async (url: string) => ({ url, bytes: await fetchBytes(context, url) });
+  const record = await withRetries(context, urls, fetchSignature).catch((cause: unknown) => {
+    throw cause instanceof NearfarError && cause.code === 'not-found' ? notSigned(signed, cause) : cause;
+  });
+  await verifySignature(record.bytes, signed, keys);
+  await context.store.writeVersions(record).catch(() => undefined);
+}
+
+async function hasGoodCopy(
+  context: LoaderContext,
+  urls: readonly string[],
+  check: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>,
+): Promise<boolean> {
+  for (const url of urls) {
+    const record = await context.store.readVersions(url).catch(() => undefined);
+    const isGood =
+      record !== undefined &&
+      (await check(record.bytes).then(
+        () => true,
+        () => false,
+      ));
+    if (isGood) return true;
+  }
+  return false;
 }
 
 /** URL of a file of a version, or of the model itself when no version is given. */
