@@ -40,7 +40,7 @@ async function verifyModel({ json, signal }: CommandContext, { models, trust = [
     const onProgress = (bytes: number, total: number) => progress.update(bytes, total, `version ${number}`);
     reports.push(await verify(models, name, number, { signal, onProgress, trust: keys }));
   }
-  return { versions: reports, strays: /^https?:/.test(models) ? [] : await findStrays(models, name) };
+  return { versions: reports, strays: /^(https?|s3):/.test(models) ? [] : await findStrays(models, name) };
 }
 
 function printVerification({ versions, strays }: Verification): string {

@@ -13,12 +13,14 @@ import {
   type Versions,
 } from '../core/index.ts';
 import type { SignManifest } from './sign.ts';
+import { addVersion, alreadyPublished, nextVersion, noVersions } from './versions-list.ts';
 
 /** How long a publisher waits for another one that is writing versions.json; that takes it milliseconds. */
 const LOCK_TIMEOUT_MS = 30_000;
 const LOCK_RETRY_MS = 20;
 
 export interface CommitRequest {
+  /** Folder, or `s3://bucket/prefix`. */
   readonly repository: string;
   readonly name: string;
   /** The wanted number; the next free one when absent. */
@@ -45,7 +47,7 @@ export async function commitVersion(request: CommitRequest): Promise<Pin> {
     for (const [path, bytes] of request.files) await writeFlushed(join(staging, path), bytes);
     return await withModelLock(model, request.name, async () => {
       const versions = await readVersionsFile(model, request.name);
-      const version = request.version ?? (await nextVersion(model, versions));
+      const version = request.version ?? nextVersion(await readdir(model), versions);
       await assertFree(model, request.name, version);
       const manifest = request.manifest(version);
       const bytes = encodeManifest(manifest);
@@ -64,36 +66,17 @@ export async function commitVersion(request: CommitRequest): Promise<Pin> {
   }
 }
 
-/** versions.json with one more version; the first one gets the label `stable`. */
-function addVersion(versions: Versions, pin: Pin, labels: readonly string[]): Versions {
-  const all = versions.versions.length === 0 ? ['stable', ...labels] : labels;
-  return {
-    ...versions,
-    versions: [...versions.versions, { ...pin }].sort((a, b) => (BigInt(a.version) < BigInt(b.version) ? -1 : 1)),
-    labels: { ...versions.labels, ...Object.fromEntries(all.map((label) => [label, pin.version])) },
-  };
-}
-
 async function readVersionsFile(model: string, name: string): Promise<Versions> {
   const path = join(model, 'versions.json');
-  if (!(await exists(path))) return { schemaVersion: 1, name, versions: [], labels: {} };
+  if (!(await exists(path))) return noVersions(name);
   const versions = parseVersions(new Uint8Array(await readFile(path)));
   if (versions.name === name) return versions;
   throw new NearfarError('invalid-argument', `${path} is that of ${versions.name}`, { details: { name, got: versions.name } });
 }
 
-/** One more than the highest number in use, also by a version directory that versions.json does not name. */
-async function nextVersion(model: string, versions: Versions): Promise<string> {
-  const directories = (await readdir(model)).filter((name) => /^[1-9][0-9]{0,18}$/.test(name));
-  const used = [...directories, ...versions.versions.map(({ version }) => version)].map(BigInt);
-  return String(used.reduce((highest, version) => (version > highest ? version : highest), 0n) + 1n);
-}
-
 async function assertFree(model: string, name: string, version: string): Promise<void> {
   if (!(await exists(join(model, version)))) return;
-  throw new NearfarError('already-exists', `${name} version ${version} is already published; a published version is never overwritten`, {
-    details: { name, version },
-  });
+  throw alreadyPublished(name, version);
 }
 
 /**

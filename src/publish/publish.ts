@@ -2,6 +2,8 @@ import * as v from 'valibot';
 import { encodeManifest, type Manifest, modelNameSchema, NearfarError, type Pin, versionSchema } from '../core/index.ts';
 import { openEngine as openOnPlatform } from '../engines/index.ts';
 import { openNodePlatform } from '../engines/node/index.ts';
+import { isBucket } from './bucket.ts';
+import { commitToBucket } from './bucket-commit.ts';
 import { type BuildOptions, type BuiltVersion, buildVersion } from './build.ts';
 import { commitVersion } from './commit.ts';
 import { readSource } from './read-source.ts';
@@ -10,7 +12,7 @@ import { type BackendCheck, checkVariants } from './self-check.ts';
 import { openSigner } from './sign.ts';
 
 export interface PublishOptions extends BuildOptions {
-  /** Folder of the repository; made when it is not there. */
+  /** Folder of the repository, made when it is not there; or `s3://bucket/prefix`, with the environment variables of AWS's tools. */
   readonly repository: string;
   /** Version number. @default the next free one */
   readonly version?: string | undefined;
@@ -57,7 +59,8 @@ export async function publish(sources: readonly string[], options: PublishOption
   onProgress?.('write');
   const files = new Map([...built.files].map(([path, { bytes }]) => [path, bytes]));
   files.set('report.json', encodeReport(built.manifest(options.version ?? '1'), checks));
-  const pin = await commitVersion({ ...options, repository, labels: options.labels ?? [], manifest: built.manifest, files, sign });
+  const commit = isBucket(repository) ? commitToBucket : commitVersion;
+  const pin = await commit({ ...options, repository, labels: options.labels ?? [], manifest: built.manifest, files, sign });
   return { pin, ...measure(built.manifest(pin.version)), checks };
 }
 

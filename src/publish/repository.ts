@@ -11,6 +11,7 @@ import {
   type VersionChoice,
   type Versions,
 } from '../core/index.ts';
+import { type Bucket, connectBucket, isBucket } from './bucket.ts';
 
 /** A model repository, in a folder or behind a URL, as the tools read it. */
 export interface Repository {
@@ -23,8 +24,12 @@ export interface Repository {
   readonly read: (...path: readonly string[]) => Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Opens a folder or an http(s) URL as a repository; nothing is read yet, nothing is to close. */
+/** Opens a folder, an http(s) URL or `s3://bucket/prefix` as a repository; nothing is read yet, nothing is to close. */
 export function connectRepository(location: string, fetchUrl: typeof fetch = fetch): Repository {
+  if (isBucket(location)) {
+    const bucket = connectBucket(location);
+    return { location, read: (...path) => readObject(bucket, path.join('/')) };
+  }
   if (!/^https?:\/\//.test(location)) return { location, read: (...path) => readBytes(join(location, ...path)) };
   const base = location.replace(/\/+$/, '');
   return { location, read: (...path) => fetchBytes([base, ...path.map(encodeURIComponent)].join('/'), fetchUrl) };
@@ -92,6 +97,12 @@ async function readBytes(path: string): Promise<Uint8Array<ArrayBuffer>> {
       details: { path },
     });
   }
+}
+
+async function readObject(bucket: Bucket, key: string): Promise<Uint8Array<ArrayBuffer>> {
+  const found = await bucket.get(key);
+  if (found) return found.bytes;
+  throw new NearfarError('not-found', `${bucket.location} has no ${key}`, { details: { key } });
 }
 
 async function fetchBytes(url: string, fetchUrl: typeof fetch): Promise<Uint8Array<ArrayBuffer>> {
