@@ -2,6 +2,7 @@ export * from './graph/index.ts';
 export type { EmittedBindings, EmittedFile, EmittedModel, ModelFile, ModelFolder } from './model-folder.ts';
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';
+export { inferShapes, type ShapeTable } from './passes/index.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
 export * from './savedmodel/index.ts';
 export * from './tfjs/index.ts';
