@@ -1,0 +1,1 @@
+export { readSavedModel, type SavedModelOptions } from './saved-model.ts';
