@@ -1,7 +1,7 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { NearfarError } from '../../errors.ts';
-import type { DType } from '../../tensor/index.ts';
 import type { ModelTensor } from '../model-tensor.ts';
+import { onnxDTypes } from './data-types.ts';
 
 // A walk over an ONNX file (onnx/onnx.proto, IR version 3 and later) that keeps what publishing needs and copies no weight.
 // Field numbers are those of the proto file.
@@ -242,26 +242,6 @@ function readOpset(bytes: Uint8Array): [string, number] {
   });
   return [domain, version];
 }
-
-const onnxDTypes: readonly (DType | undefined)[] = [
-  undefined,
-  'float32',
-  'uint8',
-  'int8',
-  'uint16',
-  'int16',
-  'int32',
-  'int64',
-  'string',
-  'bool',
-  'float16',
-  'float64',
-  'uint32',
-  'uint64',
-  'complex64',
-  'complex128',
-  'bfloat16',
-];
 
 function toTensor({ name, tensor }: ValueInfo): ModelTensor {
   const dtype = tensor && onnxDTypes[tensor.elementType];
