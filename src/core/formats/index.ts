@@ -1,3 +1,4 @@
+export { isHdf5, isKerasArchive, isLayersModel, readKeras } from './keras/index.ts';
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
