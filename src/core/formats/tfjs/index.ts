@@ -1,3 +1,4 @@
+export { customTfjsOps } from './custom-ops.ts';
 export {
   encodeTfjsGraphModel,
   isTfjsModel,
@@ -6,3 +7,4 @@ export {
   type TfjsGraphModel,
   type TfjsWeight,
 } from './graph-model.ts';
+export { checkTfjsOps, type TfjsWriteOptions, writeTfjsGraph } from './write.ts';
