@@ -1,4 +1,5 @@
 export * from './graph/index.ts';
+export { isHdf5, isKerasArchive, isLayersModel, readKeras } from './keras/index.ts';
 export type { EmittedBindings, EmittedFile, EmittedModel, ModelFile, ModelFolder } from './model-folder.ts';
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';

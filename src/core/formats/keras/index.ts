@@ -1,0 +1,1 @@
+export { isHdf5, isKerasArchive, isLayersModel, readKeras } from './read.ts';
