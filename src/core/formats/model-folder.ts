@@ -37,4 +37,6 @@ export interface EmittedModel {
   readonly bindings: Readonly<Record<string, EmittedBindings>>;
   /** Operators in use, sorted. */
   readonly ops: readonly string[];
+  /** What the format computes otherwise than the model says, one line each: narrower types, for one. */
+  readonly notes?: readonly string[];
 }

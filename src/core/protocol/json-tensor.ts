@@ -1,6 +1,6 @@
+import { decodeBase64 } from '../base64.ts';
 import { NearfarError } from '../errors.ts';
 import { type AnyTensor, createData, createTensor, type DType, type DTypeData, elementCount, type NumericDType } from '../tensor/index.ts';
-import { decodeBase64 } from './base64.ts';
 import type { JsonDocument } from './json-reader.ts';
 import { describeJson, jsonTypeName } from './json-text.ts';
 import { numericTensor } from './numeric-tensor.ts';

@@ -1,7 +1,7 @@
+import { encodeBase64 } from '../base64.ts';
 import { NearfarError, serializeError } from '../errors.ts';
 import type { Signature } from '../manifest/index.ts';
 import { type AnyTensor, type DType, elementCount, type TensorMap } from '../tensor/index.ts';
-import { encodeBase64 } from './base64.ts';
 import { formatDecimal } from './json-decimal.ts';
 import { type JsonDocument, readJson } from './json-reader.ts';
 import { addDenseValues, createSink, createUnsupportedSink, denseShape, isBase64Object, type ValueSink } from './json-tensor.ts';

@@ -17,3 +17,4 @@ export {
   SMALL_CONSTANT_BYTES,
 } from './graph.ts';
 export { consumersOf, edgeKey, reachable, sortNodes, sourceOf } from './nodes.ts';
+export { withoutSignatures } from './signatures.ts';
