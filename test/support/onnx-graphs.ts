@@ -1,7 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { gunzipSync } from 'node:zlib';
 import type { InferenceSession } from 'onnxruntime-common';
-import { type Attribute, type Constant, type GraphFunction, type GraphNode, type ModelGraph, toConstant } from '../../src/core/formats/graph/index.ts';
+import {
+  type Attribute,
+  type Constant,
+  type GraphFunction,
+  type GraphNode,
+  type ModelGraph,
+  toConstant,
+} from '../../src/core/formats/graph/index.ts';
 import type { EmittedModel } from '../../src/core/formats/model-folder.ts';
 import { type AnyTensor, createTensor, type DType, dataFromBytes, type NumericDType, type TensorMap } from '../../src/core/index.ts';
 import { fromOrt, toOrt } from '../../src/engines/onnx/tensors.ts';
@@ -128,7 +135,9 @@ export async function runOnnx(emitted: EmittedModel, inputs: TensorMap, dtypes: 
   const [bindings] = Object.values(emitted.bindings);
   const feeds = Object.entries(bindings!.inputs).map(([name, { tensor }]) => [tensor, toOrt(ort, name, inputs[name]!)] as const);
   const results = await session.run(Object.fromEntries(feeds));
-  const outputs = Object.entries(bindings!.outputs).map(([name, { tensor }]) => [name, fromOrt(name, dtypes[name]!, results[tensor]!)] as const);
+  const outputs = Object.entries(bindings!.outputs).map(
+    ([name, { tensor }]) => [name, fromOrt(name, dtypes[name]!, results[tensor]!)] as const,
+  );
   await session.release();
   return Object.fromEntries(outputs);
 }

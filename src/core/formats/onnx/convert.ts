@@ -1,5 +1,5 @@
 import { NearfarError } from '../../errors.ts';
-import type { DType } from '../../tensor/index.ts';
+import type { AnyTensor } from '../../tensor/index.ts';
 import {
   attribute,
   type Constant,
@@ -9,6 +9,8 @@ import {
   type GraphSignature,
   type ModelGraph,
   type Nodes,
+  type PartialShape,
+  type SignatureOutput,
   sortNodes,
 } from '../graph/index.ts';
 import type { EmittedBindings } from '../model-folder.ts';
@@ -41,88 +43,92 @@ const MAX_DEPTH = 32;
 
 /** Writes all nodes of a model as ONNX nodes; what cannot be is among the problems. */
 export async function convertModel(model: ModelGraph, precision: OnnxPrecision): Promise<ConvertedModel> {
-  const names = nameInterface(model);
-  const builder = new GraphBuilder(precision, [...names.inputs.values(), ...names.outputs.keys()]);
-  const conversion = new Conversion(model, { builder, precision, table: await inferShapes(model), inputNames: names.inputs });
+  const signatures = sorted(model.signatures);
+  const inputs = nameInputs(signatures);
+  const builder = new GraphBuilder(precision, [...inputs.infos.keys(), ...signatures.flatMap(outputNames)]);
+  const conversion = new Conversion(model, { builder, precision, table: await inferShapes(model), inputs: inputs.names });
   await conversion.convertNodes(builder.root, model.nodes, { functionName: '', inputs: [], depth: 0 });
-  const inputs = [...names.inputs].map(([node, name]) => inputInfo(model, node, name));
-  const outputs = [...names.outputs].map(([name, { edge, dtype, shape }]) => ({
-    name,
-    dtype,
-    shape,
-    made: conversion.outputName(edge, dtype),
-  }));
-  const graph = finishGraph(builder, inputs, outputs);
+  const { outputs, bindings } = bind(signatures, inputs, (output) => conversion.output(output));
+  const graph = finishGraph(builder, [...inputs.infos.values()], [...outputs.values()]);
   const read = new Set(namesRead(graph));
   const initializers = [...builder.initializers.values()].filter(({ name }) => read.has(name));
-  return { graph, initializers, bindings: names.bindings, problems: conversion.problems };
+  return { graph, initializers, bindings, problems: conversion.problems };
 }
 
-interface Interface {
-  /** Names of inputs by placeholder. */
-  readonly inputs: ReadonlyMap<string, string>;
-  readonly outputs: ReadonlyMap<string, { readonly edge: Edge; readonly dtype: DType; readonly shape: readonly number[] | undefined }>;
-  readonly bindings: Readonly<Record<string, EmittedBindings>>;
+type Signatures = readonly (readonly [name: string, signature: GraphSignature])[];
+
+interface Inputs {
+  /** By placeholder. */
+  readonly names: ReadonlyMap<string, string>;
+  /** By name. */
+  readonly infos: ReadonlyMap<string, OnnxTensorInfo>;
 }
 
 /**
- * Inputs and outputs of the ONNX graph, by the names of the signatures. ONNX Runtime wants every input of a graph in every run, so that
- * signatures with different inputs need a file each.
+ * Names of the inputs, those of the signatures; placeholders of several signatures that have the same key, dtype and shape are one input.
+ * ONNX Runtime wants every input of a graph in every run, so that signatures with different inputs need a file each.
  */
-function nameInterface(model: ModelGraph): Interface {
-  const signatures = Object.entries(model.signatures).sort(([a], [b]) => (a < b ? -1 : 1));
+function nameInputs(signatures: Signatures): Inputs {
   const [first] = signatures;
   if (!first) throw new NearfarError('unsupported', 'the model has no signature that can be run', { details: { format: 'onnx' } });
-  const placeholders = (signature: GraphSignature) =>
-    [...new Set(Object.values(signature.inputs).map(({ node }) => node))].sort().join('\0');
-  const others = signatures.filter(([, signature]) => placeholders(signature) !== placeholders(first[1])).map(([name]) => name);
-  if (others.length > 0) {
-    throw new NearfarError(
-      'unsupported',
-      `an ONNX model has one set of inputs; the signature ${others.join(', ')} has others than ${first[0]}: convert them one by one`,
-      { details: { format: 'onnx', signatures: signatures.map(([name]) => name) } },
-    );
+  const names = new Map<string, string>();
+  const infos = new Map<string, OnnxTensorInfo>();
+  for (const [, { inputs }] of signatures) {
+    for (const [key, { node, dtype, shape }] of sorted(inputs)) {
+      if (names.has(node)) continue;
+      const known = infos.get(key);
+      const isOther = known && (known.dtype !== dtype || known.shape?.join() !== shape?.join());
+      const name = isOther ? `${key}/${infos.size}` : key;
+      names.set(node, name);
+      infos.set(name, { name, dtype, shape });
+    }
   }
-  const inputs = new Map(sorted(first[1].inputs).map(([key, { node }]) => [node, key]));
-  const outputs = new Map<string, { edge: Edge; dtype: DType; shape: readonly number[] | undefined }>();
+  const namesOf = ([, { inputs }]: Signatures[number]) => new Set(Object.values(inputs).map(({ node }) => names.get(node)));
+  const others = signatures.filter((signature) => namesOf(signature).size !== infos.size).map(([name]) => name);
+  if (others.length === 0) return { names, infos };
+  throw new NearfarError(
+    'unsupported',
+    `an ONNX model has one set of inputs, its signatures ${signatures.map(([name]) => name).join(', ')} have several: convert them one by one`,
+    { details: { format: 'onnx', signatures: signatures.map(([name]) => name) } },
+  );
+}
+
+function outputNames([name, { outputs }]: Signatures[number]): string[] {
+  return Object.keys(outputs).flatMap((key) => [key, `${name}/${key}`]);
+}
+
+type Made = OnnxTensorInfo & { readonly made: string };
+
+/** Names of the outputs, those of the signatures; of two that differ, the second is named for its signature too. */
+function bind(
+  signatures: Signatures,
+  inputs: Inputs,
+  find: (output: SignatureOutput) => { readonly made: string; readonly shape: PartialShape },
+): { outputs: ReadonlyMap<string, Made>; bindings: Readonly<Record<string, EmittedBindings>> } {
+  const outputs = new Map<string, Made>();
   const bindings: Record<string, EmittedBindings> = {};
-  const taken = new Set(inputs.values());
   for (const [name, signature] of signatures) {
     const bound = sorted(signature.outputs).map(([key, output]) => {
-      const isFree = (candidate: string) => {
-        const other = outputs.get(candidate);
-        return other ? edgeKey(other.edge) === edgeKey(output.edge) : !taken.has(candidate);
-      };
-      const tensor = [key, `${name}/${key}`, `${name}/${key}/output`].find(isFree) ?? `${name}/${key}/${outputs.size}`;
-      outputs.set(tensor, output);
+      const { made, shape } = find(output);
+      const isFree = (candidate: string) => (outputs.get(candidate)?.made ?? made) === made && !inputs.infos.has(candidate);
+      const tensor = [key, `${name}/${key}`].find(isFree) ?? `${name}/${key}/output`;
+      outputs.set(tensor, { name: tensor, dtype: output.dtype, shape, made });
       return [key, { tensor }] as const;
     });
     bindings[name] = {
-      inputs: Object.fromEntries(sorted(signature.inputs).map(([key, { node }]) => [key, { tensor: inputs.get(node) ?? key }])),
+      inputs: Object.fromEntries(sorted(signature.inputs).map(([key, { node }]) => [key, { tensor: inputs.names.get(node) ?? key }])),
       outputs: Object.fromEntries(bound),
     };
   }
-  return { inputs, outputs, bindings };
+  return { outputs, bindings };
 }
 
 function sorted<T>(record: Readonly<Record<string, T>>): [string, T][] {
   return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-function inputInfo(model: ModelGraph, node: string, name: string): OnnxTensorInfo {
-  for (const signature of Object.values(model.signatures)) {
-    const input = Object.values(signature.inputs).find((candidate) => candidate.node === node);
-    if (input) return { name, dtype: input.dtype, shape: input.shape };
-  }
-  throw new NearfarError('internal', `no signature has the input ${node}`);
-}
-
 /** Gives the outputs their names and leaves out what no output needs. */
-function finishGraph(
-  builder: GraphBuilder,
-  inputs: readonly OnnxTensorInfo[],
-  outputs: readonly (OnnxTensorInfo & { made: string })[],
-): OnnxGraph {
+function finishGraph(builder: GraphBuilder, inputs: readonly OnnxTensorInfo[], outputs: readonly Made[]): OnnxGraph {
   const renamed = new Map<string, string>();
   const isMade = new Set(builder.root.nodes.flatMap((node) => node.outputs));
   for (const { name, made } of outputs) {
@@ -155,7 +161,8 @@ interface ConversionParts {
   readonly builder: GraphBuilder;
   readonly precision: OnnxPrecision;
   readonly table: ShapeTable;
-  readonly inputNames: ReadonlyMap<string, string>;
+  /** Names of the model's inputs by placeholder. */
+  readonly inputs: ReadonlyMap<string, string>;
 }
 
 /** Nodes of the graph, or those of a function at one of its calls. */
@@ -170,6 +177,7 @@ class Conversion {
   readonly #model: ModelGraph;
   readonly #parts: ConversionParts;
   readonly #numbers = new Map<Constant, readonly number[] | undefined>();
+  readonly #contents = new Map<string, Constant>();
   #values: ReadonlyMap<string, Value> = new Map();
 
   constructor(model: ModelGraph, parts: ConversionParts) {
@@ -188,18 +196,18 @@ class Conversion {
     return values;
   }
 
-  outputName(edge: Edge, dtype: DType): string {
+  /** The name that an output has inside of the graph, and its shape as far as known. */
+  output({ edge, dtype, shape }: SignatureOutput): { made: string; shape: PartialShape } {
     const value = this.#values.get(edgeKey(edge));
     // A node that is a problem has no outputs.
-    return value ? this.#parts.builder.form(value, 'plain', dtype) : edgeKey(edge);
+    return { made: value ? this.#parts.builder.form(value, 'plain', dtype) : edgeKey(edge), shape: shape ?? value?.shape };
   }
 
   async #convert(scope: Scope, node: GraphNode, values: ReadonlyMap<string, Value>, call: Call): Promise<ReadonlyMap<number, Value>> {
     const { builder } = this.#parts;
     switch (node.op) {
       case 'Const': {
-        const constant = attribute.constantOf(node);
-        await this.#look(constant);
+        const constant = await this.#look(attribute.constantOf(node));
         return new Map([[0, builder.constantValue(constant)]]);
       }
       case 'Placeholder':
@@ -217,7 +225,7 @@ class Conversion {
   }
 
   #placeholder(scope: Scope, node: GraphNode): ReadonlyMap<number, Value> {
-    const name = this.#parts.inputNames.get(node.name);
+    const name = this.#parts.inputs.get(node.name);
     const { dtype, shape } = this.#parts.table.of({ node: node.name, index: 0 });
     if (name === undefined || dtype === 'resource' || dtype === 'variant') return new Map();
     if (dtype === 'string') this.#report(node, 'is an input of strings');
@@ -284,11 +292,27 @@ class Conversion {
     });
   }
 
-  /** Keeps the elements of constants that converters may ask for: axes, sizes, bounds. */
-  async #look(constant: Constant): Promise<void> {
+  /**
+   * Keeps the elements of constants that converters may ask for: axes, sizes, bounds.
+   * @returns The first constant of the same content, so that nodes that do the same are found to.
+   */
+  async #look(constant: Constant): Promise<Constant> {
     const isSmall = constant.byteLength <= MAX_LOOKED_BYTES && isNumeric(constant.dtype) && !constant.dtype.startsWith('complex');
-    if (!isSmall || this.#numbers.has(constant)) return;
-    this.#numbers.set(constant, toNumbers(await constant.load()));
+    if (!isSmall || this.#numbers.has(constant)) return constant;
+    const tensor = await constant.load();
+    const same = this.#same(constant, tensor);
+    this.#numbers.set(same, toNumbers(tensor));
+    return same;
+  }
+
+  #same(constant: Constant, tensor: AnyTensor): Constant {
+    const { dtype, shape } = constant;
+    const key = `${dtype} ${shape} ${tensor.dtype === 'string' ? '' : Array.from<number | bigint>(tensor.data).join()}`;
+    // -0 and 0 print alike, and are not.
+    const isSigned = key.includes('0') && dtype.includes('float') && toNumbers(tensor).some((value) => Object.is(value, -0));
+    const same = isSigned ? constant : (this.#contents.get(key) ?? constant);
+    if (!isSigned) this.#contents.set(key, same);
+    return same;
   }
 
   #report(node: GraphNode, reason: string): void {

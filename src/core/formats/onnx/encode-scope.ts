@@ -7,8 +7,10 @@ export function encodeScope(builder: GraphBuilder, scope: Scope, results: readon
   const outputs = results.map((value, index) => {
     const dtype = held[index]!;
     const inner = builder.form(value, 'plain', dtype);
-    const [name] = builder.emit(scope, { op: 'Identity', name: 'result', inputs: [inner] });
-    return { name: name!, dtype, shape: undefined };
+    // Two results may be one value, but not one name.
+    const name = builder.unique('result');
+    scope.nodes.push({ op: 'Identity', name, inputs: [inner], outputs: [name], attributes: {} });
+    return { name, dtype, shape: undefined };
   });
   const live = new Set(outputs.map(({ name }) => name));
   return { nodes: withoutDead(scope.nodes, live), inputs: [], outputs };

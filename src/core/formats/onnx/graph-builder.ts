@@ -25,6 +25,12 @@ export interface Value {
 /** The main graph, or the graph in an attribute. */
 export interface Scope {
   readonly nodes: OnnxNode[];
+  /** Outputs by what makes them. */
+  readonly made: Map<string, readonly string[]>;
+}
+
+export function createScope(): Scope {
+  return { nodes: [], made: new Map() };
 }
 
 export interface Initializer {
@@ -40,7 +46,7 @@ const MIN_QUANTIZED = 1024;
 
 /** Makes the names, nodes and initializers of an ONNX model. */
 export class GraphBuilder {
-  readonly root: Scope = { nodes: [] };
+  readonly root: Scope = createScope();
   readonly initializers = new Map<string, Initializer>();
   readonly #precision: 'float32' | 'float16' | 'uint8';
   readonly #names = new Set<string>();
@@ -69,10 +75,16 @@ export class GraphBuilder {
   emit(
     scope: Scope,
     node: { op: string; name: string; inputs: readonly string[]; attributes?: OnnxAttributes; outputs?: number },
-  ): string[] {
+  ): readonly string[] {
     const { op, name, inputs, attributes = {}, outputs: count = 1 } = node;
+    // All operators are functions of their inputs: the same once more is the one there is. Graphs are not compared.
+    const hasGraph = Object.values(attributes).some((value) => typeof value === 'object' && 'graph' in value);
+    const key = hasGraph ? undefined : JSON.stringify([op, inputs, attributes, count]);
+    const same = key === undefined ? undefined : scope.made.get(key);
+    if (same) return same;
     const outputs = Array.from({ length: count }, (_, index) => this.unique(index === 0 ? name : `${name}:${index}`));
     scope.nodes.push({ op, name: outputs[0]!, inputs, outputs, attributes });
+    if (key !== undefined) scope.made.set(key, outputs);
     return outputs;
   }
 

@@ -95,7 +95,7 @@ const kernels: Readonly<Record<string, readonly DType[]>> = {
   TopK: [...common, 'int8', 'int16', 'uint8'],
   Trilu: [...floats, 'bool', 'int32', 'int64'],
   Unique: [...floats, 'int64', 'int8'],
-  Where: [...common, 'int8', 'uint8', 'uint32'],
+  Where: [...common, 'uint8'],
 };
 
 /** Wider dtypes by preference. */

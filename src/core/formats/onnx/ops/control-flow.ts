@@ -1,12 +1,12 @@
 import type { DType } from '../../../tensor/index.ts';
 import { attribute } from '../../graph/index.ts';
 import { encodeScope } from '../encode-scope.ts';
-import type { Scope, Value } from '../graph-builder.ts';
+import { createScope, type Scope, type Value } from '../graph-builder.ts';
 import { type Converter, type Operator, refuse } from '../operator.ts';
 
 /** A branch reads what it needs from the graph around it, so that `If` has no inputs but the condition. */
 async function branch(node: Operator, name: string, inputs: readonly Value[]): Promise<{ scope: Scope; results: readonly Value[] }> {
-  const scope: Scope = { nodes: [] };
+  const scope = createScope();
   return { scope, results: await node.inline(scope, name, inputs) };
 }
 
@@ -54,7 +54,7 @@ const whileLoop: Converter = async (node) => {
   const initial = node.inputs.map((value, index) => builder.form(value, 'plain', held[index]!));
   const [starts] = await node.inline(node.scope, cond, node.inputs);
   const first = builder.form(starts ?? refuse('has a condition without a result'), 'plain', 'bool');
-  const scope: Scope = { nodes: [] };
+  const scope = createScope();
   const step = builder.unique(`${node.node.name}/step`);
   const goes = builder.unique(`${node.node.name}/goes`);
   const variables = node.inputs.map((value, index) => {
@@ -95,7 +95,7 @@ const choose: Converter = async (node) => {
   const build = async (at: number, scope: Scope): Promise<readonly Value[]> => {
     if (at === last) return node.inline(scope, branches[at]!, inputs);
     const yes = await branch(node, branches[at]!, inputs);
-    const no: Scope = { nodes: [] };
+    const no = createScope();
     const rest = await build(at + 1, no);
     const held = rest.map(({ dtype }) => node.builder.computed(dtype));
     const isIt = node.builder.emit(scope, { op: 'Equal', name: `${node.node.name}/is`, inputs: [index, node.scalar('int32', at)] })[0]!;

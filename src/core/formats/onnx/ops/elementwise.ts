@@ -1,5 +1,6 @@
 import type { DType } from '../../../tensor/index.ts';
 import type { Order } from '../graph-builder.ts';
+import { carrierOf, isHeldBy } from '../kernel-dtypes.ts';
 import { type Converter, type Operator, refuse } from '../operator.ts';
 import { activate } from './activations.ts';
 import { isChannelsSecond } from './convolutions.ts';
@@ -97,9 +98,8 @@ export function where(node: Operator, dtype: DType, condition: string, yes: stri
     const onTrue = node.emit('And', [condition, yes]);
     return node.emit('Or', [onTrue, node.emit('And', [node.emit('Not', [condition]), no])]);
   }
-  const held: readonly DType[] = ['float16', 'float32', 'float64', 'int32', 'int64', 'uint8', 'int8', 'uint32'];
-  if (held.includes(dtype)) return node.emit('Where', [condition, yes, no]);
-  const carrier: DType = dtype === 'uint64' ? refuse('ONNX Runtime has no Where of uint64') : 'int32';
+  if (isHeldBy('Where', dtype)) return node.emit('Where', [condition, yes, no]);
+  const carrier = carrierOf('Where', dtype) ?? refuse(`ONNX Runtime has no Where of ${dtype}`);
   return node.cast(node.emit('Where', [condition, node.cast(yes, carrier), node.cast(no, carrier)]), dtype);
 }
 

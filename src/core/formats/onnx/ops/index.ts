@@ -39,6 +39,8 @@ export const wideOperators: ReadonlySet<string> = new Set([
   'FusedBatchNormV3',
   'Cast',
   'Erfc',
+  'IsInf',
+  'IsFinite',
   'Xlogy',
   'Xlog1py',
   'NonMaxSuppressionV2',

@@ -37,7 +37,8 @@ const reduction =
     const { axes, input, output } = planOf(node, isKept);
     const dtype: DType = isLogical ? 'int32' : node.dtype(0);
     const x = isLogical ? node.cast(node.in(0, input), 'int32') : node.in(0, input);
-    const reduced = axes?.length === 0 ? x : reduce(node, { op, x, dtype, axes, isKept, isImage: input === 'nchw' });
+    const alone = () => (op === 'ReduceL2' ? node.emitTyped('Abs', [x], { dtype }) : x);
+    const reduced = axes?.length === 0 ? alone() : reduce(node, { op, x, dtype, axes, isKept, isImage: input === 'nchw' });
     node.set(0, isLogical ? node.cast(reduced, 'bool') : reduced, { order: output });
   };
 

@@ -1,5 +1,6 @@
 import type { DType } from '../../../tensor/index.ts';
 import type { Order } from '../graph-builder.ts';
+import { isHeldBy } from '../kernel-dtypes.ts';
 import { type Converter, type Operator, refuse } from '../operator.ts';
 import { isChannelsSecond } from './convolutions.ts';
 
@@ -278,7 +279,10 @@ function fullShape(shape: readonly number[] | undefined): readonly number[] | un
 const tensorScatter =
   (reduction: 'none' | 'add' | 'max' | 'min'): Converter =>
   (node) =>
-    void node.set(0, node.emit('ScatterND', [node.in(0), node.inInt64(1), node.in(2)], { reduction }));
+    void node.set(0, node.emit('ScatterND', [node.in(0), node.inInt64(1), node.in(2)], { reduction }), {
+      dtype: node.value(0).dtype,
+      shape: node.shape(0),
+    });
 
 const tile: Converter = (node) => {
   const repeats = node.known(1) ? node.ints(node.need(1, 'repeats')) : node.inInt64(1);
@@ -451,28 +455,38 @@ function blocksOf(node: Operator, what: string): { blocks: readonly number[]; pa
 }
 
 const resize =
-  (mode: 'linear' | 'nearest' | 'cubic'): Converter =>
+  (mode: 'linear' | 'nearest'): Converter =>
   (node) => {
     const isHalf = node.bool('half_pixel_centers');
     const isAligned = node.bool('align_corners');
-    if (mode === 'cubic' && !isHalf) refuse('resizes by cubic interpolation without half-pixel centres');
-    const size = node.known(1);
-    const sizes = size ? node.ints(size) : node.inInt64(1);
-    const dtype = mode === 'nearest' ? node.dtype(0) : node.held('float32');
     const attributes = {
       mode,
-      axes: [2, 3],
       coordinate_transformation_mode: isHalf ? 'half_pixel' : isAligned ? 'align_corners' : 'asymmetric',
       // floor((x + 0.5) * scale) of TensorFlow is ONNX's half-pixel coordinate, half of which is taken off, rounded up.
       ...(mode === 'nearest' && { nearest_mode: isHalf || isAligned ? 'round_prefer_ceil' : 'floor' }),
-      ...(mode === 'cubic' && { cubic_coeff_a: { float: -0.5 }, exclude_outside: 1 }),
     };
-    const held = node.dtype(0) === 'uint8' || node.dtype(0) === 'int8' || node.dtype(0) === 'int32' ? node.dtype(0) : node.held('float32');
-    const from = mode === 'nearest' ? held : dtype;
-    const isKept = mode === 'nearest' && node.dtype(0) !== from;
-    const resized = node.emit('Resize', [node.in(0, 'nchw', from), '', '', sizes], attributes);
-    node.set(0, isKept ? node.cast(resized, node.dtype(0)) : resized, { order: 'nchw' });
+    const dtype = node.dtype(0);
+    // TensorFlow interpolates everything as float32.
+    const from = mode === 'nearest' && isHeldBy('Resize', dtype) ? dtype : node.held('float32');
+    const image = node.in(0, 'nchw', from);
+    const resized = node.emit('Resize', [image, '', ...targetOf(node, image)], attributes);
+    const isKept = mode === 'nearest' && dtype !== from;
+    node.set(0, isKept ? node.cast(resized, dtype) : resized, { order: 'nchw' });
   };
+
+/**
+ * Scales where they are exact, else all four sizes: of the attribute `axes`, which would leave batch and channels out, ONNX Runtime 1.30
+ * makes a wrong model when it moves a Transpose over the Resize.
+ */
+function targetOf(node: Operator, image: string): readonly string[] {
+  const size = node.known(1);
+  const from = node.shape(0)?.slice(1, 3) ?? [-1, -1];
+  const scales = size?.map((to, axis) => to / from[axis]!);
+  const isExact = scales?.every((scale, axis) => scale > 0 && Math.fround(scale) === scale && scale * from[axis]! === size![axis]);
+  if (isExact) return [node.literal('float32', [1, 1, ...scales!])];
+  const kept = node.emit('Shape', [image], { end: 2 });
+  return ['', node.emit('Concat', [kept, size ? node.ints(size) : node.inInt64(1)], { axis: 0 })];
+}
 
 export const shapingOperators: Readonly<Record<string, Converter>> = {
   Reshape: reshape,
@@ -515,5 +529,4 @@ export const shapingOperators: Readonly<Record<string, Converter>> = {
   BatchToSpaceND: batchToSpace,
   ResizeBilinear: resize('linear'),
   ResizeNearestNeighbor: resize('nearest'),
-  ResizeBicubic: resize('cubic'),
 };
