@@ -2,7 +2,20 @@ import { describe, expect, test } from 'vitest';
 import { readKeras } from '../../../../src/core/index.ts';
 import { differences, fixtureFile, readFixture, runGraph } from './keras-fixture.ts';
 
-const models = ['dense', 'sequential', 'nested', 'convolution', 'sequence', 'activations', 'recurrent', 'loops', 'masked', 'attention', 'channels_first'];
+const models = [
+  'dense',
+  'sequential',
+  'nested',
+  'convolution',
+  'sequence',
+  'activations',
+  'recurrent',
+  'loops',
+  'masked',
+  'attention',
+  'channels_first',
+  'operations',
+];
 
 describe('answers as Keras does, within 1e-5 of the largest value', () => {
   test.each(models)('%s', async (name) => {
