@@ -3,7 +3,7 @@ import { type DType, isDType } from '../../tensor/index.ts';
 import { type GraphSignature, type ModelGraph, reachable } from '../graph/index.ts';
 import { GraphBuilder, type Value } from './builder.ts';
 import { isRecord } from './config.ts';
-import { type Keywords, layerKind } from './layers/index.ts';
+import { type Keywords, layerKind, type Operand } from './layers/index.ts';
 import {
   type Argument,
   allLayers,
@@ -197,8 +197,14 @@ function lowerCall(context: Context, layer: KerasLayer, call: Call, made: Made, 
   const inputs = call.args.flatMap(values);
   // Keras 3 may give the first argument by name.
   const named = inputs.length === 0 ? ['inputs', 'sequences', 'query', 'sequence'].flatMap((name) => keywords.tensors(name)) : [];
+  const toOperand = (argument: Argument): Operand => {
+    if (argument.kind === 'tensor') return { kind: 'tensor', value: madeValue(made, argument.ref)! };
+    if (argument.kind === 'list') return { kind: 'list', items: argument.items.map(toOperand) };
+    return { kind: 'value', value: argument.kind === 'value' ? argument.value : argument.items };
+  };
   try {
-    return callLayer(context, layer, [...inputs, ...named], variables, keywords);
+    const given = withMasks([...inputs, ...named], keywords.tensors('mask'));
+    return callLayer(context, layer, given, variables, { keywords, operands: call.args.map(toOperand) });
   } catch (error) {
     if (!(error instanceof NearfarError) || error.code !== 'unsupported') throw error;
     context.problems.push(error.message);
@@ -206,14 +212,24 @@ function lowerCall(context: Context, layer: KerasLayer, call: Call, made: Made, 
   }
 }
 
-const noKeywords: Keywords = { tensors: () => [], value: () => undefined };
+/** Keras 3 writes the masks it computed as arguments of their own. */
+function withMasks(inputs: readonly Value[], masks: readonly Value[]): readonly Value[] {
+  return masks.length === inputs.length ? inputs.map((input, index) => ({ ...input, mask: masks[index] })) : inputs;
+}
+
+interface CallArguments {
+  readonly keywords: Keywords;
+  readonly operands: readonly Operand[];
+}
+
+const noArguments: CallArguments = { keywords: { tensors: () => [], value: () => undefined }, operands: [] };
 
 function callLayer(
   context: Context,
   layer: KerasLayer,
   inputs: readonly Value[],
   variables: Variables,
-  keywords: Keywords,
+  { keywords, operands }: CallArguments,
 ): readonly Value[] {
   const { builder, version } = context;
   const { model, config } = layer;
@@ -228,9 +244,10 @@ function callLayer(
       config,
       variables,
       inputs,
+      operands,
       keywords,
       version,
-      call: (inner, given, own) => callLayer(context, inner, given, own, noKeywords),
+      call: (inner, given, own) => callLayer(context, inner, given, own, noArguments),
     });
     const outputs = Array.isArray(result) ? (result as readonly Value[]) : [result as Value];
     const mask = kind.keepsMask ? inputs[0]?.mask : undefined;

@@ -77,7 +77,8 @@ function multiHead(call: Lowering): readonly Value[] {
   if (!query || !value || !key) throw damaged(`${config.where} needs a query and a value`);
   if ([query, value, key].some(({ shape }) => shape.length !== 3)) throw unsupported(`${config.where} attends over several axes`);
   for (const name of ['use_gate', 'sliding_window', 'sliding_window_size']) config.refuse(name, [false]);
-  config.refuse('attention_axes', [1]);
+  if (config.get('attention_axes') !== undefined && config.ints('attention_axes', 1)[0] !== 1)
+    throw unsupported(`${config.where} attends over other axes than the steps`);
   const heads = config.count('num_heads');
   const [q, k, v] = [
     project(b, query, variables.inside('_query_dense'), 'query'),

@@ -4,6 +4,7 @@ import { convolutionLayers } from './convolution.ts';
 import { coreLayers, mergeLayers, shapeLayers } from './core.ts';
 import type { LayerKind } from './layer-kind.ts';
 import { normalizationLayers } from './normalization.ts';
+import { operations } from './operations.ts';
 import { recurrentLayers } from './recurrent.ts';
 
 const kinds: Readonly<Record<string, LayerKind>> = {
@@ -15,6 +16,7 @@ const kinds: Readonly<Record<string, LayerKind>> = {
   ...convolutionLayers,
   ...recurrentLayers,
   ...attentionLayers,
+  ...operations,
 };
 
 /** How a class of layers becomes nodes; undefined when it is not one of Keras' own that are supported. */
@@ -23,4 +25,4 @@ export function layerKind(className: string): LayerKind | undefined {
 }
 
 export { snakeCase } from './cells.ts';
-export type { Keywords, LayerKind, Lowering, Slot } from './layer-kind.ts';
+export type { Keywords, LayerKind, Lowering, Operand, Slot } from './layer-kind.ts';

@@ -20,13 +20,21 @@ export interface Keywords {
   value(name: string): unknown;
 }
 
+/** What a call is given, in order: operations of `keras.ops` mix tensors with plain values. */
+export type Operand =
+  | { readonly kind: 'tensor'; readonly value: Value }
+  | { readonly kind: 'list'; readonly items: readonly Operand[] }
+  | { readonly kind: 'value'; readonly value: unknown };
+
 /** One call of a layer. */
 export interface Lowering {
   readonly builder: GraphBuilder;
   readonly layer: KerasLayer;
   readonly config: Config;
   readonly variables: Variables;
+  /** All tensors of the positional arguments. */
   readonly inputs: readonly Value[];
+  readonly operands: readonly Operand[];
   readonly keywords: Keywords;
   readonly version: KerasVersion;
   /** Calls an inner layer of a wrapper; its weights lie under `path`. */
