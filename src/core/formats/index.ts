@@ -1,3 +1,4 @@
+export { decodeExample, type ExampleFeature } from './example.ts';
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
