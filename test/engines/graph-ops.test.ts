@@ -54,19 +54,25 @@ test('asks for kernels that the installed tfjs-core runs for the operator', () =
   expect(compared).toBeGreaterThan(100);
 });
 
-test('lists each operator without a kernel once, with its nodes', () => {
+test('lists each operator without a kernel once, with its nodes and the backend', () => {
   const nodes = [
-    { name: 'a', op: 'Relu' },
+    { name: 'tower/a', op: 'Relu' },
     { name: 'b', op: 'Unheard' },
     { name: 'c', op: 'Relu' },
     { name: 'd', op: 'MatMul' },
+    { name: 'e', op: 'Conv2D', attr: { T: { type: 'DT_STRING' } } },
+    { name: 'f', op: 'MatMul' },
+    { name: 'g', op: 'Concat', attr: { T: { type: 7 } } },
   ];
 
-  const problems = unsupportedOps(nodes, (kernel) => kernel === 'BatchMatMul');
+  const problems = unsupportedOps(nodes, { name: 'wasm', hasKernel: (kernel) => kernel !== 'Relu' && kernel !== 'BatchMatMul' });
 
   expect(problems).toEqual([
-    'operator Relu has no kernel Relu on this backend (nodes a, c)',
-    'operator Unheard is unknown to TensorFlow.js (nodes b)',
+    'operator Relu (2 nodes, first "tower/a") has no kernel on wasm',
+    'operator Unheard (node "b") is unknown to TensorFlow.js',
+    'operator MatMul (2 nodes, first "d") has no kernel BatchMatMul on wasm',
+    'operator Conv2D (node "e") does not take strings in TensorFlow.js',
+    'operator Concat (node "g") does not take strings in TensorFlow.js',
   ]);
 });
 

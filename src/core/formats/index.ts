@@ -1,3 +1,4 @@
+export { decodeExample, type ExampleFeature } from './example.ts';
 export * from './graph/index.ts';
 export { isHdf5, isKerasArchive, isLayersModel, readKeras } from './keras/index.ts';
 export type { EmittedBindings, EmittedFile, EmittedModel, ModelFile, ModelFolder } from './model-folder.ts';

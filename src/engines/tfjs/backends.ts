@@ -3,9 +3,11 @@ import { type EngineDevice, NearfarError } from '../../core/index.ts';
 import { messageOf, requestDevice, requestFitAdapter } from '../gpu.ts';
 import type { EnginePlatform } from '../platform.ts';
 import { createSerial, type Serial } from '../serial.ts';
+import { installKernels } from './kernels.ts';
 
 /** One backend of TensorFlow.js, opened for one engine. */
 export interface TfjsBackend {
+  readonly kind: TfjsBackendKind;
   readonly device: EngineDevice;
   /** The GPU device, on webgpu. */
   readonly gpuDevice?: GPUDevice | undefined;
@@ -14,6 +16,8 @@ export interface TfjsBackend {
    * realm, so the work of all engines in a realm waits in one line; reading tensors back needs no place in it.
    */
   use<T>(work: () => T | Promise<T>): Promise<T>;
+  /** Makes this backend the current one; inside the work of another backend of the realm only, which then selects itself again. */
+  select(): Promise<void>;
   hasKernel(kernel: string): boolean;
   /** Gives pooled memory back; only while no tensor is alive. */
   trim(): void;
@@ -79,7 +83,7 @@ async function openShared(kind: 'cpu' | 'wasm', serial: Serial, platform: Engine
       await keep(() => unregister(name));
     }
   };
-  return createBackend(name, { kind: 'cpu' }, serial, { release, trim: () => undefined });
+  return createBackend(name, { kind: 'cpu' }, serial, { kind, release, trim: () => undefined });
 }
 
 async function registerShared(kind: 'cpu' | 'wasm', name: string, { tfjsWasmFiles }: EnginePlatform): Promise<void> {
@@ -95,6 +99,7 @@ async function registerShared(kind: 'cpu' | 'wasm', name: string, { tfjsWasmFile
     }
   });
   tf.copyRegisteredKernels(kind, name);
+  installKernels(kind, name);
   if ((await tf.setBackend(name)) && tf.getBackend() === name) return;
   unregister(name);
   const files = kind === 'wasm' ? ` (from ${Object.values(tfjsWasmFiles).join(' or ')})` : '';
@@ -113,11 +118,13 @@ async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<Tfj
     await serial(async () => {
       tf.registerBackend(name, () => backend);
       tf.copyRegisteredKernels('webgpu', name);
+      installKernels('webgpu', name);
       if ((await tf.setBackend(name)) && tf.getBackend() === name) return;
       unregister(name);
       throw new NearfarError('device-unfit', 'TensorFlow.js cannot start its webgpu backend');
     });
     return createBackend(name, fit.device, serial, {
+      kind: 'webgpu',
       gpuDevice,
       release: async () => {
         unregister(name);
@@ -138,21 +145,27 @@ async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<Tfj
 }
 
 interface BackendParts {
+  readonly kind: TfjsBackendKind;
   readonly gpuDevice?: GPUDevice;
   readonly release: () => Promise<void>;
   readonly trim: () => void;
 }
 
-function createBackend(name: string, device: EngineDevice, serial: Serial, { gpuDevice, release, trim }: BackendParts): TfjsBackend {
+function createBackend(name: string, device: EngineDevice, serial: Serial, { kind, gpuDevice, release, trim }: BackendParts): TfjsBackend {
   let closing: Promise<void> | undefined;
+  const select = async () => {
+    if (tf.getBackend() !== name) await tf.setBackend(name);
+  };
   return {
+    kind,
     device,
     gpuDevice,
     use: (work) =>
       serial(async () => {
-        if (tf.getBackend() !== name) await tf.setBackend(name);
+        await select();
         return work();
       }),
+    select,
     hasKernel: (kernel) => tf.getKernel(kernel, name) !== undefined,
     trim,
     liveTensors: () => tf.findBackend(name)?.numDataIds() ?? 0,

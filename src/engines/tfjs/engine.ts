@@ -2,7 +2,7 @@ import { type BackendId, type Engine, type LoadedVariant, NearfarError, type Var
 import { watchDeviceLoss } from '../loss.ts';
 import type { EnginePlatform } from '../platform.ts';
 import { openTfjsBackend, type TfjsBackend, type TfjsBackendKind } from './backends.ts';
-import { loadGraphVariant } from './graph-variant.ts';
+import { type GraphVariant, loadGraphVariant } from './graph-variant.ts';
 
 /**
  * Opens TensorFlow.js on exactly one backend.
@@ -13,9 +13,11 @@ export async function openTfjsEngine(kind: TfjsBackendKind, platform: EnginePlat
 }
 
 function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EnginePlatform): Engine {
-  const variants = new Map<LoadedVariant, { readonly bytes: number }>();
+  const variants = new Map<LoadedVariant, GraphVariant>();
   const loss = watchDeviceLoss(id, backend.gpuDevice);
   let closing: Promise<void> | undefined;
+  // One for the realm, whichever variant opened it.
+  const hostBackend = () => [...variants.values()].find((variant) => variant.hostBackend)?.hostBackend;
 
   return {
     backend: id,
@@ -30,7 +32,8 @@ function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EngineP
           details: { variant: source.variant.id, format: source.variant.format },
         });
       }
-      const loaded = await loadGraphVariant(source, { id, backend, loss, nextTask: platform.nextTask, signal });
+      const openHost = () => openTfjsBackend('cpu', platform);
+      const loaded = await loadGraphVariant(source, { id, backend, loss, nextTask: platform.nextTask, signal, openHost });
       const variant: LoadedVariant = {
         run: loaded.run,
         [Symbol.asyncDispose]: async () => {
@@ -43,7 +46,7 @@ function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EngineP
     },
     // Not tf.memory(): it counts the whole realm, and its bytes drift with every string tensor.
     memory: () => ({
-      tensors: closing ? 0 : backend.liveTensors(),
+      tensors: closing ? 0 : backend.liveTensors() + (hostBackend()?.liveTensors() ?? 0),
       bytes: [...variants.values()].reduce((sum, { bytes }) => sum + bytes, 0),
       variants: variants.size,
     }),

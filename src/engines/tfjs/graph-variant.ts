@@ -1,8 +1,6 @@
-import { type GraphModel, loadGraphModelSync } from '@tensorflow/tfjs-converter';
 import * as tf from '@tensorflow/tfjs-core';
 import {
   type AnyTensor,
-  assertBound,
   assertShapeFits,
   type BackendId,
   checkRequest,
@@ -12,7 +10,6 @@ import {
   NearfarError,
   ownOutputNames,
   type RunRequest,
-  resolveBindings,
   type SignatureBindings,
   type TensorMap,
   toOwnInputs,
@@ -21,9 +18,12 @@ import {
 import type { DeviceLoss } from '../loss.ts';
 import type { EnginePlatform } from '../platform.ts';
 import type { TfjsBackend } from './backends.ts';
+import { assertRuns } from './check-signatures.ts';
 import { translateTfjsError } from './errors.ts';
-import { needsAsyncExecutor, unsupportedOps } from './graph-ops.ts';
+import { nodeName, shapeOf } from './graph.ts';
+import { type LaidOutModel, layOut } from './layout.ts';
 import { type GraphModelFiles, readGraphModel } from './model-files.ts';
+import { cutName, type RunPlan } from './split.ts';
 import { fromTfjs, type ReadValues, toTfjs } from './tensors.ts';
 
 /** What a variant needs of the engine that loads it. */
@@ -33,101 +33,95 @@ export interface GraphVariantHost {
   readonly loss: DeviceLoss;
   readonly nextTask: EnginePlatform['nextTask'];
   readonly signal?: AbortSignal | undefined;
+  /** The CPU backend for the part of a model that must run there; the variant closes it. */
+  readonly openHost: () => Promise<TfjsBackend>;
 }
 
 /** A loaded variant with what it holds. */
 export interface GraphVariant extends LoadedVariant {
   /** Bytes of the weights' tensors. */
   readonly bytes: number;
+  /** The CPU backend where a part of the model runs there beside the engine's own. */
+  readonly hostBackend: TfjsBackend | undefined;
 }
 
 /**
- * Loads a GraphModel onto the engine's backend.
- * @throws {NearfarError} `unsupported` that lists every operator without a kernel, `out-of-memory`, `device-lost`.
+ * Loads a GraphModel onto the engine's backend. A signature that cannot run here fails when it is run, not the others.
+ * @throws {NearfarError} `unsupported` that lists what keeps every signature from running, `out-of-memory`, `device-lost`.
  */
 export async function loadGraphVariant(source: VariantSource, host: GraphVariantHost): Promise<GraphVariant> {
   const files = await readGraphModel(source);
   host.signal?.throwIfAborted();
-  assertSupported(source, files, host);
-  const model = await host.backend.use(() => {
-    host.signal?.throwIfAborted();
-    host.loss.assertAlive();
-    try {
-      return loadKept(files);
-    } catch (error) {
-      throw translateTfjsError(error, host.id);
-    }
-  });
+  let model: LaidOutModel;
+  try {
+    model = await layOut(source, files, host);
+  } catch (error) {
+    if (host.signal?.aborted && error === host.signal.reason) throw error;
+    throw translateTfjsError(error, host.id);
+  }
   // The weights live in tensors now; the model would keep the file's bytes beside them.
-  delete files.artifacts.weightData;
+  files.artifacts.weightData.length = 0;
   return createGraphVariant(source, files, model, host);
 }
 
-function assertSupported({ manifest, variant }: VariantSource, files: GraphModelFiles, { id, backend }: GraphVariantHost): void {
-  const { nodes } = files;
-  const nodeNames = new Set(nodes.map(({ name }) => name));
-  assertBound(manifest, variant, {
-    hasInput: (tensor) => nodeNames.has(nodeName(files.inputNode(tensor))),
-    hasOutput: (tensor) => nodeNames.has(nodeName(files.outputNode(tensor))),
-  });
-  const problems = unsupportedOps(nodes, backend.hasKernel);
-  if (problems.length === 0) return;
-  throw new NearfarError('unsupported', `variant ${variant.id} cannot run on ${id}: ${problems.join('; ')}`, {
-    details: { variant: variant.id, backend: id, problems },
-  });
-}
-
-/** Makes the model and keeps its weights; when that throws, no tensor stays behind. */
-function loadKept({ artifacts }: GraphModelFiles): GraphModel<tf.io.IOHandlerSync> {
-  let model: GraphModel<tf.io.IOHandlerSync> | undefined;
-  tf.tidy(() => {
-    model = loadGraphModelSync(artifacts);
-    for (const weight of Object.values(model.weights).flat()) tf.keep(weight);
-  });
-  if (model === undefined) throw new NearfarError('internal', 'tf.tidy did not run its function');
-  return model;
-}
-
 function createGraphVariant(
-  { manifest, variant }: VariantSource,
+  source: VariantSource,
   files: GraphModelFiles,
-  model: GraphModel<tf.io.IOHandlerSync>,
+  model: LaidOutModel,
   { id, backend, loss, nextTask }: GraphVariantHost,
 ): GraphVariant {
-  const isAsync = needsAsyncExecutor(files.nodes);
-  const declaredShapes = new Map(model.inputs.map(({ name, shape }) => [nodeName(name), shape]));
+  const { manifest, variant } = source;
+  const signatures = new Map(model.signatures.map((signature) => [signature.name, signature]));
+  const plans = new Map<string, RunPlan>();
   const running = new Set<Promise<unknown>>();
   let closing: Promise<void> | undefined;
 
   const assertShapes = (bindings: SignatureBindings, inputs: TensorMap) => {
     for (const binding of bindings.inputs) {
-      const declared = declaredShapes.get(nodeName(files.inputNode(binding.tensor)));
+      const declared = shapeOf(model.graph.nodes.get(nodeName(files.inputNode(binding.tensor))));
       assertShapeFits(binding.name, inSignatureLayout(binding, declared), inputs[binding.name]!.shape);
     }
   };
 
-  const execute = async (inputs: Record<string, tf.Tensor>, outputs: string[]): Promise<tf.Tensor[]> => {
-    if (!isAsync) return [model.execute(inputs, outputs)].flat();
-    // The asynchronous executor leaves its intermediate tensors behind when it throws: a scope takes them along.
-    tf.engine().startScope();
+  const planOf = (signature: string, outputs: readonly string[]): RunPlan => {
+    const key = JSON.stringify([signature, ...outputs]);
+    const plan = plans.get(key) ?? model.plan(signatures.get(signature)!, outputs);
+    plans.set(key, plan);
+    return plan;
+  };
+
+  /** The tensors of the host's part, read back; they are on the CPU, so nothing waits. */
+  const runHost = async (own: TensorMap, plan: RunPlan): Promise<ReadonlyMap<string, HostTensor>> => {
+    const { host, hostBackend = backend } = model;
+    if (plan.hostTensors.length === 0 || host === undefined) return new Map();
+    await hostBackend.select();
+    const inputs = feed(own, files, plan.hostInputs);
     let results: tf.Tensor[] = [];
     try {
-      results = [await model.executeAsync(inputs, outputs)].flat();
+      results = plan.isHostAsync ? await host.executeAsync(inputs, plan.hostTensors) : host.execute(inputs, plan.hostTensors);
+      return new Map(results.map((tensor, index) => [plan.hostTensors[index]!, readHost(tensor)]));
     } finally {
-      tf.engine().endScope(results);
+      tf.dispose(inputs);
+      tf.dispose(results);
+      await backend.select();
     }
-    return results;
   };
 
   /** Runs under the realm's lock; resolves once the outputs are on their way back, with the promise of their values. */
-  const start = async (own: TensorMap, outputs: readonly string[]): Promise<{ read: Promise<Output[]> }> => {
+  const start = async (own: TensorMap, plan: RunPlan): Promise<{ read: Promise<ReadonlyMap<string, Output>> }> => {
     const inputs: Record<string, tf.Tensor> = {};
     const results: tf.Tensor[] = [];
     const endErrors = watchGpuErrors(backend.gpuDevice);
     try {
-      for (const [name, tensor] of Object.entries(own)) inputs[files.inputNode(name)] = toTfjs(name, tensor);
-      results.push(...(await execute(inputs, outputs.map(files.outputNode))));
-      return { read: readAll(results, endErrors) };
+      const fromHost = await runHost(own, plan);
+      const { device } = model;
+      if (device !== undefined && plan.deviceTensors.length > 0) {
+        Object.assign(inputs, feed(own, files, plan.deviceInputs));
+        for (const tensor of plan.crossing) inputs[cutName(tensor)] = toDevice(fromHost.get(tensor)!);
+        const wanted = [...plan.deviceTensors];
+        results.push(...(plan.isDeviceAsync ? await device.executeAsync(inputs, wanted) : device.execute(inputs, wanted)));
+      }
+      return { read: readAll(plan.deviceTensors, results, endErrors).then((values) => new Map<string, Output>([...fromHost, ...values])) };
     } catch (error) {
       await endErrors().catch(() => undefined); // the first error is the one to tell
       tf.dispose(results);
@@ -139,21 +133,24 @@ function createGraphVariant(
 
   const runChecked = async (request: RunRequest, signal: AbortSignal | undefined): Promise<TensorMap> => {
     const { signature, outputs } = checkRequest(manifest, request);
-    const bindings = resolveBindings(manifest, variant, request.signature);
+    const graphSignature = signatures.get(request.signature)!;
+    assertRuns(source, id, graphSignature, model.signatures);
+    const { bindings } = graphSignature;
     assertShapes(bindings, request.inputs);
     const own = toOwnInputs(bindings, request.inputs);
     const names = ownOutputNames(bindings, outputs);
+    const plan = planOf(request.signature, names.map(files.outputNode));
     try {
       const started = backend.use(() => {
         signal?.throwIfAborted();
         loss.assertAlive();
-        return start(own, names);
+        return start(own, plan);
       });
       const values = await loss.guard(started.then(({ read }) => read));
       const declared = bindings.outputs.filter(({ name }) => outputs.includes(name));
-      const typed = names.map((tensor, index): [string, AnyTensor] => {
+      const typed = names.map((tensor): [string, AnyTensor] => {
         const { name } = declared.find((binding) => binding.tensor === tensor)!;
-        const { shape, data } = values[index]!;
+        const { shape, data } = values.get(files.outputNode(tensor))!;
         return [tensor, fromTfjs(name, signature.outputs[name]!.dtype, shape, data)];
       });
       return fromOwnOutputs(bindings, Object.fromEntries(typed), outputs);
@@ -167,7 +164,8 @@ function createGraphVariant(
   };
 
   return {
-    bytes: weightBytes(model),
+    bytes: model.bytes,
+    hostBackend: model.hostBackend,
     async run(request, { signal } = {}) {
       signal?.throwIfAborted();
       if (closing) throw new NearfarError('failed-precondition', `variant ${variant.id} of ${manifest.name} is closed`);
@@ -183,21 +181,41 @@ function createGraphVariant(
     [Symbol.asyncDispose]() {
       closing ??= (async () => {
         await Promise.allSettled(running);
-        await backend.use(() => model.dispose());
+        await model.close();
       })();
       return closing;
     },
   };
 }
 
-function weightBytes({ weights }: GraphModel<tf.io.IOHandlerSync>): number {
-  return Object.values(weights)
-    .flat()
-    .reduce((sum, { size, dtype }) => sum + size * (dtype === 'string' ? 0 : tf.util.bytesPerElement(dtype)), 0);
+/** The caller's tensors for the nodes that a part reads. */
+function feed(own: TensorMap, files: GraphModelFiles, nodes: readonly string[]): Record<string, tf.Tensor> {
+  const inputs: Record<string, tf.Tensor> = {};
+  try {
+    for (const [name, tensor] of Object.entries(own)) {
+      const node = files.inputNode(name);
+      if (nodes.includes(nodeName(node))) inputs[nodeName(node)] = toTfjs(name, tensor);
+    }
+    return inputs;
+  } catch (error) {
+    tf.dispose(inputs);
+    throw error;
+  }
 }
 
-function nodeName(tensor: string): string {
-  return tensor.split(':')[0]!;
+/** A tensor of the host, read back. */
+interface HostTensor extends Output {
+  readonly dtype: tf.DataType;
+}
+
+function readHost({ shape, dtype, dataId }: tf.Tensor): HostTensor {
+  const data = tf.engine().readSync(dataId) as tf.TypedArray | Uint8Array[];
+  // The CPU backend gives the very array it computes with, which may be a weight.
+  return { shape, dtype, data: Array.isArray(data) ? data : (data.slice() as Float32Array) };
+}
+
+function toDevice({ shape, dtype, data }: HostTensor): tf.Tensor {
+  return tf.tensor(data as tf.TypedArray, [...shape], dtype);
 }
 
 interface Output {
@@ -206,9 +224,15 @@ interface Output {
 }
 
 /** Reads the tensors back and disposes them on every path. */
-async function readAll(results: readonly tf.Tensor[], endErrors: () => Promise<void>): Promise<Output[]> {
+async function readAll(
+  names: readonly string[],
+  results: readonly tf.Tensor[],
+  endErrors: () => Promise<void>,
+): Promise<[string, Output][]> {
   try {
-    const reads = results.map(async (tensor) => ({ shape: tensor.shape, data: await readValues(tensor) }));
+    const reads = results.map(async (tensor, index): Promise<[string, Output]> => {
+      return [names[index]!, { shape: tensor.shape, data: await readValues(tensor) }];
+    });
     const [outputs] = await Promise.all([Promise.all(reads), endErrors()]);
     return outputs;
   } finally {

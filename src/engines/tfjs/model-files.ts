@@ -1,34 +1,53 @@
 import type { io } from '@tensorflow/tfjs-core';
 import * as v from 'valibot';
 import { NearfarError, type VariantSource } from '../../core/index.ts';
-import type { GraphNode } from './graph-ops.ts';
+import { type GraphNode, nodeName, type RawAttribute, type Topology } from './graph.ts';
+import type { StoredWeights } from './weights.ts';
 
 const objectSchema = v.custom<Record<string, object>>((value) => typeof value === 'object' && value !== null);
-const nodeSchema = v.looseObject({ name: v.string(), op: v.string() });
+const attributesSchema = v.custom<Record<string, RawAttribute>>((value) => {
+  return typeof value === 'object' && value !== null && Object.values(value).every((attribute) => typeof attribute === 'object');
+});
+const nodeSchema = v.looseObject({
+  name: v.string(),
+  op: v.string(),
+  input: v.optional(v.array(v.string())),
+  attr: v.optional(attributesSchema),
+});
+const functionSchema = v.looseObject({
+  signature: v.optional(v.looseObject({ name: v.optional(v.string()) })),
+  nodeDef: v.optional(v.array(nodeSchema)),
+});
 const weightSchema = v.custom<io.WeightsManifestEntry>(
   (value) => typeof value === 'object' && value !== null && 'name' in value && 'shape' in value && 'dtype' in value,
 );
-const tensorsSchema = v.record(v.string(), v.looseObject({ name: v.optional(v.string()) }));
+const tensorsSchema = v.record(
+  v.string(),
+  v.looseObject({ name: v.optional(v.string()), resourceId: v.optional(v.union([v.number(), v.string()])) }),
+);
 const signatureSchema = v.looseObject({ inputs: v.optional(tensorsSchema), outputs: v.optional(tensorsSchema) });
 
 const modelSchema = v.looseObject({
   format: v.optional(v.literal('graph-model')),
   modelTopology: v.looseObject({
     node: v.array(nodeSchema),
-    library: v.optional(v.looseObject({ function: v.optional(v.array(v.looseObject({ nodeDef: v.optional(v.array(nodeSchema)) }))) })),
+    library: v.optional(v.looseObject({ function: v.optional(v.array(functionSchema)) })),
   }),
   weightsManifest: v.array(v.looseObject({ paths: v.array(v.string()), weights: v.array(weightSchema) })),
   signature: v.optional(signatureSchema),
   userDefinedMetadata: v.optional(objectSchema),
   modelInitializer: v.optional(v.looseObject({ node: v.optional(v.array(nodeSchema)) })),
-  initializerSignature: v.optional(v.looseObject({})),
+  initializerSignature: v.optional(signatureSchema),
 });
 
 /** A GraphModel read from the files of a variant. */
 export interface GraphModelFiles {
-  readonly artifacts: io.ModelArtifacts & { weightData?: ArrayBuffer[] };
-  /** Every node: of the graph, of its functions and of its initializer. */
-  readonly nodes: readonly GraphNode[];
+  readonly artifacts: io.ModelArtifacts & StoredWeights;
+  readonly topology: Topology;
+  /** Nodes that fill the tables. */
+  readonly initializer: readonly GraphNode[];
+  /** Placeholders that stand for a table of the initializer, each with the name of the node that makes it there. */
+  readonly capturedTables: ReadonlyMap<string, string>;
   /** Name of a node for a name of the model's own signature; any other name is a node's already. */
   readonly inputNode: (name: string) => string;
   readonly outputNode: (name: string) => string;
@@ -58,14 +77,25 @@ export async function readGraphModel({ variant, readFile }: VariantSource): Prom
       ...(modelInitializer && { modelInitializer }),
       ...(initializerSignature && { initializerSignature }),
     },
-    nodes: [
-      ...modelTopology.node,
-      ...(modelTopology.library?.function ?? []).flatMap(({ nodeDef }) => nodeDef ?? []),
-      ...(modelInitializer?.node ?? []),
-    ],
+    topology: modelTopology,
+    initializer: modelInitializer?.node ?? [],
+    capturedTables: matchCaptured(signature, initializerSignature),
     inputNode: (name) => signature?.inputs?.[name]?.name ?? name,
     outputNode: (name) => signature?.outputs?.[name]?.name ?? name,
   };
+}
+
+type Signature = v.InferOutput<typeof signatureSchema>;
+
+/** The official converter gives a table to the graph as an input of its own, matched by number. */
+function matchCaptured(signature: Signature | undefined, initializer: Signature | undefined): ReadonlyMap<string, string> {
+  const makers = new Map(Object.values(initializer?.outputs ?? {}).map(({ resourceId, name }) => [String(resourceId), name]));
+  return new Map(
+    Object.entries(signature?.inputs ?? {}).flatMap(([key, { resourceId, name }]) => {
+      const maker = resourceId === undefined ? undefined : makers.get(String(resourceId));
+      return maker === undefined ? [] : [[nodeName(name ?? key), nodeName(maker)]];
+    }),
+  );
 }
 
 function parseModel(path: string, bytes: Uint8Array): v.InferOutput<typeof modelSchema> {
