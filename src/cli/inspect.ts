@@ -40,6 +40,7 @@ function printInspection(inspection: Inspection): string {
         `${inspection.format}, ${inspection.precision}, ${inspection.bytes} bytes`,
         ...Object.entries(inspection.signatures).flatMap(([name, tensors]) => [`  signature ${name}`, ...printSignature(tensors)]),
         `  operators: ${inspection.ops.join(' ')}`,
+        ...Object.entries(inspection.unusable).map(([name, reasons]) => `  signature ${name} cannot be run: ${reasons.join('; ')}`),
       ].join('\n');
   }
 }

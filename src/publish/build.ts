@@ -33,14 +33,16 @@ export interface BuildOptions {
   readonly bind?: GivenBindings | undefined;
   /** Inputs of the golden examples, instead of made-up ones. */
   readonly goldenInputs?: readonly TensorMap[] | undefined;
+  /** How graphs were written, for the provenance. */
+  readonly optimize?: 'all' | 'none' | undefined;
   /** Tolerance of every variant, instead of its precision's. */
   readonly tolerance?: Variant['tolerance'] | undefined;
 }
 
 /** A version in memory, whole but for its number. */
 export interface BuiltVersion {
-  /** The manifest of this content under a version number. */
-  readonly manifest: (version: string) => Manifest;
+  /** The manifest of this content under a version number, without the variants of some ids. */
+  readonly manifest: (version: string, without?: ReadonlySet<string>) => Manifest;
   readonly files: ReadonlyMap<string, SourceFile>;
 }
 
@@ -97,19 +99,42 @@ export async function buildVersion(
   const described: [string, ManifestFile][] = [];
   for (const [path, { bytes, tensors }] of files) described.push([path, await describeFile(bytes, tensors)]);
 
-  const content = {
-    schemaVersion: 1,
-    name: options.name,
-    ...(options.license !== undefined && { license: options.license }),
-    ...(options.description !== undefined && { description: options.description }),
-    signatures,
-    ...(task && { tasks: { 'image-classification': task } }),
-    variants,
-    files: Object.fromEntries(described),
-    golden,
-    provenance: provenanceOf(sources, decider, variants, options, task),
-  } as const;
-  return { manifest: (version) => ({ ...content, version }), files };
+  const manifest = (version: string, without: ReadonlySet<string> = new Set()): Manifest => {
+    const isIn = ({ id }: Variant) => !without.has(id);
+    const kept = variants.filter(isIn);
+    const ofOthers = new Set(variants.filter((variant) => !isIn(variant)).flatMap((variant) => variant.files));
+    return {
+      schemaVersion: 1,
+      name: options.name,
+      version,
+      ...(options.license !== undefined && { license: options.license }),
+      ...(options.description !== undefined && { description: options.description }),
+      signatures,
+      ...(task && { tasks: { 'image-classification': task } }),
+      variants: kept,
+      files: Object.fromEntries(described.filter(([path]) => !ofOthers.has(path))),
+      golden,
+      provenance: provenanceOf(
+        sources.filter((_, index) => variants[index] && isIn(variants[index])),
+        decider,
+        kept,
+        options,
+        task,
+      ),
+    };
+  };
+  return { manifest, files };
+}
+
+/** The version without some of its variants, and without the files that only they have. */
+export function withoutVariants(built: BuiltVersion, rejected: readonly { readonly variant: string }[]): BuiltVersion {
+  if (rejected.length === 0) return built;
+  const ids = new Set(rejected.map(({ variant }) => variant));
+  const { files } = built.manifest('1', ids);
+  return {
+    manifest: (version) => built.manifest(version, ids),
+    files: new Map([...built.files].filter(([path]) => Object.hasOwn(files, path))),
+  };
 }
 
 interface Example {
@@ -295,6 +320,7 @@ function provenanceOf(
       ...(options.rename && { rename: options.rename }),
       ...(options.bind && { bind: options.bind }),
       ...(options.tolerance && { tolerance: options.tolerance }),
+      ...(options.optimize && { optimize: options.optimize }),
       ...(task && { task: 'image-classification' }),
     },
   };

@@ -22,7 +22,7 @@ export interface GraphOrigin {
   readonly originals: Readonly<Record<string, string>>;
 }
 
-/** The writers of one format: what they cannot express by signature, and the model in a precision. */
+/** The writer of one format: what they cannot express by signature, and the model in a precision. */
 export interface GraphWriter {
   readonly format: Source['format'];
   readonly check: (graph: ModelGraph) => Promise<Readonly<Record<string, readonly string[]>>>;
@@ -36,15 +36,15 @@ export interface GraphWriter {
  */
 export async function writeGraphSources(
   graph: ModelGraph,
-  writers: readonly GraphWriter[],
-  precisions: readonly Variant['precision'][],
+  wanted: readonly { readonly writer: GraphWriter; readonly precisions: readonly Variant['precision'][] }[],
   { origin, originals }: GraphOrigin,
 ): Promise<{ sources: Source[]; skipped: SkippedVariant[]; graph: ModelGraph }> {
-  const problems = await Promise.all(writers.map(({ check }) => check(graph)));
+  const problems = await Promise.all(wanted.map(({ writer }) => writer.check(graph)));
   const usable = chooseSignatures(graph, problems);
   const sources: Source[] = [];
   const skipped: SkippedVariant[] = [];
-  for (const [index, { format, write }] of writers.entries()) {
+  for (const [index, { writer, precisions }] of wanted.entries()) {
+    const { format, write } = writer;
     const reasons = Object.keys(usable.signatures).flatMap((name) => problems[index]?.[name] ?? []);
     for (const precision of precisions) {
       const variant = `${format === 'onnx' ? 'onnx' : 'tfjs'}-${precision}`;
@@ -113,7 +113,8 @@ function bind({ method, inputs, outputs }: GraphSignature, bindings: EmittedMode
   return { method, inputs: own('inputs', inputs), outputs: own('outputs', outputs) };
 }
 
-async function collect({ byteLength, read }: EmittedFile): Promise<Uint8Array<ArrayBuffer>> {
+/** A written file, whole. */
+export async function collect({ byteLength, read }: EmittedFile): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(byteLength);
   let position = 0;
   for await (const part of read()) {

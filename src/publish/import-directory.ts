@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { digestOf, encodeManifest, NearfarError, type Pin } from '../core/index.ts';
 import { buildVersion } from './build.ts';
 import { openLocalEngines } from './publish.ts';
-import { findModelIn, readSource } from './read-source.ts';
+import { readSources } from './read-source.ts';
 import type { OpenEngine } from './run.ts';
 
 export interface ImportOptions {
@@ -15,19 +15,18 @@ export interface ImportOptions {
 }
 
 /**
- * Makes a version with a manifest from a plain TensorFlow Serving version directory, which holds `model.onnx` (or one other .onnx file), a
- * GraphModel's `model.json`, or both (the latter in a folder of its own, `tfjs/`; the former may lie in `onnx/`). Every machine makes the
- * same bytes of the same directory.
+ * Makes a version with a manifest from a plain TensorFlow Serving version directory, which holds a model of any format that can be published;
+ * also a GraphModel in a folder of its own, `tfjs/`, and an ONNX file in `onnx/`. Every machine makes the same bytes of the same directory.
  * @param directory Is only read.
  * @param out A directory that is empty or not there; gets manifest.json and all files it names.
- * @throws {NearfarError} `unsupported` for a SavedModel and other formats, `not-found`, `invalid-argument`; rejects with `signal.reason` when aborted.
+ * @throws {NearfarError} `not-found`, `unsupported`, `invalid-argument`, `integrity-mismatch`; rejects with `signal.reason` when aborted.
  * @remarks Reference runs block this thread for as long as they take; call it in a worker thread where that matters.
  */
 export async function importDirectory(directory: string, out: string, options: ImportOptions): Promise<Pin> {
   const { name, version, signal } = options;
   const openEngine = options.openEngine ?? (await openLocalEngines());
-  const sources = [];
-  for (const path of await findSources(directory)) sources.push(await readSource(path));
+  const { sources } = await readSources(await findModels(directory));
+  signal?.throwIfAborted();
   const built = await buildVersion(sources, { name }, openEngine, { signal });
   signal?.throwIfAborted();
   const bytes = encodeManifest(built.manifest(version));
@@ -37,18 +36,18 @@ export async function importDirectory(directory: string, out: string, options: I
 }
 
 /** The directory's own model first, then those in `tfjs/` and `onnx/`. */
-async function findSources(directory: string): Promise<string[]> {
+async function findModels(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
+  if (entries.length === 0) throw new NearfarError('not-found', `${directory} is empty`, { details: { directory } });
   // In this order on every machine: the order of the variants is part of the digest.
   const folders = ['tfjs', 'onnx'].filter((name) => entries.some((entry) => entry.isDirectory() && entry.name === name));
-  const found: string[] = findModelIn(entries).map((file) => join(directory, file));
-  for (const folder of folders.map((name) => join(directory, name))) {
-    found.push(...findModelIn(await readdir(folder, { withFileTypes: true })).map((file) => join(folder, file)));
-  }
-  const usable = found.filter((path) => !path.endsWith('saved_model.pb'));
-  if (usable.length > 0) return usable;
-  if (found[0] !== undefined) return found;
-  throw new NearfarError('not-found', `${directory} holds no model.json, no .onnx file and no saved_model.pb`, { details: { directory } });
+  const hasOwn = folders.length === 0 || entries.some((entry) => !entry.isDirectory() && looksLikeModel(entry.name));
+  return [...(hasOwn ? [directory] : []), ...folders.map((name) => join(directory, name))];
+}
+
+/** Beside `tfjs/` and `onnx/`, notes and licences are no model. */
+function looksLikeModel(name: string): boolean {
+  return /^(model\.json|saved_model\.pb(txt)?)$|\.(onnx|keras|h5|pb|pbtxt)$/.test(name);
 }
 
 async function writeNew(path: string, bytes: Uint8Array): Promise<void> {

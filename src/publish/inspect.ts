@@ -1,7 +1,19 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { digestOf, listChunks, type Manifest, parseManifest, parseVersions, type Variant, type Versions } from '../core/index.ts';
-import { readSource } from './read-source.ts';
+import {
+  digestOf,
+  type GraphSignature,
+  listChunks,
+  type Manifest,
+  type ModelTensor,
+  type PartialShape,
+  parseManifest,
+  parseVersions,
+  readModelGraph,
+  type Variant,
+  type Versions,
+} from '../core/index.ts';
+import { openModel, readAsIs } from './read-source.ts';
 import type { SourceSignature } from './source.ts';
 
 /** What a path turned out to be. */
@@ -15,6 +27,8 @@ export type Inspection =
       readonly bytes: number;
       readonly signatures: Readonly<Record<string, SourceSignature>>;
       readonly ops: readonly string[];
+      /** Signatures that cannot be run, with every reason. */
+      readonly unusable: Readonly<Record<string, readonly string[]>>;
     };
 
 export interface VersionSummary {
@@ -41,9 +55,36 @@ export async function inspect(path: string): Promise<Inspection> {
   if (versions) return { kind: 'model', versions: parseVersions(versions) };
   const manifest = await readIfThere(path, 'manifest.json');
   if (manifest) return { kind: 'version', ...(await summarizeVersion(manifest)) };
-  const { format, precision, signatures, ops, files } = await readSource(path);
-  const bytes = [...files.values()].reduce((sum, file) => sum + file.bytes.byteLength, 0);
-  return { kind: 'source', format, precision, bytes, signatures, ops };
+  return inspectSource(path);
+}
+
+/** What is published as it is says so; of what becomes a graph first, the graph is described. */
+async function inspectSource(path: string): Promise<Inspection> {
+  const model = await openModel(path);
+  const { format } = model.found;
+  const bytes = [...model.folder.values()].reduce((sum, file) => sum + file.byteLength, 0);
+  if (format === 'onnx') {
+    const { signatures, ops, precision } = await readAsIs(model);
+    return { kind: 'source', format, precision, bytes, signatures, ops, unusable: {} };
+  }
+  const graph = await readModelGraph(model.folder, model.found);
+  const functions = [...graph.functions.values()].flatMap(({ nodes }) => [...nodes.values()]);
+  const ops = new Set([...graph.nodes.values(), ...functions].map(({ op }) => op));
+  return {
+    kind: 'source',
+    format,
+    precision: 'float32',
+    bytes,
+    signatures: Object.fromEntries(Object.entries(graph.signatures).map(([name, signature]) => [name, describe(signature)])),
+    ops: [...ops].sort(),
+    unusable: graph.unusable,
+  };
+}
+
+function describe({ method, inputs, outputs }: GraphSignature): SourceSignature {
+  const tensors = (of: Readonly<Record<string, { dtype: ModelTensor['dtype']; shape: PartialShape }>>) =>
+    Object.fromEntries(Object.entries(of).map(([name, { dtype, shape }]) => [name, { tensor: name, dtype, shape }]));
+  return { method, inputs: tensors(inputs), outputs: tensors(outputs) };
 }
 
 /** The main facts of a version, from the bytes of its manifest.json. */

@@ -11,6 +11,7 @@ import {
   type Variant,
 } from '../core/index.ts';
 import type { BuiltVersion } from './build.ts';
+import type { SkippedVariant } from './graph-source.ts';
 import { checkBackends, type OpenEngine } from './run.ts';
 
 /** How a variant of less precision compares with the float32 one of its format, on one backend of this machine. */
@@ -33,13 +34,6 @@ export interface VariantMeasure {
   readonly timeRatio: number;
 }
 
-/** A variant that is not published, and why. */
-export interface RejectedVariant {
-  readonly variant: string;
-  readonly code: string;
-  readonly message: string;
-}
-
 export interface MeasureOptions {
   readonly openEngine: OpenEngine;
   /** Inputs of a signature, beside the golden examples. */
@@ -59,10 +53,10 @@ const ROUNDS = 7;
 export async function measureVariants(
   built: BuiltVersion,
   options: MeasureOptions,
-): Promise<{ measures: VariantMeasure[]; rejected: RejectedVariant[] }> {
+): Promise<{ measures: VariantMeasure[]; rejected: SkippedVariant[] }> {
   const manifest = built.manifest('1');
   const measures: VariantMeasure[] = [];
-  const rejected: RejectedVariant[] = [];
+  const rejected: SkippedVariant[] = [];
   for (const reference of manifest.variants) {
     if (reference.precision !== 'float32') continue;
     const others = manifest.variants.filter(({ id, format, precision }) => {

@@ -1,60 +1,179 @@
-import type { Dirent } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve, sep } from 'node:path';
+import { createHash } from 'node:crypto';
 import {
-  digestOf,
+  checkOnnxOps,
+  checkTfjsOps,
+  type EmittedFile,
   encodeTfjsGraphModel,
-  isOnnxModel,
-  isTfjsModel,
+  type FoundModel,
+  findModel,
   locateTfjsWeights,
+  type ModelFile,
+  type ModelFolder,
   NearfarError,
+  type OnnxModel,
+  optimize,
   parseOnnxModel,
   parseTfjsGraphModel,
   quantizationOf,
+  quantizeOnnx,
+  readModelGraph,
+  readOnnx,
+  shareInputs,
   type Variant,
+  writeOnnx,
+  writeTfjsGraph,
 } from '../core/index.ts';
+import { collect, type GraphWriter, type SkippedVariant, writeGraphSources } from './graph-source.ts';
+import { openModelPath } from './node-folder.ts';
 import { SIGNATURE, type Source } from './source.ts';
 
+export type Precision = Variant['precision'];
+
+/** What is written from a model, beside the files that stay as they are. */
+export interface WriteOptions {
+  /** @default both */
+  readonly formats?: readonly Source['format'][] | undefined;
+  /** @default float32 alone */
+  readonly precisions?: readonly Precision[] | undefined;
+  /** `none` writes a graph as it was read. @default 'all' */
+  readonly optimize?: 'all' | 'none' | undefined;
+}
+
+/** The variants-to-be of some model files. */
+export interface ReadSources {
+  readonly sources: readonly Source[];
+  /** Variants that were wanted and cannot be. */
+  readonly skipped: readonly SkippedVariant[];
+  /** Signatures that cannot be run, with every reason. */
+  readonly unusable: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A model file or folder, recognised by its content. */
+export interface OpenedModel {
+  readonly path: string;
+  readonly folder: ModelFolder;
+  readonly found: FoundModel;
+}
+
 /**
- * Reads a source: an .onnx file, a GraphModel's model.json, or a directory that holds one of them. What it is, is told by
- * the content, not by the name.
- * @throws {NearfarError} `not-found`, `unsupported` for other formats, `invalid-argument` for damaged files.
+ * Opens a model file, or the folder that holds one: nothing but its beginning is read yet.
+ * @throws {NearfarError} `not-found`, `unsupported` for formats that cannot be read, `invalid-argument`.
  */
-export async function readSource(path: string): Promise<Source> {
-  const file = await findModelFile(path);
-  const bytes = await readBytes(file);
-  if (isTfjsModel(bytes)) return readTfjsSource(file, bytes);
-  if (isOnnxModel(bytes)) return readOnnxSource(file, bytes);
-  throw refuse(file, bytes);
+export async function openModel(path: string): Promise<OpenedModel> {
+  const { folder, file } = await openModelPath(path);
+  try {
+    return { path, folder, found: await findModel(folder, file) };
+  } catch (error) {
+    throw at(path, error);
+  }
 }
 
-async function findModelFile(path: string): Promise<string> {
-  const info = await stat(path).catch((cause) => {
-    throw new NearfarError('not-found', `there is no model at ${path}`, { cause, details: { path } });
-  });
-  if (!info.isDirectory()) return path;
-  const found = findModelIn(await readdir(path, { withFileTypes: true }));
-  if (found.length === 1) return join(path, found[0]!);
-  const what = found.length === 0 ? 'no model.json and no .onnx file' : `several models (${found.join(', ')}), name one of them`;
-  throw new NearfarError('invalid-argument', `${path} holds ${what}`, { details: { path, found } });
+/**
+ * Reads models into variants: GraphModels and ONNX files stay as they are; what is wanted beside them, in another format or precision,
+ * is written from a graph, and so is everything of the other formats.
+ * @throws {NearfarError} `not-found`, `unsupported`, `invalid-argument`, `integrity-mismatch`.
+ */
+export async function readSources(paths: readonly string[], options: WriteOptions = {}): Promise<ReadSources> {
+  const { formats = ['tfjs-graph', 'onnx'], precisions = ['float32'] } = options;
+  const opened: OpenedModel[] = [];
+  for (const path of paths) opened.push(await openModel(path));
+  const asTheyAre = new Map<OpenedModel, Source>();
+  for (const model of opened) {
+    if (isRunAsIs(model)) asTheyAre.set(model, await within(model, () => readAsIs(model)));
+  }
+  const given = [...asTheyAre.values()];
+  const sources: Source[] = [];
+  const skipped: SkippedVariant[] = [];
+  const unusable: Record<string, readonly string[]> = {};
+  for (const model of opened) {
+    const asIs = asTheyAre.get(model);
+    if (asIs) sources.push(asIs);
+    // What is there already, as a file of its own, is not written once more.
+    const missing = (format: Source['format']) =>
+      precisions.filter(
+        (precision) => ![...given, ...sources].some((source) => source.format === format && source.precision === precision),
+      );
+    const made = await within(model, () => writeMissing(model, asIs, formats, missing, options.optimize ?? 'all'));
+    sources.push(...made.sources);
+    skipped.push(...made.skipped);
+    Object.assign(unusable, made.unusable);
+  }
+  return { sources, skipped, unusable };
 }
 
-/** Names of the model files in a directory: model.json, else model.onnx, else the .onnx files, else a SavedModel. */
-export function findModelIn(entries: readonly Dirent[]): string[] {
-  const names = entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
-  for (const name of ['model.json', 'model.onnx']) if (names.includes(name)) return [name];
-  const onnx = names.filter((name) => name.endsWith('.onnx')).sort();
-  return onnx.length > 0 ? onnx : names.filter((name) => name === 'saved_model.pb');
+/** Whether an engine runs the model file without any change. */
+function isRunAsIs({ found }: OpenedModel): boolean {
+  return found.format === 'tfjs-graph' || found.format === 'onnx';
 }
 
-async function readTfjsSource(file: string, bytes: Uint8Array<ArrayBuffer>): Promise<Source> {
+/** A GraphModel or an ONNX file as it is. */
+export function readAsIs({ folder, found: { format, entry = '' } }: OpenedModel): Promise<Source> {
+  return format === 'onnx' ? readOnnxSource(folder, entry) : readTfjsSource(folder, entry);
+}
+
+async function writeMissing(
+  model: OpenedModel,
+  asIs: Source | undefined,
+  formats: readonly Source['format'][],
+  missing: (format: Source['format']) => readonly Precision[],
+  passes: 'all' | 'none',
+): Promise<ReadSources> {
+  if (model.found.format === 'onnx') return writeOnnxPrecisions(asIs, formats.includes('onnx') ? missing('onnx') : []);
+  const wanted = formats
+    .map((format) => ({ writer: writers[format], precisions: missing(format) }))
+    .filter(({ precisions }) => precisions.length > 0);
+  if (wanted.length === 0) return { sources: [], skipped: [], unusable: {} };
+  const graph = await optimize(shareInputs(await readModelGraph(model.folder, model.found)), { passes });
+  const about = { origin: model.found.format, originals: asIs?.originals ?? (await digestOriginals(model)) };
+  try {
+    const made = await writeGraphSources(graph, wanted, about);
+    return { ...made, unusable: made.graph.unusable };
+  } catch (error) {
+    // A GraphModel runs as it is, whatever else it cannot become.
+    if (!asIs || !(error instanceof NearfarError) || error.code !== 'unsupported') throw error;
+    const variants = wanted.flatMap(({ writer, precisions }) =>
+      precisions.map((precision) => `${writer.format === 'onnx' ? 'onnx' : 'tfjs'}-${precision}`),
+    );
+    return { sources: [], skipped: variants.map((variant) => ({ variant, code: error.code, message: error.message })), unusable: {} };
+  }
+}
+
+const writers: Readonly<Record<Source['format'], GraphWriter>> = {
+  'tfjs-graph': {
+    format: 'tfjs-graph',
+    check: checkTfjsOps,
+    write: (graph, precision) => writeTfjsGraph(graph, { precision: assertOneOf(['float32', 'float16', 'uint16', 'uint8'], precision) }),
+  },
+  onnx: {
+    format: 'onnx',
+    check: async (graph) => {
+      const problems: Record<string, readonly string[]> = {};
+      for (const [name, signature] of Object.entries(graph.signatures)) {
+        const found = await checkOnnxOps({ ...graph, signatures: { [name]: signature } });
+        if (found.length > 0) problems[name] = found.map(({ op, node, reason }) => `${op} "${node}" ${reason}`);
+      }
+      return problems;
+    },
+    write: (graph, precision) => writeOnnx(graph, { precision: assertOneOf(['float32', 'float16', 'uint8'], precision) }),
+  },
+};
+
+function assertOneOf<P extends Precision>(known: readonly P[], precision: Precision): P {
+  const found = known.find((each) => each === precision);
+  if (found) return found;
+  throw new NearfarError('unsupported', `the precision ${precision} is none of ${known.join(', ')} here`, { details: { precision } });
+}
+
+async function readTfjsSource(folder: ModelFolder, entry: string): Promise<Source> {
+  const bytes = await readWhole(fileOf(folder, entry));
   const model = parseTfjsGraphModel(bytes);
-  const originals: [string, string][] = [[basename(file), await digestOf(bytes)]];
+  const originals: [string, string][] = [[entry, await digestFile(fileOf(folder, entry))]];
   const shards: Uint8Array[] = [];
   for (const shard of model.shards) {
-    const content = await readBytes(resolveBeside(file, shard));
-    originals.push([shard, await digestOf(content)]);
-    shards.push(content);
+    // A folder has no file outside of it, so that a path with .. is not found.
+    const file = fileOf(folder, besideEntry(entry, shard));
+    originals.push([shard, await digestFile(file)]);
+    shards.push(await readWhole(file));
   }
   const weights = concatenate(shards);
   return {
@@ -72,26 +191,122 @@ async function readTfjsSource(file: string, bytes: Uint8Array<ArrayBuffer>): Pro
   };
 }
 
-async function readOnnxSource(file: string, bytes: Uint8Array<ArrayBuffer>): Promise<Source> {
-  const model = parseOnnxModel(bytes);
+async function readOnnxSource(folder: ModelFolder, entry: string): Promise<Source> {
+  const { folder: watched, used } = watchReads(folder);
+  const { model, emitted } = await readOnnx(watched, entry);
+  const source = await toOnnxSource(emitted.files.get(emitted.entry));
+  const originals: [string, string][] = [];
+  for (const name of [...used].sort()) originals.push([name, await digestFile(fileOf(folder, name))]);
   return {
-    origin: 'onnx',
-    format: 'onnx',
+    ...source,
     precision: onnxPrecision(model.initializers),
-    signatures: { [SIGNATURE]: { method: 'predict', inputs: model.inputs, outputs: model.outputs } },
-    ops: model.ops,
-    entry: 'model.onnx',
-    files: new Map([['model.onnx', { bytes, tensors: model.initializers }]]),
-    originals: { [basename(file)]: await digestOf(bytes) },
+    originals: Object.fromEntries(originals),
   };
 }
 
-/** Shards come from the model file: a path that leaves its folder is refused. */
-function resolveBeside(file: string, shard: string): string {
-  const folder = resolve(dirname(file));
-  const path = resolve(folder, shard);
-  if (path.startsWith(folder + sep)) return path;
-  throw new NearfarError('invalid-argument', `${file} names the shard ${shard} outside its folder`, { details: { file, shard } });
+/** A folder that remembers which of its files were read. */
+function watchReads(folder: ModelFolder): { folder: ModelFolder; used: ReadonlySet<string> } {
+  const used = new Set<string>();
+  const watch = (name: string, file: ModelFile): ModelFile => ({
+    byteLength: file.byteLength,
+    read: (start, end) => {
+      used.add(name);
+      return file.read(start, end);
+    },
+  });
+  return { folder: new Map([...folder].map(([name, file]) => [name, watch(name, file)])), used };
+}
+
+/** The same file with its weights in fewer bits. */
+async function writeOnnxPrecisions(asIs: Source | undefined, precisions: readonly Precision[]): Promise<ReadSources> {
+  const sources: Source[] = [];
+  const skipped: SkippedVariant[] = [];
+  for (const precision of asIs ? precisions : []) {
+    const bytes = asIs?.files.get(asIs.entry)?.bytes;
+    try {
+      if (!bytes || asIs.precision !== 'float32') {
+        throw new NearfarError('unsupported', `the weights of the ONNX file are ${asIs?.precision} already`);
+      }
+      const written = await toOnnxSource(quantizeOnnx(bytes, assertOneOf(['float16', 'uint8'], precision)));
+      sources.push({ ...written, precision, originals: asIs.originals });
+    } catch (error) {
+      if (!(error instanceof NearfarError) || error.code !== 'unsupported') throw error;
+      skipped.push({ variant: `onnx-${precision}`, code: error.code, message: error.message });
+    }
+  }
+  return { sources, skipped, unusable: {} };
+}
+
+async function toOnnxSource(file: EmittedFile | undefined): Promise<Omit<Source, 'precision' | 'originals'>> {
+  if (!file) throw new NearfarError('internal', 'an ONNX model has one file');
+  const bytes = await collect(file);
+  const { inputs, outputs, ops } = parseOnnxModel(bytes);
+  return {
+    origin: 'onnx',
+    format: 'onnx',
+    signatures: { [SIGNATURE]: { method: 'predict', inputs, outputs } },
+    ops,
+    entry: 'model.onnx',
+    files: new Map([['model.onnx', { bytes, tensors: file.tensors }]]),
+  };
+}
+
+/** The stored precision of the quantised weights; float32 where none is. */
+function tfjsPrecision(weights: ReturnType<typeof parseTfjsGraphModel>['weights']): Precision {
+  const quantized = weights.map(quantizationOf);
+  return (['uint8', 'uint16', 'float16'] as const).find((precision) => quantized.includes(precision)) ?? 'float32';
+}
+
+/** The element type that most weight bytes have, among those a network computes with. */
+function onnxPrecision(initializers: OnnxModel['initializers']): Precision {
+  const precisions = new Map<number, Precision>([
+    [1, 'float32'],
+    [10, 'float16'],
+    [3, 'int8'],
+    [2, 'uint8'],
+  ]);
+  const bytes = new Map<Precision, number>([['float32', 0]]);
+  for (const { dataType, start, end } of initializers) {
+    const precision = precisions.get(dataType);
+    if (precision) bytes.set(precision, (bytes.get(precision) ?? 0) + end - start);
+  }
+  return [...bytes].reduce((most, entry) => (entry[1] > most[1] ? entry : most))[0];
+}
+
+/** Digests of the files a model was read from: of a SavedModel all but what other tools left beside it. */
+async function digestOriginals({ folder, found: { format, entry } }: OpenedModel): Promise<Record<string, string>> {
+  const isPart = (name: string) => {
+    if (entry === undefined) return true;
+    if (format === 'saved-model') return name === entry || /^(variables|assets)\//.test(name);
+    return name === entry || (format === 'tfjs-layers' && !name.includes('/') && name.endsWith('.bin'));
+  };
+  const originals: [string, string][] = [];
+  for (const [name, file] of folder) if (isPart(name)) originals.push([name, await digestFile(file)]);
+  return Object.fromEntries(originals);
+}
+
+const READ_AT_ONCE_BYTES = 4 * 2 ** 20;
+
+async function digestFile(file: ModelFile): Promise<string> {
+  const hash = createHash('sha256');
+  for (let start = 0; start < file.byteLength; start += READ_AT_ONCE_BYTES) {
+    hash.update(await file.read(start, Math.min(start + READ_AT_ONCE_BYTES, file.byteLength)));
+  }
+  return `sha256:${hash.digest('hex')}`;
+}
+
+function besideEntry(entry: string, name: string): string {
+  return `${entry.slice(0, entry.lastIndexOf('/') + 1)}${name}`;
+}
+
+function fileOf(folder: ModelFolder, name: string): ModelFile {
+  const file = folder.get(name);
+  if (file) return file;
+  throw new NearfarError('not-found', `the model's folder has no file ${name}`, { details: { file: name } });
+}
+
+function readWhole(file: ModelFile): Promise<Uint8Array<ArrayBuffer>> {
+  return file.read(0, file.byteLength);
 }
 
 function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
@@ -104,69 +319,16 @@ function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** The stored precision of the quantised weights; float32 where none is. */
-function tfjsPrecision(weights: ReturnType<typeof parseTfjsGraphModel>['weights']): Variant['precision'] {
-  const quantized = weights.map(quantizationOf);
-  return (['uint8', 'uint16', 'float16'] as const).find((precision) => quantized.includes(precision)) ?? 'float32';
-}
-
-/** The element type that most weight bytes have, among those a network computes with. */
-function onnxPrecision(initializers: ReturnType<typeof parseOnnxModel>['initializers']): Variant['precision'] {
-  const precisions = new Map<number, Variant['precision']>([
-    [1, 'float32'],
-    [10, 'float16'],
-    [3, 'int8'],
-    [2, 'uint8'],
-  ]);
-  const bytes = new Map<Variant['precision'], number>([['float32', 0]]);
-  for (const { dataType, start, end } of initializers) {
-    const precision = precisions.get(dataType);
-    if (precision) bytes.set(precision, (bytes.get(precision) ?? 0) + end - start);
-  }
-  return [...bytes].reduce((most, entry) => (entry[1] > most[1] ? entry : most))[0];
-}
-
-const otherFormats: readonly { readonly name: string; readonly is: (file: string, bytes: Uint8Array) => boolean }[] = [
-  {
-    name: 'a TensorFlow SavedModel; its importer is not part of this version yet, convert it to a TensorFlow.js GraphModel or to ONNX',
-    is: (file) => basename(file) === 'saved_model.pb',
-  },
-  {
-    name: 'a Keras HDF5 file; convert it to a TensorFlow.js GraphModel or to ONNX',
-    is: (_, bytes) => startsWith(bytes, 0, [0x89, 0x48, 0x44, 0x46]),
-  },
-  { name: 'a TensorFlow Lite model; convert it to ONNX', is: (_, bytes) => startsWith(bytes, 4, [0x54, 0x46, 0x4c, 0x33]) },
-  {
-    name: 'a zip archive (a .keras file?); convert it to a TensorFlow.js GraphModel or to ONNX',
-    is: (_, bytes) => startsWith(bytes, 0, [0x50, 0x4b, 3, 4]),
-  },
-];
-
-/** The error for a file that is neither: a damaged one says what is wrong with it, another format is named. */
-function refuse(file: string, bytes: Uint8Array): NearfarError {
-  const other = otherFormats.find(({ is }) => is(file, bytes));
-  if (other) return new NearfarError('unsupported', `${file} is ${other.name}`, { details: { file } });
+/** What reading a model throws names the model. */
+async function within<T>({ path }: OpenedModel, work: () => Promise<T>): Promise<T> {
   try {
-    if (/\.json$/.test(file)) parseTfjsGraphModel(bytes);
-    else parseOnnxModel(bytes);
-  } catch (cause) {
-    if (cause instanceof NearfarError)
-      return new NearfarError(cause.code, `${file} is ${cause.message}`, { cause, details: { ...cause.details, file } });
+    return await work();
+  } catch (error) {
+    throw at(path, error);
   }
-  return new NearfarError('unsupported', `${file} is no TensorFlow.js GraphModel and no ONNX model`, { details: { file } });
 }
 
-function startsWith(bytes: Uint8Array, offset: number, magic: readonly number[]): boolean {
-  return magic.every((byte, index) => bytes[offset + index] === byte);
-}
-
-async function readBytes(file: string): Promise<Uint8Array<ArrayBuffer>> {
-  try {
-    return new Uint8Array(await readFile(file));
-  } catch (cause) {
-    throw new NearfarError('not-found', `cannot read ${file}: ${cause instanceof Error ? cause.message : cause}`, {
-      cause,
-      details: { file },
-    });
-  }
+function at(path: string, error: unknown): unknown {
+  if (!(error instanceof NearfarError)) return error;
+  return new NearfarError(error.code, `${path}: ${error.message}`, { cause: error, details: { ...error.details, path } });
 }

@@ -4,7 +4,8 @@ export { isHdf5, isKerasArchive, isLayersModel, readKeras } from './keras/index.
 export type { EmittedBindings, EmittedFile, EmittedModel, ModelFile, ModelFolder } from './model-folder.ts';
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';
-export { inferShapes, type OptimizeOptions, optimize, type ShapeTable } from './passes/index.ts';
+export { inferShapes, type OptimizeOptions, optimize, type ShapeTable, shareInputs } from './passes/index.ts';
+export { type FoundModel, findModel, type ModelFormat, readModelGraph } from './read-model.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
 export * from './savedmodel/index.ts';
 export * from './tfjs/index.ts';

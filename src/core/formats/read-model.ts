@@ -3,7 +3,7 @@ import type { ModelGraph } from './graph/index.ts';
 import { isHdf5, isKerasArchive, isLayersModel, readKeras } from './keras/index.ts';
 import type { ModelFile, ModelFolder } from './model-folder.ts';
 import { isOnnxModel } from './onnx/index.ts';
-import { describeForeign } from './foreign.ts';
+import { refusalOf, refusalOfFolder } from './pytorch.ts';
 import { isGraphDef, isSavedModel, readGraphDef, readSavedModel } from './savedmodel/index.ts';
 import { isTfjsModel, readTfjsGraph } from './tfjs/index.ts';
 
@@ -54,7 +54,8 @@ export async function findModel(folder: ModelFolder, file?: string): Promise<Fou
       });
     }
   }
-  if (refusals[0]) throw refusals[0];
+  const refusal = refusals[0] ?? refusalOfFolder(folder);
+  if (refusal) throw refusal;
   throw new NearfarError('not-found', 'the folder holds no model: no SavedModel, model.json, ONNX, Keras or GraphDef file', {
     details: { files: [...folder.keys()].slice(0, 20) },
   });
@@ -80,8 +81,8 @@ export function readModelGraph(folder: ModelFolder, { format, entry }: FoundMode
 async function recognise(file: ModelFile, entry: string): Promise<FoundModel> {
   const head = await file.read(0, Math.min(file.byteLength, MAX_SNIFFED_BYTES));
   if (isHdf5(head) || (await isKerasArchive(file))) return { format: 'keras', entry };
-  const foreign = describeForeign(head, entry);
-  if (foreign !== undefined) throw new NearfarError('unsupported', `${entry} is ${foreign}`, { details: { file: entry } });
+  const refusal = refusalOf(head);
+  if (refusal) throw refusal;
   if (isLayersModel(head)) return { format: 'tfjs-layers', entry };
   if (isTfjsModel(head)) return { format: 'tfjs-graph', entry };
   if (isSavedModel(head)) return { format: 'saved-model', entry };
