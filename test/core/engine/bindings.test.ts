@@ -71,6 +71,15 @@ test('each picture of a batch changes its layout by itself, and changes back to 
   expect(fromOwnOutputs(back, own, ['logits'])['logits']).toEqual(image);
 });
 
+test('pictures of three channels change their layout like those of any other number', () => {
+  // [2, 1, 2, 3] NHWC: value = picture · 100 + column · 10 + channel
+  const image = createTensor('float32', [2, 1, 2, 3], Float32Array.of(0, 1, 2, 10, 11, 12, 100, 101, 102, 110, 111, 112));
+
+  const own = toOwnInputs(bindings, { image, size: createTensor('int32', [], Int32Array.of(0)) });
+
+  expect(own['input']).toEqual(createTensor('float32', [2, 3, 1, 2], Float32Array.of(0, 10, 1, 11, 2, 12, 100, 110, 101, 111, 102, 112)));
+});
+
 test('a layout change needs four dimensions', () => {
   const image = createTensor('float32', [2, 3, 2], new Float32Array(12));
 
