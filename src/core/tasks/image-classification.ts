@@ -46,6 +46,11 @@ export function prepareImage(pixels: Pixels, { resize, crop: [height, width] }: 
   return resizeBilinear(compositeOnWhite(pixels), size, region);
 }
 
+/** The pixels the model sees: of an image that is prepared already, or as {@link prepareImage} makes them of decoded pixels. */
+export function toPrepared(image: RgbImage | Pixels, input: ImageInput): RgbImage {
+  return 'channels' in image ? prepareImage(image, input) : image;
+}
+
 function resizedSize(picture: Size, resize: ImageInput['resize']): Size {
   if (resize.shorterSide !== undefined) return sizeByShorterSide(picture, resize.shorterSide);
   const [height, width] = resize.size;

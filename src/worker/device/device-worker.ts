@@ -1,5 +1,6 @@
 import {
   type ClassifyAnswer,
+  type ClassifyCall,
   type DeviceWorkerApi,
   decodeClassification,
   encodeImages,
@@ -10,6 +11,7 @@ import {
   type PredictAnswer,
   placeModel,
   taskOf,
+  toPrepared,
   type WorkerEvent,
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
@@ -102,12 +104,12 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         const answer: PredictAnswer = { outputs: result.value, timing: { queueMs, preprocessMs: 0, inferMs: result.ms, postprocessMs: 0 } };
         return answer;
       }),
-    classify: (handle, { callId, image, topK }) =>
-      calls.run(callId, async (signal) => {
+    classify: (handle, call) =>
+      calls.run(call.callId, async (signal) => {
         const model = models.use(handle);
         const { result, queueMs } = await enqueue(() => {
           signal.throwIfAborted();
-          return classify(model, image, topK, signal);
+          return classify(model, call, signal);
         });
         return { predictions: result.predictions, timing: { ...result.timing, queueMs } };
       }),
@@ -150,15 +152,10 @@ async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'
   return [];
 }
 
-async function classify(
-  model: LoadedModel,
-  image: Parameters<DeviceWorkerApi['classify']>[1]['image'],
-  topK: number,
-  signal: AbortSignal,
-): Promise<ClassifyAnswer> {
+async function classify(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): Promise<ClassifyAnswer> {
   const task = taskOf(model.manifest, 'image-classification');
   const { name, activation } = task.output;
-  const input = await timed(async () => encodeImages([image], task.input));
+  const input = await timed(async () => encodeImages([toPrepared(image, task.input)], task.input));
   const inputs = { [task.input.name]: input.value };
   const run = await timed(() => model.loaded.run({ signature: task.signature, inputs, outputs: [name] }, { signal }));
   const predictions = await timed(async () => {
