@@ -139,7 +139,7 @@ function createGraphVariant(
 
   const runChecked = async (request: RunRequest, signal: AbortSignal | undefined): Promise<TensorMap> => {
     const { signature, outputs } = checkRequest(manifest, request);
-    const bindings = resolveBindings(manifest, variant, request.signature);
+    const bindings = resolveBindings(manifest, variant, request.signature, request.layouts);
     assertShapes(bindings, request.inputs);
     const own = toOwnInputs(bindings, request.inputs);
     const names = ownOutputNames(bindings, outputs);
