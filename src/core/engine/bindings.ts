@@ -35,7 +35,7 @@ export function resolveBindings(
   manifest: Manifest,
   variant: Variant,
   signatureName: string,
-  layouts: RunRequest['layouts'] = {},
+  layouts?: RunRequest['layouts'],
 ): SignatureBindings {
   const signature = signatureOf(manifest, signatureName);
   const bound = variant.bindings?.[signatureName];
@@ -48,7 +48,10 @@ export function resolveBindings(
     activation: binding?.activation ?? 'none',
   });
   return {
-    inputs: Object.keys(signature.inputs).map((name) => ({ ...bind(name, bound?.inputs?.[name]), layout: layouts[name] ?? layout })),
+    inputs: Object.keys(signature.inputs).map((name) => ({
+      ...bind(name, bound?.inputs?.[name]),
+      layout: givenLayout(layouts, name) ?? layout,
+    })),
     outputs: Object.keys(signature.outputs).map((name) => bind(name, bound?.outputs?.[name])),
   };
 }
@@ -93,9 +96,16 @@ export function toOwnInputs(bindings: SignatureBindings, inputs: TensorMap): Ten
 }
 
 /** The inputs of a call in the layout of the signature; data is shared where nothing changes. */
-export function inSignatureLayouts(manifest: Manifest, { signature, inputs, layouts = {} }: RunRequest): TensorMap {
+export function inSignatureLayouts(manifest: Manifest, { signature, inputs, layouts }: RunRequest): TensorMap {
   const to = layoutOf(manifest, signature);
-  return Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, changeLayout(name, tensor, layouts[name] ?? to, to)]));
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, tensor]) => [name, changeLayout(name, tensor, givenLayout(layouts, name) ?? to, to)]),
+  );
+}
+
+// An input may be called "constructor".
+function givenLayout(layouts: RunRequest['layouts'], name: string): Layout | undefined {
+  return layouts && Object.hasOwn(layouts, name) ? layouts[name] : undefined;
 }
 
 /** The variant's own tensors that the wanted outputs come from, each once. */
