@@ -12,15 +12,20 @@ export interface Normalisation {
 
 /**
  * Turns images of one size into one batch: `(pixel * scale − mean) / std` in IEEE doubles, then rounded once to float32.
+ * @param into Memory for the batch, overwritten, of as many elements; new where it is absent.
  * @returns float32, shape `[images, height, width, 3]` (NHWC) or `[images, 3, height, width]` (NCHW).
  * @throws {NearfarError} `invalid-argument` without an image; `shape-mismatch` when the images differ in size.
  */
-export function normalise(images: readonly RgbImage[], { layout, scale, mean, std }: Normalisation): Tensor<'float32'> {
+export function normalise(
+  images: readonly RgbImage[],
+  { layout, scale, mean, std }: Normalisation,
+  into?: Float32Array,
+): Tensor<'float32'> {
   const [first] = images;
   if (first === undefined) throw new NearfarError('invalid-argument', 'a batch holds at least one image, got none');
   const { width, height } = first;
   const area = width * height;
-  const out = new Float32Array(images.length * area * 3);
+  const out = into ?? new Float32Array(images.length * area * 3);
   const pixelStep = layout === 'NHWC' ? 3 : 1;
   const channelStep = layout === 'NHWC' ? 1 : area;
   // A pixel has 256 values: looking them up is the same number, several times faster than two operations per element.

@@ -59,12 +59,13 @@ function resizedSize(picture: Size, resize: ImageInput['resize']): Size {
 
 /**
  * Prepared images → the batch the model reads.
+ * @param into Memory for the batch, overwritten; new where it is absent.
  * @returns float32, shape `[images, height, width, 3]` or `[images, 3, height, width]` as the manifest's layout says.
  * @throws {NearfarError} `invalid-argument` without an image; `shape-mismatch` when an image is not of the manifest's crop.
  */
-export function encodeImages(images: readonly RgbImage[], input: ImageInput): Tensor<'float32'> {
+export function encodeImages(images: readonly RgbImage[], input: ImageInput, into?: Float32Array): Tensor<'float32'> {
   for (const image of images) assertCropped(image, input);
-  return normalise(images, input);
+  return normalise(images, input, into);
 }
 
 function assertCropped({ width, height, data }: RgbImage, { name, crop }: ImageInput): void {

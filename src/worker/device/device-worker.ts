@@ -10,6 +10,7 @@ import {
   type OpenRequest,
   type PredictAnswer,
   placeModel,
+  resolveBindings,
   taskOf,
   toPrepared,
   type WorkerEvent,
@@ -154,10 +155,14 @@ async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'
 
 async function classify(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): Promise<ClassifyAnswer> {
   const task = taskOf(model.manifest, 'image-classification');
+  const { signature } = task;
   const { name, activation } = task.output;
-  const input = await timed(async () => encodeImages([toPrepared(image, task.input)], task.input));
+  const { inputs: bindings } = resolveBindings(model.manifest, model.variant, signature);
+  const layout = bindings.find((binding) => binding.name === task.input.name)?.ownLayout ?? task.input.layout;
+  const input = await timed(async () => encodeImages([toPrepared(image, task.input)], { ...task.input, layout }, model.batch));
   const inputs = { [task.input.name]: input.value };
-  const run = await timed(() => model.loaded.run({ signature: task.signature, inputs, outputs: [name] }, { signal }));
+  const layouts = { [task.input.name]: layout };
+  const run = await timed(() => model.loaded.run({ signature, inputs, layouts, outputs: [name] }, { signal }));
   const predictions = await timed(async () => {
     const scores = run.value[name];
     if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);
