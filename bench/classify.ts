@@ -11,7 +11,7 @@ const warmUps = 10;
 /**
  * `classify` of ImageData that needs no scaling, timed in the page, against one run of the same engine library called
  * directly in a worker on a tensor that is ready, the result read back, timed in that worker. The difference is what
- * nearfar adds: two trips to workers, alpha and crop, normalisation, checks, top 5.
+ * nearfar adds: a trip to a worker, alpha and crop, normalisation, checks, top 5.
  */
 export const benchClassify: Bench = async ({ pairs = 40, report }) => {
   for (const model of await allModels()) {

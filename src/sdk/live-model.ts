@@ -2,8 +2,9 @@ import { type Remote, transfer } from 'comlink';
 import {
   type Classification,
   type ClassifyAnswer,
+  type ClassifyCall,
   type DeviceWorkerApi,
-  type ImageSource,
+  type ImageInput,
   type Leg,
   legsOf,
   type Manifest,
@@ -11,6 +12,7 @@ import {
   type Mode,
   NearfarError,
   type Pin,
+  type Pixels,
   type PredictAnswer,
   type RgbImage,
   type ServerAnswer,
@@ -59,6 +61,9 @@ interface CallPlan<Answer> {
   ) => Promise<ServerAnswer<Answer>>;
 }
 
+/** Up to this size the worker that answers prepares decoded pixels itself: another trip to a worker takes longer. */
+const fewBytes = 2 ** 20;
+
 const breakerOptions = { failureThreshold: 3, coolDownMs: 30_000 };
 
 /** The model that a client hands out: each call goes to one of its two legs, or to both, one after the other. */
@@ -93,16 +98,22 @@ export class LiveModel implements Model {
   classify(photo: Photo, options: ClassifyOptions = {}): Promise<{ predictions: readonly Classification[]; run: RunReport }> {
     return this.#track(options, async (scope) => {
       const { manifest, name } = this.#parts;
-      if (!manifest.tasks?.['image-classification']) {
+      const task = manifest.tasks?.['image-classification'];
+      if (!task) {
         throw new NearfarError('unsupported', `${name} has no image-classification task; use predict()`);
       }
       const topK = Math.floor(atLeast('topK', options.topK ?? 5, 1));
-      const { image, preprocessMs } = await this.#prepare(photo, scope.signal);
-      const { answer, run } = await this.#answer<ClassifyAnswer>(scope, {
+      const prepared = await this.#prepare(photo, task.input, scope.signal);
+      const { preprocessMs } = prepared;
+      let { image } = prepared;
+      const answering = this.#answer<ClassifyAnswer>(scope, {
         preprocessMs,
-        onDevice: (api, handle, callId) => api.classify(handle, { callId, image, topK }),
-        onServer: (api, target, callId, deadlineMs) => api.classifyOnServer(target, { callId, image, topK, deadlineMs }),
+        onDevice: (api, handle, callId) => api.classify(handle, moved({ callId, image, topK })),
+        onServer: (api, target, callId, deadlineMs) => api.classifyOnServer(target, moved({ callId, image, topK, deadlineMs })),
       });
+      // A leg that can answer has its copy by now; whoever is asked later gets these pixels, too, not what the caller makes of them.
+      if ('channels' in image) image = copyOf(image);
+      const { answer, run } = await answering;
       return { predictions: answer.predictions, run };
     });
   }
@@ -164,8 +175,13 @@ export class LiveModel implements Model {
     const call = (async () => {
       if (this.#closing) throw new NearfarError('failed-precondition', `the model ${this.#parts.name} is closed`);
       options.signal?.throwIfAborted();
-      using scope = openScope(this.#parts.clock, options);
-      return await run(scope);
+      // No `using`: what it is lowered to would be downloaded for this one line.
+      const scope = openScope(this.#parts.clock, options);
+      try {
+        return await run(scope);
+      } finally {
+        scope[Symbol.dispose]();
+      }
     })();
     this.#underWay.add(call);
     const forget = () => this.#underWay.delete(call);
@@ -173,13 +189,11 @@ export class LiveModel implements Model {
     return call;
   }
 
-  async #prepare(photo: Photo, signal: AbortSignal): Promise<{ image: RgbImage; preprocessMs: number }> {
-    const { media, manifest, baseUrl } = this.#parts;
-    const sent = await untilAborted(toImageSource(photo, baseUrl), signal);
-    // The media worker needs the task alone: the chunk lists of a large model are not copied for each photo.
-    const task = { ...manifest, files: {}, golden: [] };
-    const source: ImageSource = transfer(sent.source, sent.transfer);
-    return media.call((api, callId) => api.prepareImage(callId, source, task), { signal });
+  async #prepare(photo: Photo, input: ImageInput, signal: AbortSignal): Promise<{ image: RgbImage | Pixels; preprocessMs: number }> {
+    const { media, baseUrl } = this.#parts;
+    const { source, transfer: movable } = await untilAborted(toImageSource(photo, baseUrl), signal);
+    if (source.kind === 'pixels' && source.pixels.data.length <= fewBytes) return { image: source.pixels, preprocessMs: 0 };
+    return media.call((api, callId) => api.prepareImage(callId, transfer(source, movable), input), { signal });
   }
 
   async #answer<Answer extends PredictAnswer | ClassifyAnswer>(
@@ -225,6 +239,16 @@ export class LiveModel implements Model {
     };
     return { ...(near ? { 'on-device': near } : {}), ...(far ? { server: far } : {}) };
   }
+}
+
+/** Sends a copy of the image that is moved: a clone would be copied once more on the way. The image stays for another leg. */
+function moved<Call extends Pick<ClassifyCall, 'image'>>(call: Call): Call {
+  const image = copyOf(call.image);
+  return transfer({ ...call, image }, [image.data.buffer]);
+}
+
+function copyOf<Image extends RgbImage | Pixels>(image: Image): Image {
+  return { ...image, data: image.data.slice() };
 }
 
 /** One call's time: when it began, when it must end, and the signal that ends it. */

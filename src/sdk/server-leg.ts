@@ -44,8 +44,8 @@ export class ServerLeg {
   ): Promise<ServerAnswer<T>> {
     const { channel, clock, target, timeoutMs } = this.#options;
     this.#assertReachable();
-    // A server that never answers does not hold a call that named no deadline.
-    using limit =
+    // A server that never answers does not hold a call that named no deadline. No `using`: its lowered form is a tenth of a kilobyte.
+    const limit =
       deadlineMs === undefined
         ? openLimit(clock, signal, timeoutMs, `the server gave no answer in ${timeoutMs} ms`, { timeoutMs })
         : withoutLimit(signal);
@@ -57,6 +57,8 @@ export class ServerLeg {
     } catch (error) {
       if (error instanceof NearfarError && error.code === 'version-mismatch') this.#reportOther(error);
       throw error;
+    } finally {
+      limit[Symbol.dispose]();
     }
   }
 

@@ -11,8 +11,8 @@ export function serveMedia(): MediaWorkerApi {
   const media = createMediaWorker({ fetch: globalThis.fetch.bind(globalThis), clock: systemClock });
   return {
     resolve: answering((callId, request, notify) => telling(notify, (tell) => media.resolve(callId, request, tell))),
-    prepareImage: answering(async (callId, source, manifest) => {
-      const prepared = await media.prepareImage(callId, source, manifest);
+    prepareImage: answering(async (callId, source, input) => {
+      const prepared = await media.prepareImage(callId, source, input);
       return transfer(prepared, [prepared.image.data.buffer]);
     }),
     predictOnServer: answering(async (target, call) => {

@@ -9,6 +9,7 @@ import {
   type LoadedVariant,
   NearfarError,
   softmax,
+  toOwnInputs,
   type VariantSource,
 } from '../../src/core/index.ts';
 import { everyday10, everyday10Sample, mobileNetV2 } from '../support/engine-models.ts';
@@ -103,6 +104,21 @@ export function describeEngineContract(name: string, { library, open, pictures, 
 
       expect(image.data.every((value) => value === 0.5)).toBe(true);
       expect([...new Float32Array(moved)]).toEqual(numbersOf(again['probabilities']!));
+    });
+
+    test('takes an input in another layout than the signature says', async () => {
+      const image = createTensor(
+        'float32',
+        [1, 32, 32, 3],
+        Float32Array.from({ length: 3072 }, (_, index) => (index % 97) / 97),
+      );
+      const toNchw = { name: 'image', tensor: 'image', layout: 'NHWC', ownLayout: 'NCHW', activation: 'none' } as const;
+      const inputs = toOwnInputs({ inputs: [toNchw], outputs: [] }, { image });
+
+      const { probabilities } = await loaded.run({ signature: SIGNATURE, inputs, layouts: { image: 'NCHW' } });
+
+      expect(inputs['image']?.shape).toEqual([1, 3, 32, 32]);
+      expect(numbersOf(probabilities!)).toEqual(await classify(loaded, image));
     });
 
     test('refuses what the signature does not say, naming it', async () => {

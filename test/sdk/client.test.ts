@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
-import { NearfarError, type OpenedModel, type OpenRequest } from '../../src/core/index.ts';
+import { type ClassifyAnswer, type ClassifyCall, NearfarError, type OpenedModel, type OpenRequest } from '../../src/core/index.ts';
 import { setUpClient } from './open-client.ts';
-import { createGate, inputs, manifest, opened, otherPin, pin, throwing } from './stand-in-workers.ts';
+import { createGate, inputs, manifest, opened, otherPin, pin, throwing, timing } from './stand-in-workers.ts';
 
 const photo = new Blob([new Uint8Array([1])]);
 
@@ -533,6 +533,63 @@ test('a run event carries the report of every answer', async () => {
     { model: 'tiny', run, reason: 'on-device answered as the mode only-on-device prefers' },
   ]);
   expect(run.timing).toEqual({ queueMs: 1, preprocessMs: 7, inferMs: 3, postprocessMs: 4, totalMs: 0 });
+});
+
+/** ImageData as the SDK knows it in any realm: Node has none. */
+function imageData(width: number, height: number, value: number) {
+  const data = new Uint8ClampedArray(width * height * 4).fill(value);
+  return { width, height, data, colorSpace: 'srgb', [Symbol.toStringTag]: 'ImageData' } as unknown as ImageData;
+}
+
+test('decoded pixels go straight to the worker that answers', async () => {
+  const { client, workers } = setUpClient();
+  const seen: ClassifyCall[] = [];
+  workers.device.classify = async (_, call) => {
+    seen.push(call);
+    return { predictions: [], timing };
+  };
+  await using model = await client.open('tiny', { mode: 'only-on-device' });
+  const picture = imageData(2, 1, 9);
+
+  const { run } = await model.classify(picture);
+
+  expect(seen[0]?.image).toEqual({ width: 2, height: 1, channels: 4, data: new Uint8ClampedArray(8).fill(9) });
+  expect(workers.calls).not.toContain('media.prepareImage');
+  expect(run.timing).toMatchObject(timing);
+  expect(picture.data).toEqual(new Uint8ClampedArray(8).fill(9));
+});
+
+test('more than a megabyte of pixels is prepared beside the device worker', async () => {
+  const { client, workers } = setUpClient();
+  await using model = await client.open('tiny', { mode: 'only-on-device' });
+
+  await model.classify(imageData(512, 513, 9));
+
+  expect(workers.calls).toContain('media.prepareImage');
+});
+
+test('the leg that follows gets the pixels of the call, whatever became of them meanwhile', async () => {
+  const { client, workers } = setUpClient();
+  const near = createGate<ClassifyAnswer>();
+  const far: ClassifyCall[] = [];
+  workers.device.classify = () => near.promise;
+  workers.media.classifyOnServer = async (_, call) => {
+    far.push(call);
+    return { answer: { predictions: [], timing }, pin, backend: 'onnx-cpu', variant: 'onnx' };
+  };
+  await using model = await client.open('tiny');
+  await vi.waitFor(() => expect(model.info.leg).toBe('on-device'));
+  const picture = imageData(2, 1, 9);
+
+  const call = model.classify(picture);
+  await vi.waitFor(() => expect(workers.calls).toContain('device.classify'));
+  picture.data.fill(0);
+  near.fail(new NearfarError('internal', 'shader broke'));
+  const { run } = await call;
+
+  expect(run).toMatchObject({ leg: 'server', fallback: { code: 'internal' } });
+  expect(far[0]?.image.data).toEqual(new Uint8ClampedArray(8).fill(9));
+  expect(workers.calls).not.toContain('media.prepareImage');
 });
 
 test('a model without an image task refuses to classify', async () => {

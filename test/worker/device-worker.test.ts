@@ -58,6 +58,21 @@ const describeDoubling = (manifest: Manifest): Manifest => ({
       tolerance: { absolute: 1e-4, relative: 0 },
     },
   ],
+  tasks: {
+    'image-classification': {
+      signature: 'serving_default',
+      input: {
+        name: 'x',
+        resize: { size: [1, 1], filter: 'bilinear', antialias: true },
+        crop: [1, 1],
+        layout: 'NHWC',
+        scale: 1,
+        mean: [0, 0, 0],
+        std: [1, 1, 1],
+      },
+      output: { name: 'y', activation: 'none' },
+    },
+  },
   golden: [{ signature: 'serving_default', inputs: 'golden/0.in.safetensors', outputs: 'golden/0.out.safetensors' }],
 });
 
@@ -377,6 +392,36 @@ describe('an open model', () => {
     expect(of('eviction')).toEqual([]);
     expect((await device.cacheReport(300)).versions).toHaveLength(1);
   });
+});
+
+test('classifies a prepared image and decoded pixels, which it prepares itself', async () => {
+  const { device, open } = createWorker();
+  const { handle } = await open();
+  const prepared = { width: 1, height: 1, data: Uint8Array.of(10, 30, 20) };
+  const opaque = { width: 1, height: 2, channels: 4, data: Uint8ClampedArray.of(10, 30, 20, 255, 10, 30, 20, 255) } as const;
+  const clear = { width: 1, height: 1, channels: 4, data: Uint8ClampedArray.of(10, 30, 20, 0) } as const;
+
+  const scores = [];
+  for (const image of [prepared, opaque, clear]) {
+    const { predictions } = await device.classify(handle, { callId: 1, image, topK: 3 });
+    scores.push(predictions.map(({ index, score }) => [index, score]));
+  }
+
+  const best = [
+    [1, 60],
+    [2, 40],
+    [0, 20],
+  ];
+  const white = [0, 1, 2].map((index) => [index, 510]);
+  expect(scores).toEqual([best, best, white]);
+});
+
+test('refuses pixels whose bytes do not fit their size', async () => {
+  const { device, open } = createWorker();
+  const { handle } = await open();
+  const image = { width: 2, height: 2, channels: 4, data: new Uint8ClampedArray(4) } as const;
+
+  await expect(device.classify(handle, { callId: 1, image, topK: 1 })).rejects.toMatchObject({ code: 'shape-mismatch' });
 });
 
 test('a plan says how many bytes are missing, and fetches none of them', async () => {

@@ -2,6 +2,7 @@ import { NearfarError } from '../errors.ts';
 import type { Manifest, Variant } from '../manifest/index.ts';
 import { type Activation, activate } from '../postprocess/index.ts';
 import type { AnyTensor, TensorMap } from '../tensor/index.ts';
+import type { RunRequest } from './engine.ts';
 import { changeLayout, type Layout, permuteShape } from './layout.ts';
 import { signatureOf } from './request.ts';
 
@@ -11,7 +12,7 @@ export interface TensorBinding {
   readonly name: string;
   /** Name of the variant's own tensor. */
   readonly tensor: string;
-  /** Layout of the signature's tensor, and of the variant's own; equal where nothing is said. */
+  /** Layout of the call's tensor, and of the variant's own; the signature's where nothing is said. */
   readonly layout: Layout;
   readonly ownLayout: Layout;
   /** Applied to the variant's own output. */
@@ -27,9 +28,15 @@ export interface SignatureBindings {
 /**
  * Completes the bindings of a variant for one signature: a name that is not bound is the variant's own name, in the
  * signature's own layout. The layout of a signature is that of the task that feeds it, else NHWC.
+ * @param layouts As in {@link RunRequest}: inputs that come in another layout.
  * @throws {NearfarError} `invalid-argument` for an unknown signature.
  */
-export function resolveBindings(manifest: Manifest, variant: Variant, signatureName: string): SignatureBindings {
+export function resolveBindings(
+  manifest: Manifest,
+  variant: Variant,
+  signatureName: string,
+  layouts?: RunRequest['layouts'],
+): SignatureBindings {
   const signature = signatureOf(manifest, signatureName);
   const bound = variant.bindings?.[signatureName];
   const layout = layoutOf(manifest, signatureName);
@@ -41,7 +48,10 @@ export function resolveBindings(manifest: Manifest, variant: Variant, signatureN
     activation: binding?.activation ?? 'none',
   });
   return {
-    inputs: Object.keys(signature.inputs).map((name) => bind(name, bound?.inputs?.[name])),
+    inputs: Object.keys(signature.inputs).map((name) => ({
+      ...bind(name, bound?.inputs?.[name]),
+      layout: givenLayout(layouts, name) ?? layout,
+    })),
     outputs: Object.keys(signature.outputs).map((name) => bind(name, bound?.outputs?.[name])),
   };
 }
@@ -83,6 +93,19 @@ export function toOwnInputs(bindings: SignatureBindings, inputs: TensorMap): Ten
   return Object.fromEntries(
     bindings.inputs.map(({ name, tensor, layout, ownLayout }) => [tensor, changeLayout(name, inputs[name]!, layout, ownLayout)]),
   );
+}
+
+/** The inputs of a call in the layout of the signature; data is shared where nothing changes. */
+export function inSignatureLayouts(manifest: Manifest, { signature, inputs, layouts }: RunRequest): TensorMap {
+  const to = layoutOf(manifest, signature);
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, tensor]) => [name, changeLayout(name, tensor, givenLayout(layouts, name) ?? to, to)]),
+  );
+}
+
+// An input may be called "constructor".
+function givenLayout(layouts: RunRequest['layouts'], name: string): Layout | undefined {
+  return layouts && Object.hasOwn(layouts, name) ? layouts[name] : undefined;
 }
 
 /** The variant's own tensors that the wanted outputs come from, each once. */

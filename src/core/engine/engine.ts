@@ -1,5 +1,6 @@
 import type { Manifest, Variant } from '../manifest/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
+import type { Layout } from './layout.ts';
 
 /** An engine on one backend, as named in `backends`, `--backend`, reports and tests. */
 export type BackendId = 'tfjs-webgpu' | 'tfjs-wasm' | 'tfjs-cpu' | 'onnx-webgpu' | 'onnx-wasm' | 'onnx-cpu' | 'onnx-cuda' | 'onnx-tensorrt';
@@ -26,6 +27,8 @@ export interface VariantSource {
 export interface RunRequest {
   readonly signature: string;
   readonly inputs: TensorMap;
+  /** Inputs of another layout than the signature's: one in the variant's own need not be changed again. */
+  readonly layouts?: Readonly<Record<string, Layout>> | undefined;
   /** Names of the wanted outputs; all when absent. */
   readonly outputs?: readonly string[] | undefined;
 }
@@ -54,7 +57,7 @@ export interface Engine {
 /** A variant ready to run. */
 export interface LoadedVariant {
   /**
-   * Runs a signature. Inputs are not changed; outputs belong to the caller.
+   * Runs a signature. Inputs are not changed, nor read once it has settled; outputs belong to the caller.
    * @throws {NearfarError} `invalid-argument` (unknown signature, input or output), `dtype-mismatch`, `shape-mismatch`,
    * `device-lost`, `out-of-memory`, `internal`; rejects with `signal.reason` when aborted before the run starts.
    */

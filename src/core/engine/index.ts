@@ -2,6 +2,7 @@ export {
   assertBound,
   fromOwnOutputs,
   inSignatureLayout,
+  inSignatureLayouts,
   type OwnTensors,
   ownOutputNames,
   resolveBindings,

@@ -65,6 +65,15 @@ function transposeNumeric<D extends Exclude<DType, 'string' | 'complex64' | 'com
 function transpose<T>(source: ArrayLike<T>, target: { [index: number]: T }, { batch, rows, columns }: Planes): void {
   for (let plane = 0; plane < batch; plane++) {
     const start = plane * rows * columns;
+    if (columns === 3) {
+      // RGB, without the inner loop: half the time.
+      for (let to = start, from = start; to < start + rows; to++, from += 3) {
+        target[to] = source[from]!;
+        target[to + rows] = source[from + 1]!;
+        target[to + 2 * rows] = source[from + 2]!;
+      }
+      continue;
+    }
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
         target[start + column * rows + row] = source[start + row * columns + column]!;

@@ -1,6 +1,6 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
 import type { NearfarErrorCode } from '../errors.ts';
-import type { LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
+import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
 import type { DeviceProfile, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
 import type { Classification } from '../tasks/index.ts';
@@ -95,10 +95,10 @@ export interface PredictCall {
   readonly outputs?: readonly string[] | undefined;
 }
 
-export interface ClassifyCall {
+export interface ClassifyCall<Image = RgbImage | Pixels> {
   readonly callId: number;
-  /** Cropped pixels, as `prepareImage` of the media worker returned them. */
-  readonly image: RgbImage;
+  /** Cropped pixels, as `prepareImage` of the media worker returned them, or decoded ones, which the worker that answers prepares. */
+  readonly image: Image;
   readonly topK: number;
 }
 
@@ -214,7 +214,7 @@ export interface MediaWorkerApi {
     request: VersionRequest & { readonly wantsLabels?: boolean | undefined },
     notify: Notify,
   ): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
-  prepareImage(callId: number, source: ImageSource, manifest: Manifest): Promise<{ image: RgbImage; preprocessMs: number }>;
+  prepareImage(callId: number, source: ImageSource, input: ImageInput): Promise<{ image: RgbImage; preprocessMs: number }>;
   predictOnServer(
     target: ServerTarget,
     call: PredictCall & { readonly deadlineMs?: number | undefined },

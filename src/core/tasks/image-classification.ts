@@ -46,6 +46,11 @@ export function prepareImage(pixels: Pixels, { resize, crop: [height, width] }: 
   return resizeBilinear(compositeOnWhite(pixels), size, region);
 }
 
+/** The pixels the model sees: of an image that is prepared already, or as {@link prepareImage} makes them of decoded pixels. */
+export function toPrepared(image: RgbImage | Pixels, input: ImageInput): RgbImage {
+  return 'channels' in image ? prepareImage(image, input) : image;
+}
+
 function resizedSize(picture: Size, resize: ImageInput['resize']): Size {
   if (resize.shorterSide !== undefined) return sizeByShorterSide(picture, resize.shorterSide);
   const [height, width] = resize.size;
@@ -54,12 +59,13 @@ function resizedSize(picture: Size, resize: ImageInput['resize']): Size {
 
 /**
  * Prepared images → the batch the model reads.
+ * @param into Memory for the batch, overwritten; new where it is absent.
  * @returns float32, shape `[images, height, width, 3]` or `[images, 3, height, width]` as the manifest's layout says.
  * @throws {NearfarError} `invalid-argument` without an image; `shape-mismatch` when an image is not of the manifest's crop.
  */
-export function encodeImages(images: readonly RgbImage[], input: ImageInput): Tensor<'float32'> {
+export function encodeImages(images: readonly RgbImage[], input: ImageInput, into?: Float32Array): Tensor<'float32'> {
   for (const image of images) assertCropped(image, input);
-  return normalise(images, input);
+  return normalise(images, input, into);
 }
 
 function assertCropped({ width, height, data }: RgbImage, { name, crop }: ImageInput): void {

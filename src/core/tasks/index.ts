@@ -4,5 +4,6 @@ export {
   encodeImages,
   imageClassification,
   prepareImage,
+  toPrepared,
 } from './image-classification.ts';
 export { taskOf } from './task-of.ts';

@@ -128,7 +128,7 @@ function createSessionVariant(
 
   const runChecked = async (request: RunRequest, signal: AbortSignal | undefined): Promise<TensorMap> => {
     const { signature, outputs } = checkRequest(manifest, request);
-    const bindings = resolveBindings(manifest, variant, request.signature);
+    const bindings = resolveBindings(manifest, variant, request.signature, request.layouts);
     for (const binding of bindings.inputs) {
       assertShapeFits(binding.name, inSignatureLayout(binding, declaredShapes.get(binding.tensor)), request.inputs[binding.name]!.shape);
     }

@@ -1,6 +1,7 @@
 import {
   checkRequest,
   type Engine,
+  inSignatureLayouts,
   type LoadedVariant,
   NearfarError,
   type Pin,
@@ -34,7 +35,9 @@ export function openRemoteEngine({ servers, pin, fetch }: RemoteEngineOptions): 
       run: async (request: RunRequest, options = {}): Promise<TensorMap> => {
         if (!isOpen) throw new NearfarError('failed-precondition', `${manifest.name} is closed`);
         const { outputs } = checkRequest(manifest, request);
-        const { answer } = await predictOnServer(target, { callId: 0, ...request, outputs }, { fetch, signal: options.signal });
+        const { signature } = request;
+        const inputs = inSignatureLayouts(manifest, request);
+        const { answer } = await predictOnServer(target, { callId: 0, signature, inputs, outputs }, { fetch, signal: options.signal });
         return answer.outputs;
       },
       [Symbol.asyncDispose]: async () => {

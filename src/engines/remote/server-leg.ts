@@ -9,6 +9,7 @@ import {
   type NearfarErrorCode,
   type PredictAnswer,
   type PredictCall,
+  type RgbImage,
   type ServerAnswer,
   type ServerTarget,
 } from '../../core/index.ts';
@@ -42,7 +43,7 @@ export async function predictOnServer(
 /** Classifies cropped pixels on a server: uint8 on the wire, a quarter of the tensor. */
 export async function classifyOnServer(
   target: ServerTarget,
-  call: ClassifyCall & Deadline,
+  call: ClassifyCall<RgbImage> & Deadline,
   options: RemoteOptions,
 ): Promise<ServerAnswer<ClassifyAnswer>> {
   const { width, height, data } = call.image;

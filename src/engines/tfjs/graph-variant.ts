@@ -133,9 +133,8 @@ function createGraphVariant(
 
   const runChecked = async (request: RunRequest, signal: AbortSignal | undefined): Promise<TensorMap> => {
     const { signature, outputs } = checkRequest(manifest, request);
-    const graphSignature = signatures.get(request.signature)!;
-    assertRuns(source, id, graphSignature, model.signatures);
-    const { bindings } = graphSignature;
+    assertRuns(source, id, signatures.get(request.signature)!, model.signatures);
+    const bindings = resolveBindings(manifest, variant, request.signature, request.layouts);
     assertShapes(bindings, request.inputs);
     const own = toOwnInputs(bindings, request.inputs);
     const names = ownOutputNames(bindings, outputs);

@@ -1,5 +1,6 @@
 import {
   type ClassifyAnswer,
+  type ClassifyCall,
   type DeviceWorkerApi,
   decodeClassification,
   encodeImages,
@@ -10,7 +11,9 @@ import {
   type OpenRequest,
   type PredictAnswer,
   placeModel,
+  resolveBindings,
   taskOf,
+  toPrepared,
   type WorkerEvent,
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
@@ -103,12 +106,12 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         const answer: PredictAnswer = { outputs: result.value, timing: { queueMs, preprocessMs: 0, inferMs: result.ms, postprocessMs: 0 } };
         return answer;
       }),
-    classify: (handle, { callId, image, topK }) =>
-      calls.run(callId, async (signal) => {
+    classify: (handle, call) =>
+      calls.run(call.callId, async (signal) => {
         const model = models.use(handle);
         const { result, queueMs } = await enqueue(() => {
           signal.throwIfAborted();
-          return classify(model, image, topK, signal);
+          return classify(model, call, signal);
         });
         return { predictions: result.predictions, timing: { ...result.timing, queueMs } };
       }),
@@ -151,17 +154,16 @@ async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'
   return [];
 }
 
-async function classify(
-  model: LoadedModel,
-  image: Parameters<DeviceWorkerApi['classify']>[1]['image'],
-  topK: number,
-  signal: AbortSignal,
-): Promise<ClassifyAnswer> {
+async function classify(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): Promise<ClassifyAnswer> {
   const task = taskOf(model.manifest, 'image-classification');
+  const { signature } = task;
   const { name, activation } = task.output;
-  const input = await timed(async () => encodeImages([image], task.input));
+  const { inputs: bindings } = resolveBindings(model.manifest, model.variant, signature);
+  const layout = bindings.find((binding) => binding.name === task.input.name)?.ownLayout ?? task.input.layout;
+  const input = await timed(async () => encodeImages([toPrepared(image, task.input)], { ...task.input, layout }, model.batch));
   const inputs = { [task.input.name]: input.value };
-  const run = await timed(() => model.loaded.run({ signature: task.signature, inputs, outputs: [name] }, { signal }));
+  const layouts = { [task.input.name]: layout };
+  const run = await timed(() => model.loaded.run({ signature, inputs, layouts, outputs: [name] }, { signal }));
   const predictions = await timed(async () => {
     const scores = run.value[name];
     if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);

@@ -29,6 +29,8 @@ export interface LoadedModel extends AsyncDisposable {
   readonly lease: EngineLease;
   readonly loaded: LoadedVariant;
   readonly cache: CacheOutcome;
+  /** Room for one classified image, written anew by each: fresh memory of that size costs more than filling it. */
+  readonly batch: Float32Array | undefined;
 }
 
 export interface OpenContext {
@@ -128,7 +130,7 @@ async function openOn(context: OpenContext, { version, variant, backend, files, 
     else await warmUp(loaded, manifest, signal);
     signal.throwIfAborted();
     const labels = await readLabels(manifest, files);
-    return createLoadedModel({ pin, manifest, labels, variant, backend, lease, loaded, cache: files.outcome() });
+    return createLoadedModel({ pin, manifest, labels, variant, backend, lease, loaded, cache: files.outcome(), batch: batchOf(manifest) });
   } catch (error) {
     // Giving back what a lost device held may fail too; the first error is the one to tell.
     await Promise.allSettled([loaded?.[Symbol.asyncDispose]()]);
@@ -140,6 +142,11 @@ async function openOn(context: OpenContext, { version, variant, backend, files, 
 async function readLabels(manifest: Manifest, files: FilePool): Promise<readonly string[] | undefined> {
   const path = manifest.tasks?.['image-classification']?.output.labels;
   return path === undefined ? undefined : parseLabels(await files.readFile(path));
+}
+
+function batchOf({ tasks }: Manifest): Float32Array | undefined {
+  const crop = tasks?.['image-classification']?.input.crop;
+  return crop && new Float32Array(crop[0] * crop[1] * 3);
 }
 
 function createLoadedModel(parts: Omit<LoadedModel, typeof Symbol.asyncDispose>): LoadedModel {

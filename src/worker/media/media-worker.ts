@@ -1,4 +1,4 @@
-import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, type WorkerEvent } from '../../core/index.ts';
+import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, toPrepared, type WorkerEvent } from '../../core/index.ts';
 import { classifyOnServer, isReadyOnServer, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
@@ -26,9 +26,8 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         const labels = request.wantsLabels ? await loadLabels(context, version, request.repositories) : undefined;
         return { pin: version.pin, manifest: version.manifest, labels };
       }),
-    prepareImage: (callId, source, manifest) =>
+    prepareImage: (callId, source, input) =>
       calls.run(callId, async (signal) => {
-        const { input } = taskOf(manifest, 'image-classification');
         const startedAt = performance.now();
         const pixels = await decodeImage(source, (url) => fetchPhoto(url, networkOnly({ fetch, clock, signal })));
         signal.throwIfAborted();
@@ -36,7 +35,15 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         return { image, preprocessMs: performance.now() - startedAt };
       }),
     predictOnServer: (target, call) => calls.run(call.callId, (signal) => predictOnServer(target, call, { fetch, signal })),
-    classifyOnServer: (target, call) => calls.run(call.callId, (signal) => classifyOnServer(target, call, { fetch, signal })),
+    classifyOnServer: (target, call) =>
+      calls.run(call.callId, async (signal) => {
+        const startedAt = performance.now();
+        const image = toPrepared(call.image, taskOf(target.manifest, 'image-classification').input);
+        const preprocessMs = performance.now() - startedAt;
+        const result = await classifyOnServer(target, { ...call, image }, { fetch, signal });
+        const { timing } = result.answer;
+        return { ...result, answer: { ...result.answer, timing: { ...timing, preprocessMs: timing.preprocessMs + preprocessMs } } };
+      }),
     isReadyOnServer: (callId, target) => calls.run(callId, (signal) => isReadyOnServer(target, { fetch, signal })),
     cancel: (callId) => calls.cancel(callId),
   };

@@ -4,6 +4,7 @@ import {
   createTensor,
   fromOwnOutputs,
   inSignatureLayout,
+  inSignatureLayouts,
   type Manifest,
   ownOutputNames,
   resolveBindings,
@@ -69,6 +70,27 @@ test('each picture of a batch changes its layout by itself, and changes back to 
   const own = toOwnInputs(bindings, { image, size: createTensor('int32', [], Int32Array.of(0)) });
 
   expect(fromOwnOutputs(back, own, ['logits'])['logits']).toEqual(image);
+});
+
+test('pictures of three channels change their layout like those of any other number', () => {
+  // [2, 1, 2, 3] NHWC: value = picture · 100 + column · 10 + channel
+  const image = createTensor('float32', [2, 1, 2, 3], Float32Array.of(0, 1, 2, 10, 11, 12, 100, 101, 102, 110, 111, 112));
+
+  const own = toOwnInputs(bindings, { image, size: createTensor('int32', [], Int32Array.of(0)) });
+
+  expect(own['input']).toEqual(createTensor('float32', [2, 3, 1, 2], Float32Array.of(0, 10, 1, 11, 2, 12, 100, 110, 101, 111, 102, 112)));
+});
+
+test('an input that comes in the layout of the variant stays as it is, and is told in that of the signature', () => {
+  const image = createTensor('float32', [1, 2, 1, 2], Float32Array.of(1, 2, 3, 4));
+  const inputs = { image, size: createTensor('int32', [], Int32Array.of(0)) };
+  const layouts = { image: 'NCHW' } as const;
+
+  const own = toOwnInputs(resolveBindings(manifest, variant, 'serving_default', layouts), inputs);
+  const told = inSignatureLayouts(manifest, { signature: 'serving_default', inputs, layouts });
+
+  expect(own['input']).toBe(image);
+  expect(told).toEqual({ ...inputs, image: createTensor('float32', [1, 1, 2, 2], Float32Array.of(1, 3, 2, 4)) });
 });
 
 test('a layout change needs four dimensions', () => {

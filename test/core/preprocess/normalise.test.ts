@@ -32,6 +32,18 @@ test('computes in doubles and rounds once to float32', () => {
   expect(data[3]).toBeCloseTo(2.2489083, 6);
 });
 
+test('writes into the memory it is given, all of it', () => {
+  const into = new Float32Array(6).fill(9);
+
+  const { data } = normalise([image(2, 1, 1, 2, 3, 4, 5, 6)], { layout: 'NCHW', ...plain }, into);
+
+  expect(data).toBe(into);
+  expect(into).toEqual(Float32Array.of(1, 4, 2, 5, 3, 6));
+  expect(() => normalise([image(1, 1, 1, 2, 3)], { layout: 'NCHW', ...plain }, into)).toThrow(
+    expect.objectContaining({ code: 'shape-mismatch' }),
+  );
+});
+
 test('refuses an empty batch and images that differ in size', () => {
   const two = [image(1, 1, 1, 2, 3), image(1, 2, 1, 2, 3, 4, 5, 6)];
 

@@ -9,6 +9,7 @@ import {
   type Pixels,
   prepareImage,
   resizeBilinear,
+  toPrepared,
 } from '../../../src/core/index.ts';
 
 const input: ImageInput = {
@@ -71,6 +72,14 @@ test('refuses a crop that the resized picture cannot hold', () => {
   const prepare = () => prepareImage(picture(9, 9), { ...input, crop: [8, 9] });
 
   expect(prepare).toThrow(expect.objectContaining({ code: 'shape-mismatch' }));
+});
+
+test('prepares decoded pixels and takes a prepared image as it is', () => {
+  const pixels = picture(31, 17);
+  const image = prepareImage(pixels, input);
+
+  expect(toPrepared(pixels, input)).toEqual(image);
+  expect(toPrepared(image, input)).toBe(image);
 });
 
 test('encodes prepared images as one batch and refuses any other size', () => {

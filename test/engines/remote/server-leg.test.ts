@@ -252,6 +252,17 @@ describe('openRemoteEngine', () => {
     await expect(loaded.run({ signature: 'serving_default', inputs: { x } })).rejects.toMatchObject({ code: 'failed-precondition' });
   });
 
+  test('sends an input of another layout in that of the signature', async () => {
+    await using engine = open();
+    const loaded = await engine.load(source);
+    const nchw = createTensor('float32', [1, 3, 1, 2], new Float32Array([0, 10, 2, 12, 4, 14]));
+
+    const { y } = await loaded.run({ signature: 'serving_default', inputs: { x: nchw }, layouts: { x: 'NCHW' } });
+
+    // Each value is halved, plus 2.
+    expect(y).toEqual(createTensor('float32', [1, 1, 2, 3], new Float32Array([2, 3, 4, 7, 8, 9])));
+  });
+
   test('checks a request before it leaves the device', async () => {
     await using engine = open();
     const loaded = await engine.load(source);

@@ -8,6 +8,7 @@ import {
   type MediaWorkerApi,
   type OpenRequest,
   type ServerTarget,
+  taskOf,
   type WorkerEvent,
   type WorkerRole,
 } from '../../../../src/core/index.ts';
@@ -95,7 +96,7 @@ const page = {
 
   /** The whole near path for one photo: decode, crop and classify. */
   async classify(handle: number, url: string, manifest: Manifest) {
-    const { image } = await mediaApi().prepareImage(++lastCallId, { kind: 'url', url }, manifest);
+    const { image } = await mediaApi().prepareImage(++lastCallId, { kind: 'url', url }, taskOf(manifest, 'image-classification').input);
     return outcome(deviceApi().classify(handle, { callId: ++lastCallId, image, topK: 3 }));
   },
 
@@ -104,14 +105,18 @@ const page = {
     const blob = await (await fetch(url)).blob();
     const source = await sourceOf(kind, url, blob);
     const moved = source.kind === 'bitmap' ? [source.bitmap] : source.kind === 'frame' ? [source.frame] : [];
-    const result = await outcome(mediaApi().prepareImage(++lastCallId, transfer(source, moved), manifest));
+    const result = await outcome(
+      mediaApi().prepareImage(++lastCallId, transfer(source, moved), taskOf(manifest, 'image-classification').input),
+    );
     const { image } = result.value ?? {};
     if (!image) return { error: result.error };
     return { digest: await digestOf(image.data), width: image.width, height: image.height, bytes: wantsBytes ? [...image.data] : [] };
   },
 
   async prepareUrl(url: string, manifest: Manifest) {
-    const { error } = await outcome(mediaApi().prepareImage(++lastCallId, { kind: 'url', url }, manifest));
+    const { error } = await outcome(
+      mediaApi().prepareImage(++lastCallId, { kind: 'url', url }, taskOf(manifest, 'image-classification').input),
+    );
     return { error };
   },
 
