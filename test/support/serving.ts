@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { digestOf, type TensorMap } from '../../src/core/index.ts';
+import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { resolveConfig, type ServerOptions } from '../../src/server/config.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createMetrics, type ServerMetrics } from '../../src/server/metrics.ts';
@@ -42,7 +43,7 @@ export async function openServingBench(): Promise<ServingBench> {
         ...options,
       });
       const metrics = createMetrics();
-      const serving = createServing(config, { log: createLog(config.logLevel), metrics });
+      const serving = createServing(config, { log: createLog(config.logLevel), metrics, buffers: new BufferPool() });
       opened.push(serving);
       serving.start();
       return { ...serving, metrics };

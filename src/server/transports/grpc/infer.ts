@@ -12,6 +12,7 @@ import {
   tensorBytes,
   tensorFromBytes,
 } from '../../../core/index.ts';
+import type { BufferPool } from '../../buffer-pool.ts';
 import type { GrpcContext } from '../context.ts';
 import { versionOrLabel } from '../model-spec.ts';
 import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
@@ -28,7 +29,7 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
       decode: ({ manifest }) => {
         const signature = inferenceSignatureName(manifest, textParameter(request.parameters['signature_name']));
         const outputs = request.outputs.length > 0 ? request.outputs.map(({ name }) => name) : undefined;
-        return { run: checkPredictRequest(manifest, { signature, inputs: decodeInputs(request), outputs }) };
+        return { run: checkPredictRequest(manifest, { signature, inputs: decodeInputs(request, context.buffers), outputs }) };
       },
       encode: (outputs, _, { name, version }) => {
         const tensors = Object.entries(outputs);
@@ -48,7 +49,7 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
   );
 }
 
-function decodeInputs({ inputs, rawInputContents }: ModelInferRequest): TensorMap {
+function decodeInputs({ inputs, rawInputContents }: ModelInferRequest, buffers: BufferPool): TensorMap {
   const isRaw = rawInputContents.length > 0;
   if (isRaw && rawInputContents.length !== inputs.length) {
     throw new NearfarError('invalid-argument', `raw_input_contents has ${rawInputContents.length} tensors for ${inputs.length} inputs`);
@@ -58,7 +59,7 @@ function decodeInputs({ inputs, rawInputContents }: ModelInferRequest): TensorMa
     const raw = rawInputContents[index];
     if (raw) {
       if (contents) throw new NearfarError('invalid-argument', `input '${name}' has both raw and typed contents`);
-      return [name, tensorFromBytes(name, datatype, sizes, raw)];
+      return [name, tensorFromBytes(name, datatype, sizes, buffers.adopt(raw))];
     }
     return [name, decodeInferContents(name, datatype, sizes, contents)];
   });

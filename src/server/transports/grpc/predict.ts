@@ -26,7 +26,12 @@ export function predict(context: GrpcContext, request: PredictRequest, call: Una
         if (!Object.hasOwn(manifest.signatures, signature)) {
           throw new NearfarError('failed-precondition', `Serving signature key "${signature}" not found.`, { details: { signature } });
         }
-        const inputs = Object.fromEntries(Object.entries(request.inputs).map(([alias, proto]) => [alias, decodeTensorProto(proto, alias)]));
+        const inputs = Object.fromEntries(
+          Object.entries(request.inputs).map(([alias, proto]) => {
+            const tensorContent = context.buffers.adopt(proto.tensorContent);
+            return [alias, decodeTensorProto({ ...proto, tensorContent }, alias)];
+          }),
+        );
         const outputs = request.outputFilter.length > 0 ? request.outputFilter : undefined;
         return { run: checkPredictRequest(manifest, { signature, inputs, outputs }) };
       },
