@@ -1,5 +1,6 @@
 import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { BufferPool } from '../../buffer-pool.ts';
+import { releaseBytes } from '../../release-bytes.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceHeaderLength } from './headers.ts';
 import type { Payload } from './inflate.ts';
@@ -70,6 +71,7 @@ interface Target {
 /** Memory is taken with the first chunk: headers alone cost nothing. */
 function lentTarget(buffers: BufferPool, length: number, headerLength: number): Target {
   const offset = (alignmentBytes - (headerLength % alignmentBytes)) % alignmentBytes;
+  const chunks: Buffer[] = [];
   let body: Buffer | undefined;
   let at = 0;
   return {
@@ -77,8 +79,13 @@ function lentTarget(buffers: BufferPool, length: number, headerLength: number): 
       body ??= Buffer.from(buffers.take(offset + length), offset, length);
       body.set(chunk, at);
       at += chunk.length;
+      chunks.push(chunk);
     },
-    body: () => body ?? Buffer.alloc(0),
+    body: () => {
+      // Not before: the HTTP parser may be at a chunk still while it hands it out.
+      for (const chunk of chunks) releaseBytes(chunk);
+      return body ?? Buffer.alloc(0);
+    },
   };
 }
 
