@@ -21,7 +21,7 @@ export interface ServingBench extends AsyncDisposable {
   readonly folder: string;
   /** `<folder>/models/everyday10`, not there yet. */
   readonly modelFolder: string;
-  open(options?: ServerOptions): Serving & { readonly metrics: ServerMetrics };
+  open(options?: ServerOptions, buffers?: BufferPool): Serving & { readonly metrics: ServerMetrics };
 }
 
 export async function openServingBench(): Promise<ServingBench> {
@@ -30,7 +30,7 @@ export async function openServingBench(): Promise<ServingBench> {
   return {
     folder: folder.path,
     modelFolder: join(folder.path, 'models/everyday10'),
-    open: (options) => {
+    open: (options, buffers = new BufferPool()) => {
       const config = resolveConfig({
         modelsRoot: join(folder.path, 'models'),
         cacheDir: join(folder.path, 'cache'),
@@ -43,7 +43,7 @@ export async function openServingBench(): Promise<ServingBench> {
         ...options,
       });
       const metrics = createMetrics();
-      const serving = createServing(config, { log: createLog(config.logLevel), metrics, buffers: new BufferPool() });
+      const serving = createServing(config, { log: createLog(config.logLevel), metrics, buffers });
       opened.push(serving);
       serving.start();
       return { ...serving, metrics };

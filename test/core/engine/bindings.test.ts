@@ -71,6 +71,27 @@ test('each picture of a batch changes its layout by itself, and changes back to 
   expect(fromOwnOutputs(back, own, ['logits'])['logits']).toEqual(image);
 });
 
+test('the numbers of a new layout go where they are told to, of exactly their size', () => {
+  const image = createTensor(
+    'float32',
+    [1, 2, 3, 2],
+    Float32Array.from({ length: 12 }, (_, index) => index),
+  );
+  const inputs = { image, size: createTensor('int32', [], Int32Array.of(0)) };
+  const memory = new ArrayBuffer(48);
+  new Uint8Array(memory).fill(0xff);
+  const sizes: number[] = [];
+
+  const own = toOwnInputs(bindings, inputs, (byteLength) => {
+    sizes.push(byteLength);
+    return memory;
+  });
+
+  expect(own).toEqual(toOwnInputs(bindings, inputs));
+  expect(sizes).toEqual([48]);
+  expect(new Uint8Array(memory)).not.toContain(0xff);
+});
+
 test('a layout change needs four dimensions', () => {
   const image = createTensor('float32', [2, 3, 2], new Float32Array(12));
 
