@@ -38,9 +38,9 @@ export class BufferPool {
     return buffer;
   }
 
-  /** The same bytes in a lent buffer, where the elements of any dtype may lie; few bytes stay where they are. */
-  adopt(bytes: Uint8Array): Uint8Array {
-    if (bytes.length < leastBytes) return bytes;
+  /** A copy of bytes where the elements of any dtype may lie, in a lent buffer unless they are few. */
+  adopt(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+    if (bytes.length < leastBytes) return bytes.slice();
     const copy = new Uint8Array(this.take(bytes.length), 0, bytes.length);
     copy.set(bytes);
     return copy;

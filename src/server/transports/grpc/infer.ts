@@ -18,6 +18,14 @@ import { versionOrLabel } from '../model-spec.ts';
 import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
+/** Moves the bytes of a request's tensors out of its message into memory of their own. */
+export function takeOverInfer(request: ModelInferRequest, buffers: BufferPool): void {
+  request.rawInputContents = request.rawInputContents.map((bytes) => buffers.adopt(bytes));
+  for (const { contents } of request.inputs) {
+    if (contents) contents.bytesContents = contents.bytesContents.map((bytes) => bytes.slice());
+  }
+}
+
 /** GRPCInferenceService.ModelInfer; it answers with raw contents, as Triton does. */
 export function infer(context: GrpcContext, request: ModelInferRequest, call: UnaryCall): Promise<ModelInferResponse> {
   const spec = { name: request.modelName, ...versionOrLabel(request.modelVersion) };
@@ -29,7 +37,7 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
       decode: ({ manifest }) => {
         const signature = inferenceSignatureName(manifest, textParameter(request.parameters['signature_name']));
         const outputs = request.outputs.length > 0 ? request.outputs.map(({ name }) => name) : undefined;
-        return { run: checkPredictRequest(manifest, { signature, inputs: decodeInputs(request, context.buffers), outputs }) };
+        return { run: checkPredictRequest(manifest, { signature, inputs: decodeInputs(request), outputs }) };
       },
       encode: (outputs, _, { name, version }) => {
         const tensors = Object.entries(outputs);
@@ -49,7 +57,7 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
   );
 }
 
-function decodeInputs({ inputs, rawInputContents }: ModelInferRequest, buffers: BufferPool): TensorMap {
+function decodeInputs({ inputs, rawInputContents }: ModelInferRequest): TensorMap {
   const isRaw = rawInputContents.length > 0;
   if (isRaw && rawInputContents.length !== inputs.length) {
     throw new NearfarError('invalid-argument', `raw_input_contents has ${rawInputContents.length} tensors for ${inputs.length} inputs`);
@@ -59,7 +67,7 @@ function decodeInputs({ inputs, rawInputContents }: ModelInferRequest, buffers: 
     const raw = rawInputContents[index];
     if (raw) {
       if (contents) throw new NearfarError('invalid-argument', `input '${name}' has both raw and typed contents`);
-      return [name, tensorFromBytes(name, datatype, sizes, buffers.adopt(raw))];
+      return [name, tensorFromBytes(name, datatype, sizes, raw)];
     }
     return [name, decodeInferContents(name, datatype, sizes, contents)];
   });

@@ -8,10 +8,19 @@ import {
   type PredictResponse,
   PredictResponseSchema,
 } from '../../../core/index.ts';
+import type { BufferPool } from '../../buffer-pool.ts';
 import type { GrpcContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import { toModelSpec, toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
+
+/** Moves the bytes of a request's tensors out of its message into memory of their own. */
+export function takeOverPredict({ inputs }: PredictRequest, buffers: BufferPool): void {
+  for (const proto of Object.values(inputs)) {
+    proto.tensorContent = buffers.adopt(proto.tensorContent);
+    proto.stringVal = proto.stringVal.map((bytes) => bytes.slice());
+  }
+}
 
 /** PredictionService.Predict. */
 export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Promise<PredictResponse> {
@@ -26,12 +35,7 @@ export function predict(context: GrpcContext, request: PredictRequest, call: Una
         if (!Object.hasOwn(manifest.signatures, signature)) {
           throw new NearfarError('failed-precondition', `Serving signature key "${signature}" not found.`, { details: { signature } });
         }
-        const inputs = Object.fromEntries(
-          Object.entries(request.inputs).map(([alias, proto]) => {
-            const tensorContent = context.buffers.adopt(proto.tensorContent);
-            return [alias, decodeTensorProto({ ...proto, tensorContent }, alias)];
-          }),
-        );
+        const inputs = Object.fromEntries(Object.entries(request.inputs).map(([alias, proto]) => [alias, decodeTensorProto(proto, alias)]));
         const outputs = request.outputFilter.length > 0 ? request.outputFilter : undefined;
         return { run: checkPredictRequest(manifest, { signature, inputs, outputs }) };
       },

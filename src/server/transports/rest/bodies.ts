@@ -1,6 +1,6 @@
 import { errorCodes, type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { BufferPool } from '../../buffer-pool.ts';
-import { releaseBytes } from '../../release-bytes.ts';
+import { releaseBuffer } from '../../release-buffer.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceHeaderLength } from './headers.ts';
 import type { Payload } from './inflate.ts';
@@ -82,8 +82,8 @@ function lentTarget(buffers: BufferPool, length: number, headerLength: number): 
       chunks.push(chunk);
     },
     body: () => {
-      // Not before: the HTTP parser may be at a chunk still while it hands it out.
-      for (const chunk of chunks) releaseBytes(chunk);
+      // Not before: the HTTP parser may be at a chunk still while it hands it out. Chunks that share a buffer stay.
+      for (const { buffer, byteLength } of chunks) if (byteLength === buffer.byteLength) releaseBuffer(buffer);
       return body ?? Buffer.alloc(0);
     },
   };
