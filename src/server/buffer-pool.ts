@@ -40,7 +40,8 @@ export class BufferPool {
 
   /** A copy of bytes where the elements of any dtype may lie, in a lent buffer unless they are few. */
   adopt(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-    if (bytes.length < leastBytes) return bytes.slice();
+    // Not slice(), which of a Buffer is no copy.
+    if (bytes.length < leastBytes) return new Uint8Array(bytes);
     const copy = new Uint8Array(this.take(bytes.length), 0, bytes.length);
     copy.set(bytes);
     return copy;

@@ -22,7 +22,7 @@ import { answerGrpc, type UnaryCall } from './unary.ts';
 export function takeOverInfer(request: ModelInferRequest, buffers: BufferPool): void {
   request.rawInputContents = request.rawInputContents.map((bytes) => buffers.adopt(bytes));
   for (const { contents } of request.inputs) {
-    if (contents) contents.bytesContents = contents.bytesContents.map((bytes) => bytes.slice());
+    if (contents) contents.bytesContents = contents.bytesContents.map((bytes) => new Uint8Array(bytes));
   }
 }
 

@@ -18,7 +18,7 @@ import { answerGrpc, type UnaryCall } from './unary.ts';
 export function takeOverPredict({ inputs }: PredictRequest, buffers: BufferPool): void {
   for (const proto of Object.values(inputs)) {
     proto.tensorContent = buffers.adopt(proto.tensorContent);
-    proto.stringVal = proto.stringVal.map((bytes) => bytes.slice());
+    proto.stringVal = proto.stringVal.map((bytes) => new Uint8Array(bytes));
   }
 }
 
