@@ -25,7 +25,7 @@ const run = async () => {
   const data = new Float32Array(free.pop() ?? new ArrayBuffer(values.byteLength));
   data.set(values);
   const request = { signature, inputs: { [input]: createTensor('float32', shape, data) }, outputs: [output] };
-  const call = { method: 'run', request: { id: 1, request, returnsInputs: true } };
+  const call = /** @type {const} */ ({ method: 'run', request: { id: 1, request, returnsInputs: true } });
   const { outputs, returned } = await thread.call(call, { transfer: [data.buffer] });
   free.push(...returned);
   if (!outputs[output]) throw new Error(`no output ${output}`);

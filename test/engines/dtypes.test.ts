@@ -126,7 +126,7 @@ describe.each(['onnx-cpu', 'onnx-wasm'] as const)('%s', (backend) => {
 
   test('gives outputs that no later run and no change of an input changes', async () => {
     const source = tinyOnnx('float32', 'Identity', { rank: 4 });
-    const inputs = { x: { layout: 'NCHW' } } as const;
+    const inputs = { x: { tensor: 'x', layout: 'NCHW' } } as const;
     const inOtherLayout: VariantSource = { ...source, variant: { ...source.variant, bindings: { serving_default: { inputs } } } };
     await using plain = await engine.load(source);
     await using changing = await engine.load(inOtherLayout);
