@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { BufferPool } from './buffer-pool.ts';
 import { resolveConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -34,10 +35,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const config = resolveConfig(options);
   const log = createLog(config.logLevel);
   const metrics = createMetrics();
-  const serving = createServing(config, { log, metrics });
+  const buffers = new BufferPool();
+  const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, metrics, log, serverVersion: packageVersion() };
+  const context = { servables, metrics, log, buffers, serverVersion: packageVersion() };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import type { BufferPool } from './buffer-pool.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
@@ -25,10 +26,17 @@ export interface Serving {
   end(): Promise<void>;
 }
 
+export interface ServingParts {
+  readonly log: Logger;
+  readonly metrics: ServerMetrics;
+  /** What the transports collect tensors in; those that are used go back there. */
+  readonly buffers: BufferPool;
+}
+
 /** GPU first where a real adapter is there; what the version has no variant for is passed over. */
 const autoBackends: readonly BackendId[] = ['tfjs-webgpu', 'onnx-webgpu', 'onnx-cpu', 'tfjs-wasm'];
 
-export function createServing(config: ServerConfig, { log, metrics }: { log: Logger; metrics: ServerMetrics }): Serving {
+export function createServing(config: ServerConfig, { log, metrics, buffers }: ServingParts): Serving {
   const backends = config.backends === 'auto' ? autoBackends : config.backends;
   const retry = { firstMs: config.firstLoadRetryMs, maxMs: config.maxLoadRetryMs };
   const waiters = new Set<() => void>();
@@ -37,6 +45,7 @@ export function createServing(config: ServerConfig, { log, metrics }: { log: Log
     allowSoftwareAdapter: config.allowSoftwareAdapter,
     gpu: backends.some((backend) => backend.endsWith('-webgpu')),
     maxInFlight: config.maxInFlight,
+    buffers,
     log,
     onRestart: () => metrics.workerRestarted(),
   });

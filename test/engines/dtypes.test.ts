@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type AnyTensor, createTensor, type Engine, type VariantSource } from '../../src/core/index.ts';
+import { type AnyTensor, createTensor, type Engine, type LoadedVariant, type VariantSource } from '../../src/core/index.ts';
 import { openEngine } from '../../src/engines/index.ts';
 import { openNodePlatform } from '../../src/engines/node/index.ts';
 import { tinyOnnx, tinyTfjs } from '../support/tiny-models.ts';
@@ -111,6 +111,28 @@ describe.each(['onnx-cpu', 'onnx-wasm'] as const)('%s', (backend) => {
     const y = await passThrough(engine, tinyOnnx('float32'), createTensor('float32', [2], shared));
 
     expect(y).toEqual(createTensor('float32', [2], Float32Array.of(1, 2)));
+  });
+
+  test('gives outputs that no later run and no change of an input changes', async () => {
+    const source = tinyOnnx('float32', 'Identity', { rank: 4 });
+    const inputs = { x: { tensor: 'x', layout: 'NCHW' } } as const;
+    const inOtherLayout: VariantSource = { ...source, variant: { ...source.variant, bindings: { serving_default: { inputs } } } };
+    await using plain = await engine.load(source);
+    await using changing = await engine.load(inOtherLayout);
+    const run = async (loaded: LoadedVariant, x: AnyTensor) => (await loaded.run({ signature: 'serving_default', inputs: { x } }))['y'];
+    const pixels = (...values: number[]) => createTensor('float32', [1, 1, 2, 2], Float32Array.from(values));
+
+    const x = pixels(1, 2, 3, 4);
+    const [same, first] = [await run(plain, x), await run(changing, x)];
+    x.data.fill(9);
+    const second = await run(changing, pixels(5, 6, 7, 8));
+    const wider = await run(changing, createTensor('float32', [1, 1, 1, 2], Float32Array.of(1, 2)));
+    const together = await Promise.all([1, 2, 3].map((value) => run(changing, pixels(value, 0, -value, 0))));
+
+    expect(same).toEqual(pixels(1, 2, 3, 4));
+    expect([first, second].map((tensor) => tensor?.data)).toEqual([Float32Array.of(1, 3, 2, 4), Float32Array.of(5, 7, 6, 8)]);
+    expect(wider?.data).toEqual(Float32Array.of(1, 2));
+    expect(together.map((tensor) => tensor?.data)).toEqual([1, 2, 3].map((value) => Float32Array.of(value, -value, 0, 0)));
   });
 
   test('refuses a string that is not UTF-8', async () => {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { compareOutputs } from '../../src/core/index.ts';
+import { compareOutputs, createTensor, type TensorMap } from '../../src/core/index.ts';
+import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import {
   golden,
@@ -80,6 +81,62 @@ describe('requests', () => {
     expect(isReadyWhileDraining).toBe(false);
     expect(await Promise.all([...running, late])).toHaveLength(9);
     expect(() => serving.servables.lend({ name: 'everyday10' })).toThrow(expect.objectContaining({ code: 'unavailable' }));
+  });
+});
+
+describe('inputs in lent memory', () => {
+  /** The golden inputs behind other bytes, as they lie in the body of a request. */
+  function lentInputs(buffers: BufferPool): TensorMap {
+    const entries = Object.entries(goldenInputs()).map(([name, { shape, data }]) => {
+      if (!(data instanceof Float32Array)) throw new Error(`${name} is not float32`);
+      const lent = new Float32Array(buffers.take(65_536 + data.byteLength), 1024, data.length);
+      lent.set(data);
+      return [name, createTensor('float32', shape, lent)];
+    });
+    return Object.fromEntries(entries);
+  }
+
+  test('move whole to the engine and come back when it has run, for the next ones', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const buffers = new BufferPool();
+    const serving = bench.open({}, buffers);
+    await serving.whenReady();
+    using handle = serving.servables.lend({ name: 'everyday10' });
+    const bytesFree: number[] = [];
+
+    for (let run = 0; run < 3; run++) {
+      const inputs = lentInputs(buffers);
+      const running = handle.run({ signature: 'serving_default', inputs }, {});
+      expect(Object.values(inputs).map(({ data }) => data.length)).toEqual([0]);
+      const { outputs } = await running;
+      expect(() => compareOutputs(outputs, golden.outputs, goldenTolerance)).not.toThrow();
+      bytesFree.push(buffers.freeBytes);
+    }
+
+    expect(bytesFree[0]).toBeGreaterThanOrEqual(65_536);
+    expect(new Set(bytesFree).size).toBe(1);
+  });
+
+  test('of eight requests at once stay apart', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const buffers = new BufferPool();
+    const serving = bench.open({}, buffers);
+    await serving.whenReady();
+    using handle = serving.servables.lend({ name: 'everyday10' });
+    const scaled = (factor: number) => {
+      const inputs = lentInputs(buffers);
+      for (const { data } of Object.values(inputs)) if (data instanceof Float32Array) data.set(data.map((value) => value * factor));
+      return inputs;
+    };
+    const factors = Array.from({ length: 8 }, (_, index) => index / 8);
+    const run = async (factor: number) => (await handle.run({ signature: 'serving_default', inputs: scaled(factor) }, {})).outputs;
+
+    const alone: TensorMap[] = [];
+    for (const factor of factors) alone.push(await run(factor));
+    const together = await Promise.all(factors.map(run));
+
+    expect(together).toEqual(alone);
+    expect(together[0]).not.toEqual(together[7]);
   });
 });
 

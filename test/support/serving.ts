@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { digestOf, type TensorMap } from '../../src/core/index.ts';
+import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { resolveConfig, type ServerOptions } from '../../src/server/config.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createMetrics, type ServerMetrics } from '../../src/server/metrics.ts';
@@ -20,7 +21,7 @@ export interface ServingBench extends AsyncDisposable {
   readonly folder: string;
   /** `<folder>/models/everyday10`, not there yet. */
   readonly modelFolder: string;
-  open(options?: ServerOptions): Serving & { readonly metrics: ServerMetrics };
+  open(options?: ServerOptions, buffers?: BufferPool): Serving & { readonly metrics: ServerMetrics };
 }
 
 export async function openServingBench(): Promise<ServingBench> {
@@ -29,7 +30,7 @@ export async function openServingBench(): Promise<ServingBench> {
   return {
     folder: folder.path,
     modelFolder: join(folder.path, 'models/everyday10'),
-    open: (options) => {
+    open: (options, buffers = new BufferPool()) => {
       const config = resolveConfig({
         modelsRoot: join(folder.path, 'models'),
         cacheDir: join(folder.path, 'cache'),
@@ -42,7 +43,7 @@ export async function openServingBench(): Promise<ServingBench> {
         ...options,
       });
       const metrics = createMetrics();
-      const serving = createServing(config, { log: createLog(config.logLevel), metrics });
+      const serving = createServing(config, { log: createLog(config.logLevel), metrics, buffers });
       opened.push(serving);
       serving.start();
       return { ...serving, metrics };

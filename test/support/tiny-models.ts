@@ -17,15 +17,16 @@ const onnxTypes: Partial<Record<DType, number>> = {
   uint64: 13,
 };
 
-/** An ONNX model of one node, `y = op(x)`, over vectors of any length. */
-export function tinyOnnx(dtype: DType, op = 'Identity'): VariantSource {
+/** An ONNX model of one node, `y = op(x)`, over vectors of any length, or tensors of another rank and any sizes. */
+export function tinyOnnx(dtype: DType, op = 'Identity', { rank = 1 } = {}): VariantSource {
   const type = onnxTypes[dtype] ?? 0;
-  const vector = bytes(1, [...varint(1, type), ...bytes(2, bytes(1, bytes(2, text('n'))))]);
+  const shape = Array.from({ length: rank }, (_, axis) => bytes(1, bytes(2, text(`n${axis}`)))).flat();
+  const vector = bytes(1, [...varint(1, type), ...bytes(2, shape)]);
   const value = (name: string) => [...bytes(1, text(name)), ...bytes(2, vector)];
   const node = [...bytes(1, text('x')), ...bytes(2, text('y')), ...bytes(4, text(op))];
   const graph = [...bytes(1, node), ...bytes(2, text('g')), ...bytes(11, value('x')), ...bytes(12, value('y'))];
   const model = [...varint(1, 8), ...bytes(7, graph), ...bytes(8, varint(2, 13))];
-  return sourceOf('onnx', dtype, dtype, { 'model.onnx': Uint8Array.from(model) }, 'model.onnx');
+  return sourceOf('onnx', dtype, dtype, { 'model.onnx': Uint8Array.from(model) }, 'model.onnx', rank);
 }
 
 const tfTypes: Partial<Record<DType, string>> = {
@@ -69,7 +70,9 @@ function sourceOf(
   output: DType,
   files: Record<string, Uint8Array<ArrayBuffer>>,
   entry: string,
+  rank = 1,
 ): VariantSource {
+  const shape = new Array<number>(rank).fill(-1);
   const variant: Variant = {
     id: `${format}-tiny`,
     format,
@@ -84,7 +87,7 @@ function sourceOf(
     name: 'tiny',
     version: '1',
     signatures: {
-      serving_default: { method: 'predict', inputs: { x: { dtype, shape: [-1] } }, outputs: { y: { dtype: output, shape: [-1] } } },
+      serving_default: { method: 'predict', inputs: { x: { dtype, shape } }, outputs: { y: { dtype: output, shape } } },
     },
     variants: [variant],
     files: {},

@@ -3,7 +3,7 @@ import type { Manifest, Variant } from '../manifest/index.ts';
 import { type Activation, activate } from '../postprocess/index.ts';
 import type { AnyTensor, TensorMap } from '../tensor/index.ts';
 import type { RunRequest } from './engine.ts';
-import { changeLayout, type Layout, permuteShape } from './layout.ts';
+import { type Allocate, changeLayout, type Layout, permuteShape } from './layout.ts';
 import { signatureOf } from './request.ts';
 
 /** How one name of a signature meets a variant's own tensor. */
@@ -87,11 +87,12 @@ function layoutOf(manifest: Manifest, signatureName: string): Layout {
 
 /**
  * The inputs of a call under the variant's own names and in its own layout; data is shared where nothing changes.
+ * @param allocate Where numbers go that change their layout.
  * @throws {NearfarError} `shape-mismatch` when a layout must change on a tensor whose rank is not 4.
  */
-export function toOwnInputs(bindings: SignatureBindings, inputs: TensorMap): TensorMap {
+export function toOwnInputs(bindings: SignatureBindings, inputs: TensorMap, allocate?: Allocate): TensorMap {
   return Object.fromEntries(
-    bindings.inputs.map(({ name, tensor, layout, ownLayout }) => [tensor, changeLayout(name, inputs[name]!, layout, ownLayout)]),
+    bindings.inputs.map(({ name, tensor, layout, ownLayout }) => [tensor, changeLayout(name, inputs[name]!, layout, ownLayout, allocate)]),
   );
 }
 

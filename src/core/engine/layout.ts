@@ -1,7 +1,12 @@
 import { NearfarError } from '../errors.ts';
-import { type AnyTensor, createData, type DType, type DTypeData } from '../tensor/index.ts';
+import { type AnyTensor, bytesPerElement, type DType, type DTypeData, dataFromBytes } from '../tensor/index.ts';
 
 export type Layout = 'NHWC' | 'NCHW';
+
+/** Memory of exactly so many bytes, which may hold anything. */
+export type Allocate = (byteLength: number) => ArrayBuffer;
+
+const allocateNew: Allocate = (byteLength) => new ArrayBuffer(byteLength);
 
 /** A rank-4 shape of one layout written in the other; other ranks have no layout and are refused. */
 export function permuteShape(name: string, shape: readonly number[], from: Layout, to: Layout): readonly number[] {
@@ -21,15 +26,16 @@ export function permuteShape(name: string, shape: readonly number[], from: Layou
 
 /**
  * A rank-4 tensor of one layout in the other; the same tensor where the layouts agree.
+ * @param allocate Where the numbers of the new tensor go.
  * @throws {NearfarError} `shape-mismatch` for other ranks, `unsupported` for complex numbers.
  */
-export function changeLayout(name: string, tensor: AnyTensor, from: Layout, to: Layout): AnyTensor {
+export function changeLayout(name: string, tensor: AnyTensor, from: Layout, to: Layout, allocate: Allocate = allocateNew): AnyTensor {
   if (from === to) return tensor;
   const shape = permuteShape(name, tensor.shape, from, to);
   const [batch, first, second, third] = tensor.shape as readonly [number, number, number, number];
   // Both directions swap two neighbouring groups of axes: [H·W, C] <-> [C, H·W].
   const [rows, columns] = to === 'NCHW' ? [first * second, third] : [first, second * third];
-  return withTransposedData(name, tensor, shape, { batch, rows, columns });
+  return withTransposedData(name, tensor, shape, { batch, rows, columns }, allocate);
 }
 
 interface Planes {
@@ -38,7 +44,7 @@ interface Planes {
   readonly columns: number;
 }
 
-function withTransposedData(name: string, tensor: AnyTensor, shape: readonly number[], planes: Planes): AnyTensor {
+function withTransposedData(name: string, tensor: AnyTensor, shape: readonly number[], planes: Planes, allocate: Allocate): AnyTensor {
   if (tensor.dtype === 'complex64' || tensor.dtype === 'complex128') {
     throw new NearfarError('unsupported', `tensor "${name}" of dtype ${tensor.dtype} cannot change its layout`, {
       details: { name, dtype: tensor.dtype },
@@ -49,15 +55,16 @@ function withTransposedData(name: string, tensor: AnyTensor, shape: readonly num
     transpose(tensor.data, data, planes);
     return { dtype: 'string', shape, data };
   }
-  return transposeNumeric(tensor, shape, planes);
+  return transposeNumeric(tensor, shape, planes, allocate);
 }
 
 function transposeNumeric<D extends Exclude<DType, 'string' | 'complex64' | 'complex128'>>(
   tensor: { readonly dtype: D; readonly data: DTypeData[D] },
   shape: readonly number[],
   planes: Planes,
+  allocate: Allocate,
 ): AnyTensor {
-  const data = createData(tensor.dtype, tensor.data.length);
+  const data = dataFromBytes(tensor.dtype, new Uint8Array(allocate(tensor.data.length * bytesPerElement(tensor.dtype))));
   transpose<number | bigint>(tensor.data, data, planes);
   return { dtype: tensor.dtype, shape, data } as AnyTensor; // D ties data to dtype, which the union cannot see
 }

@@ -113,6 +113,8 @@ function createSessionVariant(
   const running = new Set<Promise<unknown>>();
   const declaredShapes = new Map(session.inputMetadata.map((input) => [input.name, input.isTensor ? anySizes(input.shape) : undefined]));
   let liveTensors = 0;
+  // Of the last input that changed its layout: new memory for each run has V8 collect all garbage every few runs.
+  let spare: ArrayBuffer | undefined;
   let closing: Promise<void> | undefined;
 
   const runSession = async (own: TensorMap, outputs: readonly string[]): Promise<InferenceSession.OnnxValueMapType> => {
@@ -126,13 +128,23 @@ function createSessionVariant(
     }
   };
 
+  const takeSpare = (byteLength: number): ArrayBuffer => {
+    const buffer = spare?.byteLength === byteLength ? spare : new ArrayBuffer(byteLength);
+    spare = undefined;
+    return buffer;
+  };
+  const keepSpare = (own: TensorMap, inputs: TensorMap): void => {
+    const changed = Object.values(own).find((tensor) => !Object.values(inputs).includes(tensor));
+    if (changed && changed.dtype !== 'string' && changed.data.buffer instanceof ArrayBuffer) spare = changed.data.buffer;
+  };
+
   const runChecked = async (request: RunRequest, signal: AbortSignal | undefined): Promise<TensorMap> => {
     const { signature, outputs } = checkRequest(manifest, request);
     const bindings = resolveBindings(manifest, variant, request.signature, request.layouts);
     for (const binding of bindings.inputs) {
       assertShapeFits(binding.name, inSignatureLayout(binding, declaredShapes.get(binding.tensor)), request.inputs[binding.name]!.shape);
     }
-    const own = toOwnInputs(bindings, request.inputs);
+    const own = toOwnInputs(bindings, request.inputs, takeSpare);
     const names = ownOutputNames(bindings, outputs);
     const results = await loss.guard(
       serial(() => {
@@ -141,6 +153,7 @@ function createSessionVariant(
         return runSession(own, names);
       }),
     );
+    keepSpare(own, request.inputs);
     const typed = names.map((tensor): [string, AnyTensor] => {
       const { name } = bindings.outputs.find((binding) => binding.tensor === tensor && outputs.includes(binding.name))!;
       return [tensor, fromOrt(name, signature.outputs[name]!.dtype, results[tensor]!)];

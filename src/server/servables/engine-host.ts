@@ -1,5 +1,6 @@
 import { type BackendId, type EngineDevice, NearfarError, type RunRequest, type SkippedBackend, type TensorMap } from '../../core/index.ts';
 import { type BackOff, backOff } from '../back-off.ts';
+import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import { type EngineWorkerData, type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
@@ -10,6 +11,8 @@ import { packTensors } from './transfer.ts';
 export interface EngineHostOptions extends EngineWorkerData {
   /** Runs accepted and not yet answered; more are refused. */
   readonly maxInFlight: number;
+  /** What inputs may lie in; it goes back there when they are used. */
+  readonly buffers: BufferPool;
   readonly log: Logger;
   /** Called when a worker that crashed is started again. */
   readonly onRestart: () => void;
@@ -175,10 +178,13 @@ export class EngineHost implements AsyncDisposable {
   async #dispatch(thread: EngineThread, { hosted, request, signal, enqueuedAt, resolve, reject }: Job): Promise<void> {
     this.#dispatched++;
     try {
-      const { tensors, transfer } = packTensors(request.inputs);
-      const call = { method: 'run', request: { id: hosted.call.id, request: { ...request, inputs: tensors } } } as const;
-      const { outputs, startedAt, inferMs } = await thread.call(call, { signal, transfer });
+      const { buffers } = this.#options;
+      const { tensors, transfer } = packTensors(request.inputs, { isMovable: (buffer) => buffers.isLent(buffer) });
+      const returnsInputs = transfer.some((buffer) => buffers.isLent(buffer));
+      const call = { method: 'run', request: { id: hosted.call.id, request: { ...request, inputs: tensors }, returnsInputs } } as const;
+      const { outputs, startedAt, inferMs, returned } = await thread.call(call, { signal, transfer });
       this.#crashes = 0;
+      for (const buffer of returned) buffers.give(buffer);
       resolve({ outputs, timing: { queueMs: Math.max(0, startedAt - enqueuedAt), inferMs } });
     } catch (error) {
       reject(error);

@@ -36,6 +36,8 @@ export interface LoadAnswer {
 export interface RunCall {
   readonly id: number;
   readonly request: RunRequest;
+  /** Whether the memory of the inputs is wanted back with the answer. */
+  readonly returnsInputs?: boolean;
 }
 
 export interface RunAnswer {
@@ -43,6 +45,8 @@ export interface RunAnswer {
   /** When the run began, in milliseconds since the epoch, by the clock that both threads share. */
   readonly startedAt: number;
   readonly inferMs: number;
+  /** The memory of the inputs, where it was wanted back. */
+  readonly returned: readonly ArrayBuffer[];
 }
 
 /** The calls a worker answers. */

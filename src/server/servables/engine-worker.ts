@@ -1,6 +1,6 @@
 import { setImmediate as nextTask } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type BackendId, type Engine, NearfarError, type SerializedError, serializeError } from '../../core/index.ts';
+import { type BackendId, type Engine, NearfarError, type SerializedError, serializeError, type TensorMap } from '../../core/index.ts';
 import { openEngine } from '../../engines/index.ts';
 import { openNodePlatform } from '../../engines/node/index.ts';
 import { type EngineCall, type EngineCalls, type EngineWorkerData, type FromWorker, sharedNow, type ToWorker } from './engine-protocol.ts';
@@ -54,6 +54,17 @@ function createQueue(): <T>(work: () => Promise<T>) => Promise<T> {
 const queueLoad = createQueue();
 const queueRun = createQueue();
 
+/** The memory of tensors, less what moves already: an engine may give an input back as an output. */
+function buffersOf(tensors: TensorMap, moving: readonly ArrayBuffer[]): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  for (const tensor of Object.values(tensors)) {
+    if (tensor.dtype === 'string') continue;
+    const { buffer } = tensor.data;
+    if (buffer instanceof ArrayBuffer && !moving.includes(buffer)) buffers.add(buffer);
+  }
+  return [...buffers];
+}
+
 type Handlers = {
   readonly [M in keyof EngineCalls]: (
     request: EngineCalls[M]['request'],
@@ -68,7 +79,7 @@ const handlers: Handlers = {
       versions.set(request.id, version);
       return { answer: version.answer };
     }),
-  run: ({ id, request }, signal) =>
+  run: ({ id, request, returnsInputs }, signal) =>
     queueRun(async () => {
       signal.throwIfAborted();
       closing.signal.throwIfAborted();
@@ -78,7 +89,8 @@ const handlers: Handlers = {
       const outputs = await version.loaded.run(request, { signal });
       const inferMs = sharedNow() - startedAt;
       const { tensors, transfer } = packTensors(outputs);
-      return { answer: { outputs: tensors, startedAt, inferMs }, transfer };
+      const returned = returnsInputs ? buffersOf(request.inputs, transfer) : [];
+      return { answer: { outputs: tensors, startedAt, inferMs, returned }, transfer: [...transfer, ...returned] };
     }),
   unload: async ({ id }) => {
     const version = versions.get(id);

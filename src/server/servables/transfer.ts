@@ -8,21 +8,27 @@ export interface Parcel {
 
 /**
  * Packs tensors for another thread. A tensor that owns its whole buffer is moved, and is empty here afterwards; a view of a
- * larger one (a request's body) is copied first, as posting it would copy all of that.
+ * larger one is copied first, as posting it would copy all of that, or move what others still read.
+ * @param options.isMovable Whether a buffer belongs to these tensors alone, though they do not fill it: it then moves whole.
  * @remarks 602 KB: 0.04 ms moved, 0.28 ms copied then moved, 0.73 ms by structured clone. SharedArrayBuffers are copied too:
  * onnxruntime-node refuses tensors over them.
  */
-export function packTensors(tensors: TensorMap): Parcel {
+export function packTensors(tensors: TensorMap, options: { readonly isMovable?: (buffer: ArrayBuffer) => boolean } = {}): Parcel {
+  const { isMovable = () => false } = options;
   const transfer = new Set<ArrayBuffer>();
-  const packed = Object.entries(tensors).map(([name, tensor]) => [name, packTensor(tensor, transfer)] as const);
+  const packed = Object.entries(tensors).map(([name, tensor]) => [name, packTensor(tensor, transfer, isMovable)] as const);
   return { tensors: Object.fromEntries(packed), transfer: [...transfer] };
 }
 
-function packTensor(tensor: AnyTensor, transfer: Set<ArrayBuffer>): AnyTensor {
+function packTensor(tensor: AnyTensor, transfer: Set<ArrayBuffer>, isMovable: (buffer: ArrayBuffer) => boolean): AnyTensor {
   if (tensor.dtype === 'string') {
     return { ...tensor, data: tensor.data.map((bytes) => new Uint8Array(bytes)) };
   }
   const { buffer, byteOffset, byteLength } = tensor.data;
+  if (buffer instanceof ArrayBuffer && isMovable(buffer)) {
+    transfer.add(buffer);
+    return tensor;
+  }
   // Two tensors may share a buffer: only the first can move.
   if (byteLength === buffer.byteLength && byteOffset === 0 && buffer instanceof ArrayBuffer && !transfer.has(buffer)) {
     transfer.add(buffer);

@@ -1,3 +1,4 @@
+import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { RequestRecord } from '../metrics.ts';
 import type { PublishedFiles } from '../repository/index.ts';
@@ -24,6 +25,8 @@ export interface TransportContext {
   readonly servables: ServableStore;
   readonly metrics: RequestMetrics;
   readonly log: TransportLog;
+  /** Where large tensors of requests are collected. */
+  readonly buffers: BufferPool;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }

@@ -93,6 +93,27 @@ test('an input that comes in the layout of the variant stays as it is, and is to
   expect(told).toEqual({ ...inputs, image: createTensor('float32', [1, 1, 2, 2], Float32Array.of(1, 3, 2, 4)) });
 });
 
+test('the numbers of a new layout go where they are told to, of exactly their size', () => {
+  const image = createTensor(
+    'float32',
+    [1, 2, 3, 2],
+    Float32Array.from({ length: 12 }, (_, index) => index),
+  );
+  const inputs = { image, size: createTensor('int32', [], Int32Array.of(0)) };
+  const memory = new ArrayBuffer(48);
+  new Uint8Array(memory).fill(0xff);
+  const sizes: number[] = [];
+
+  const own = toOwnInputs(bindings, inputs, (byteLength) => {
+    sizes.push(byteLength);
+    return memory;
+  });
+
+  expect(own).toEqual(toOwnInputs(bindings, inputs));
+  expect(sizes).toEqual([48]);
+  expect(new Uint8Array(memory)).not.toContain(0xff);
+});
+
 test('a layout change needs four dimensions', () => {
   const image = createTensor('float32', [2, 3, 2], new Float32Array(12));
 

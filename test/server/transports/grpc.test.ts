@@ -100,6 +100,26 @@ describe('PredictionService', () => {
     expect(context.records.at(-1)).toMatchObject({ model: 'half_plus_two', api: 'Predict', entrypoint: 'GRPC', status: 'OK' });
   });
 
+  test('answers eight large requests at once with their own, numbers, strings and all', async () => {
+    const numbers = (first: number) => Float32Array.from({ length: 30_000 }, (_, index) => first + index);
+    const requests = Array.from({ length: 8 }, (_, index) => {
+      const inputs = {
+        x: encodeTensorProto(createTensor('float32', [30_000], numbers(index)), { asContent: true }),
+        s_bytes: encodeTensorProto(createTensor('string', [2], [new Uint8Array(index), Uint8Array.of(index, 1, 2)])),
+        n: encodeTensorProto(createTensor('int64', [1], BigInt64Array.of(BigInt(index))), { asContent: true }),
+      };
+      return create(predict.input, { modelSpec: { name: 'half_plus_two', signatureName: 'many' }, inputs });
+    });
+
+    const answers = await Promise.all(requests.map((request) => ask(predict, request)));
+
+    for (const [index, { message }] of answers.entries()) {
+      expect(message.outputs['y']?.floatVal).toEqual(Array.from(numbers(index), (value) => value / 2 + 2));
+      expect(message.outputs['s_bytes']?.stringVal.map((bytes) => [...bytes])).toEqual([Array(index).fill(0), [index, 1, 2]]);
+      expect(message.outputs['n']?.int64Val).toEqual([BigInt(index)]);
+    }
+  });
+
   test('takes a version and a label', async () => {
     const byVersion = await ask(predict, predictRequest({ versionChoice: { case: 'version', value: { value: 123n } } }));
     const byLabel = await ask(predict, predictRequest({ versionChoice: { case: 'versionLabel', value: 'stable' } }));
@@ -342,6 +362,37 @@ describe('GRPCInferenceService', () => {
         outputs: [{ name: 'y', datatype: 'FP32', shape: [3n, 1n] }],
       });
       expect(tensorFromBytes('y', 'FP32', [3, 1], message.rawOutputContents[0]!).data).toEqual(new Float32Array([2.5, 3, 4.5]));
+    }
+  });
+
+  test('infers from large contents, raw as well as typed beside strings', async () => {
+    const values = Array.from({ length: 30_000 }, (_, index) => index);
+    const shape = [30_000n];
+    const raw = create(modelInfer.input, {
+      modelName: 'half_plus_two',
+      inputs: [{ ...input, shape }],
+      rawInputContents: [new Uint8Array(Float32Array.from(values).buffer)],
+    });
+    const typed = create(modelInfer.input, {
+      modelName: 'half_plus_two',
+      parameters: { signature_name: { parameterChoice: { case: 'stringParam', value: 'many' } } },
+      inputs: [
+        { ...input, shape, contents: { fp32Contents: values } },
+        { name: 's_bytes', datatype: 'BYTES', shape: [1n], contents: { bytesContents: [Uint8Array.of(7, 8)] } },
+        { name: 'n', datatype: 'INT64', shape: [1n], contents: { int64Contents: [5n] } },
+      ],
+    });
+
+    for (const request of [raw, raw, typed]) {
+      const { outputs, rawOutputContents } = (await ask(modelInfer, request)).message;
+      const read = (name: string) => {
+        const index = outputs.findIndex((output) => output.name === name);
+        return tensorFromBytes(name, outputs[index]!.datatype, outputs[index]!.shape.map(Number), rawOutputContents[index]!).data;
+      };
+      expect(read('y')).toEqual(Float32Array.from(values, (value) => value / 2 + 2));
+      if (request !== typed) continue;
+      expect(read('s_bytes')).toEqual([Buffer.of(7, 8)]);
+      expect(read('n')).toEqual(BigInt64Array.of(5n));
     }
   });
 

@@ -6,7 +6,15 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createTensor, decodeInferResponse, encodeInferRequest, NearfarError } from '../../../src/core/index.ts';
+import {
+  createTensor,
+  decodeInferResponse,
+  encodeInferRequest,
+  NearfarError,
+  type RunRequest,
+  type Tensor,
+} from '../../../src/core/index.ts';
+import { BufferPool } from '../../../src/server/buffer-pool.ts';
 import { createRestServer, type RestContext, type Transport } from '../../../src/server/transports/index.ts';
 import { sharedData } from '../../support/shared-data.ts';
 import {
@@ -409,6 +417,121 @@ describe('Open Inference Protocol REST', () => {
       outputs: { y: createTensor('float32', [3], new Float32Array([2.5, 3, 4.5])) },
     });
     expect(response.headers.get('content-type')).toBe('application/octet-stream');
+  });
+
+  describe('of large tensors in binary', () => {
+    const path = '/v2/models/half_plus_two/infer';
+    const large = (first: number) =>
+      createTensor(
+        'float32',
+        [150_000],
+        Float32Array.from({ length: 150_000 }, (_, index) => first + index),
+      );
+    const answerOf = async (response: Response) => {
+      const { outputs } = decodeInferResponse(
+        new Uint8Array(await response.arrayBuffer()),
+        Number(response.headers.get('inference-header-content-length')),
+      );
+      return outputs['y'];
+    };
+    const expected = (first: number) =>
+      createTensor(
+        'float32',
+        [150_000],
+        large(first).data.map((value) => value / 2 + 2),
+      );
+
+    test('collects them where their elements may lie and in memory that may move, whatever length the JSON has', async () => {
+      const buffers = new BufferPool();
+      const seen: { isLent: boolean; isApart: boolean }[] = [];
+      const watched = {
+        ...half123,
+        run: (request: RunRequest) => {
+          const { data } = request.inputs['x'] as Tensor<'float32'>;
+          seen.push({ isLent: buffers.isLent(data.buffer), isApart: data.byteLength < data.buffer.byteLength });
+          return half123.run(request, { signal: undefined });
+        },
+      };
+      const server = await start({ buffers, servables: createStandInStore([watched]) });
+
+      for (let length = 0; length < 9; length++) {
+        const { body, headerLength } = encodeInferRequest({ id: 'x'.repeat(length), inputs: { x: large(length) } });
+        const headers = { 'inference-header-content-length': String(headerLength) };
+        const response = await fetch(server.base + path, { method: 'POST', body, headers });
+        expect(await answerOf(response)).toEqual(expected(length));
+      }
+
+      expect(seen).toEqual(Array(9).fill({ isLent: true, isApart: true }));
+      await server.transport.close();
+    });
+
+    test('answers eight at once with their own', async () => {
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, async (_, index) => {
+          const { body, headerLength } = encodeInferRequest({ inputs: { x: large(index) } });
+          return answerOf(await post(path, body, { 'inference-header-content-length': String(headerLength) }));
+        }),
+      );
+
+      expect(answers).toEqual(answers.map((_, index) => expected(index)));
+    });
+
+    test('takes a body of unknown length, and a packed one', async () => {
+      const { body, headerLength } = encodeInferRequest({ inputs: { x: large(1) } });
+      const headers = { 'inference-header-content-length': String(headerLength) };
+      const half = body.length >> 1;
+      const stream = new ReadableStream({
+        start: (controller) => {
+          controller.enqueue(body.slice(0, half));
+          controller.enqueue(body.slice(half));
+          controller.close();
+        },
+      });
+
+      const chunked = await fetch(base + path, { method: 'POST', headers, body: stream, duplex: 'half' } as RequestInit);
+      const packed = await post(path, new Uint8Array(gzipSync(body)), { ...headers, 'content-encoding': 'gzip' });
+
+      expect([await answerOf(chunked), await answerOf(packed)]).toEqual([expected(1), expected(1)]);
+    });
+
+    test('refuses what is over the limit, promised, sent or packed, and a JSON header that is no length', async () => {
+      const server = await start({ bodyLimitBytes: 1000 });
+      const send = (body: NonNullable<RequestInit['body']>, headers: Record<string, string> = {}) =>
+        fetch(server.base + path, {
+          method: 'POST',
+          body,
+          headers: { 'inference-header-content-length': '0', ...headers },
+          duplex: 'half',
+        } as RequestInit);
+
+      const refused = await Promise.all([
+        send(new Uint8Array(1001)),
+        send(new Blob([new Uint8Array(1001)]).stream()),
+        send(new Uint8Array(gzipSync(new Uint8Array(1001))), { 'content-encoding': 'gzip' }),
+        send(new Uint8Array(8), { 'inference-header-content-length': 'all' }),
+        send(new Uint8Array(8), { 'content-encoding': 'gzip' }),
+      ]);
+      const taken = await send(new Uint8Array(1000));
+
+      expect(refused.map(({ status }) => status)).toEqual([413, 413, 413, 400, 400]);
+      expect(taken.status).toBe(200);
+      await server.transport.close();
+    });
+
+    test('forgets a body that is cut off, and goes on', async () => {
+      const records = context.records.length;
+      const { body, headerLength } = encodeInferRequest({ inputs: { x: large(1) } });
+      const headers = { 'inference-header-content-length': String(headerLength), 'content-length': body.length };
+      const outgoing = httpRequest(base + path, { method: 'POST', headers });
+      outgoing.on('error', () => {});
+      await new Promise((resolve) => outgoing.write(body.subarray(0, 300_000), resolve));
+      outgoing.destroy();
+
+      const response = await post(path, body, { 'inference-header-content-length': String(headerLength) });
+
+      expect(await answerOf(response)).toEqual(expected(1));
+      expect(context.records.length).toBe(records + 1);
+    });
   });
 
   test('takes a raw body, and says which outputs come in binary', async () => {

@@ -12,10 +12,19 @@ import {
   tensorBytes,
   tensorFromBytes,
 } from '../../../core/index.ts';
+import type { BufferPool } from '../../buffer-pool.ts';
 import type { GrpcContext } from '../context.ts';
 import { versionOrLabel } from '../model-spec.ts';
 import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
+
+/** Moves the bytes of a request's tensors out of its message into memory of their own. */
+export function takeOverInfer(request: ModelInferRequest, buffers: BufferPool): void {
+  request.rawInputContents = request.rawInputContents.map((bytes) => buffers.adopt(bytes));
+  for (const { contents } of request.inputs) {
+    if (contents) contents.bytesContents = contents.bytesContents.map((bytes) => new Uint8Array(bytes));
+  }
+}
 
 /** GRPCInferenceService.ModelInfer; it answers with raw contents, as Triton does. */
 export function infer(context: GrpcContext, request: ModelInferRequest, call: UnaryCall): Promise<ModelInferResponse> {

@@ -12,7 +12,7 @@ import {
 import type { GrpcContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
 import { versionOrLabel } from '../model-spec.ts';
-import { infer } from './infer.ts';
+import { infer, takeOverInfer } from './infer.ts';
 import { addUnary, setVersionTrailer } from './unary.ts';
 
 /** The Open Inference Protocol over gRPC: inference.GRPCInferenceService. */
@@ -42,5 +42,7 @@ export function addOpenInference(server: Server, context: GrpcContext): void {
     const toMessages = (tensors: typeof inputs) => tensors.map((tensor) => ({ ...tensor, shape: tensor.shape.map(BigInt) }));
     return create(ModelMetadataResponseSchema, { ...rest, inputs: toMessages(inputs), outputs: toMessages(outputs) });
   });
-  addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call));
+  addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call), {
+    takeOver: (request) => takeOverInfer(request, context.buffers),
+  });
 }

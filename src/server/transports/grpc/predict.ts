@@ -8,10 +8,19 @@ import {
   type PredictResponse,
   PredictResponseSchema,
 } from '../../../core/index.ts';
+import type { BufferPool } from '../../buffer-pool.ts';
 import type { GrpcContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import { toModelSpec, toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
+
+/** Moves the bytes of a request's tensors out of its message into memory of their own. */
+export function takeOverPredict({ inputs }: PredictRequest, buffers: BufferPool): void {
+  for (const proto of Object.values(inputs)) {
+    proto.tensorContent = buffers.adopt(proto.tensorContent);
+    proto.stringVal = proto.stringVal.map((bytes) => new Uint8Array(bytes));
+  }
+}
 
 /** PredictionService.Predict. */
 export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Promise<PredictResponse> {

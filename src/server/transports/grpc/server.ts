@@ -4,7 +4,7 @@ import type { GrpcContext, Transport } from '../context.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
 import { addOpenInference } from './open-inference.ts';
-import { predict } from './predict.ts';
+import { predict, takeOverPredict } from './predict.ts';
 import { status } from './status.ts';
 import { addUnary } from './unary.ts';
 
@@ -18,7 +18,9 @@ const maxMessageBytes = 2 ** 31 - 1;
 export function createGrpcServer(context: GrpcContext): Transport {
   const { log } = context;
   const server = new Server({ 'grpc.max_receive_message_length': maxMessageBytes, 'grpc.max_send_message_length': maxMessageBytes });
-  addUnary(server, PredictionService.method.predict, log, (request, call) => predict(context, request, call));
+  addUnary(server, PredictionService.method.predict, log, (request, call) => predict(context, request, call), {
+    takeOver: (request) => takeOverPredict(request, context.buffers),
+  });
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request) => status(context, request));
   addOpenInference(server, context);

@@ -1,10 +1,13 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import type { RunRequest } from '../../../core/index.ts';
+import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
+
+const leastReleasedBytes = 64 * 2 ** 10;
 
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
@@ -21,6 +24,7 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
   method: DescMethodUnary<I, O>,
   log: TransportLog,
   handle: (message: MessageShape<I>, call: UnaryCall) => MessageShape<O> | Promise<MessageShape<O>>,
+  options: { readonly takeOver?: (message: MessageShape<I>) => void } = {},
 ): void {
   server.register<MessageShape<I>, MessageShape<O>>(
     `/${method.parent.typeName}/${method.name}`,
@@ -41,7 +45,14 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       })();
     },
     (message) => asBuffer(toBinary(method.output, message)),
-    (bytes) => fromBinary(method.input, bytes),
+    (bytes) => {
+      const message = fromBinary(method.input, bytes);
+      if (options.takeOver && bytes.length >= leastReleasedBytes && bytes.byteOffset + bytes.length === bytes.buffer.byteLength) {
+        options.takeOver(message);
+        releaseBuffer(bytes.buffer);
+      }
+      return message;
+    },
     'unary',
   );
 }

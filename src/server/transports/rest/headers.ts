@@ -50,6 +50,12 @@ export function deadlineOf(request: FastifyRequest, timeoutMs: number): number {
   throw new NearfarError('invalid-argument', `nearfar-deadline-ms is a number of milliseconds above 0, got ${text}`);
 }
 
+/** Bytes of JSON before the binary tensors of a body; undefined where the header is not there or says no number. */
+export function inferenceHeaderLength(request: FastifyRequest): number | undefined {
+  const text = headerText(request, inferenceHeaderLengthName);
+  return text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : undefined;
+}
+
 export function headerText(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;

@@ -3,7 +3,7 @@ import { decodeInferRequest, encodeInferResponse, inferenceHeaderLengthName, Nea
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
-import { headerText } from './headers.ts';
+import { headerText, inferenceHeaderLength } from './headers.ts';
 import { assertJsonSize } from './json-limit.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 
@@ -40,8 +40,8 @@ export async function infer(context: RestContext, request: FastifyRequest, reply
 }
 
 function headerLengthOf(request: FastifyRequest): number | undefined {
+  const length = inferenceHeaderLength(request);
   const text = headerText(request, inferenceHeaderLengthName);
-  if (text === undefined) return undefined;
-  if (/^\d{1,10}$/.test(text)) return Number(text);
+  if (length !== undefined || text === undefined) return length;
   throw new NearfarError('invalid-argument', `Inference-Header-Content-Length is a number of bytes, got ${text}`);
 }

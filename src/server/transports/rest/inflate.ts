@@ -14,7 +14,11 @@ export function addInflate(app: FastifyInstance): void {
   });
 }
 
-type Payload = Readable & { receivedEncodedLength?: number };
+/** A body as it comes. */
+export type Payload = Readable & {
+  /** Bytes before they were inflated; not there where nothing is. */
+  receivedEncodedLength?: number;
+};
 
 function inflate(payload: Readable | IncomingMessage): Payload {
   const inflated: Payload = createGunzip();

@@ -2,8 +2,11 @@ import type { FastifyInstance } from 'fastify';
 import type { RestContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
 import { versionOrLabel } from '../model-spec.ts';
+import { addTensorBodies } from './bodies.ts';
 import { setVersionHeaders, wantedDigest } from './headers.ts';
 import { infer } from './infer.ts';
+
+const modelPaths = ['/v2/models/:model', '/v2/models/:model/versions/:version'];
 
 interface ModelRoute {
   Params: { readonly model: string; readonly version?: string };
@@ -21,7 +24,7 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
     return reply.code(isReady ? 200 : 503).send({ ready: isReady });
   });
 
-  for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+  for (const path of modelPaths) {
     app.get<ModelRoute>(path, async (request, reply) => {
       using handle = servables.lend({ ...specOf(request.params), digest: wantedDigest(request) });
       setVersionHeaders(reply, handle);
@@ -33,9 +36,15 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
       setVersionHeaders(reply, handle);
       return { name: handle.name, ready: true };
     });
-    app.post<ModelRoute>(`${path}/infer`, async (request, reply) => {
-      await infer(context, request, reply, specOf(request.params));
-      return reply;
-    });
   }
+
+  app.register(async (routes) => {
+    addTensorBodies(routes, context);
+    for (const path of modelPaths) {
+      routes.post<ModelRoute>(`${path}/infer`, async (request, reply) => {
+        await infer(context, request, reply, specOf(request.params));
+        return reply;
+      });
+    }
+  });
 }

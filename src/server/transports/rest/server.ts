@@ -1,6 +1,7 @@
 import { fastify } from 'fastify';
 import { NearfarError } from '../../../core/index.ts';
 import type { RestContext, Transport } from '../context.ts';
+import { defaultBodyLimitBytes } from './bodies.ts';
 import { addCors } from './cors.ts';
 import { sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
@@ -12,8 +13,6 @@ import { addOpenInference } from './open-inference.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
-
-const defaultBodyLimitBytes = 128 * 2 ** 20;
 
 const defaultRequestTimeoutMs = 300_000;
 

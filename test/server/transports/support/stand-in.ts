@@ -9,6 +9,7 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
+import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { RequestRecord } from '../../../../src/server/metrics.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
@@ -243,6 +244,7 @@ export function createStandInContext(servables: ServableStore) {
     metrics: { recordRequest: (record: RequestRecord) => void records.push(record) },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
+    buffers: new BufferPool(),
     serverVersion: '9.9.9',
   };
 }
