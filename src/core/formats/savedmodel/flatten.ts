@@ -32,7 +32,7 @@ export interface Scope {
 const MAX_CALL_DEPTH = 48;
 
 /** Nodes after inlining, in all scopes of one file. */
-const MAX_NODES = 1_000_000;
+const MAX_NODES = 400_000;
 
 /** Operators that call a function once, by the attribute that names it. */
 const callAttributes: Readonly<Record<string, string>> = { PartitionedCall: 'f', StatefulPartitionedCall: 'f', BatchFunction: 'f' };
