@@ -10,6 +10,7 @@ import {
   NearfarError,
   ownOutputNames,
   type RunRequest,
+  resolveBindings,
   type SignatureBindings,
   type TensorMap,
   toOwnInputs,

@@ -30,6 +30,8 @@ export class GraphBuilder {
   readonly nodes = new Map<string, GraphNode>();
   readonly functions: Map<string, GraphFunction>;
   readonly #constants = new Map<Constant | string, Value>();
+  /** How often a name was wanted again: an unrolled loop wants the same ones many times. */
+  readonly #repeats = new Map<string, number>();
   #scope = '';
 
   constructor(functions = new Map<string, GraphFunction>()) {
@@ -363,7 +365,9 @@ export class GraphBuilder {
 
   #insert(wanted: string, make: (name: string) => GraphNode): string {
     let name = wanted;
-    for (let count = 1; this.nodes.has(name); count++) name = `${wanted}_${count}`;
+    let count = this.#repeats.get(wanted) ?? 0;
+    while (this.nodes.has(name)) name = `${wanted}_${++count}`;
+    this.#repeats.set(wanted, count);
     this.nodes.set(name, make(name));
     return name;
   }

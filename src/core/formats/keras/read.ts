@@ -99,16 +99,21 @@ async function readArchive(file: ModelFile): Promise<ModelGraph> {
   }
   if (config.byteLength > MAX_CONFIG_BYTES) throw damaged(`config.json of ${config.byteLength} bytes`);
   const store = archiveStore(await openHdf5(await weights.open()));
-  return lowerArchive(await config.bytes(), store);
+  const metadata = members.get('metadata.json');
+  if (metadata && metadata.byteLength > MAX_CONFIG_BYTES) throw damaged(`metadata.json of ${metadata.byteLength} bytes`);
+  return lowerArchive(await config.bytes(), await metadata?.bytes(), store);
 }
 
-async function readParts(config: ModelFile, _metadata: ModelFile | undefined, weights: ModelFile): Promise<ModelGraph> {
-  return lowerArchive(await wholeOf(config, 'config.json'), archiveStore(await openHdf5(weights)));
+async function readParts(config: ModelFile, metadata: ModelFile | undefined, weights: ModelFile): Promise<ModelGraph> {
+  const about = metadata && (await wholeOf(metadata, 'metadata.json'));
+  return lowerArchive(await wholeOf(config, 'config.json'), about, archiveStore(await openHdf5(weights)));
 }
 
-/** Archives began with Keras 2.12, whose config has no modules of Keras 3; both have the functions of their time. */
-async function lowerArchive(config: Uint8Array, store: WeightStore): Promise<ModelGraph> {
-  return lowerModel(parseModel(parseObject(config, 'config.json')), store, 3);
+/** Archives began with Keras 2.12, whose functions are those of Keras 2. */
+async function lowerArchive(config: Uint8Array, metadata: Uint8Array | undefined, store: WeightStore): Promise<ModelGraph> {
+  const version = metadata && parseObject(metadata, 'metadata.json')['keras_version'];
+  const model = parseModel(parseObject(config, 'config.json'));
+  return lowerModel(model, store, typeof version === 'string' ? versionOf(version) : 3);
 }
 
 async function readHdf5Model(file: ModelFile): Promise<ModelGraph> {

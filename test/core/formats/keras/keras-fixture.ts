@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import * as tf from '@tensorflow/tfjs-core';
-import { type ModelFile, type readKeras, writeTfjsGraph } from '../../../../src/core/index.ts';
+import type { ModelFile } from '../../../../src/core/formats/model-folder.ts';
+import { type readKeras, writeTfjsGraph } from '../../../../src/core/index.ts';
 import { memoryFile, type Result, runEmitted } from '../../../support/tfjs-graph-run.ts';
 
 export interface Recorded {
