@@ -1,0 +1,92 @@
+import { NearfarError } from '../../errors.ts';
+import type { ModelGraph } from '../graph/index.ts';
+import type { ModelFolder } from '../model-folder.ts';
+import { openBundle, type TensorBundle } from './bundle.ts';
+import { damaged } from './damaged.ts';
+import { Flattener } from './flatten.ts';
+import { readMessage } from './message-file.ts';
+import { OpDefs } from './op-defs.ts';
+import { type MetaGraphDef, savedModel, trackableObjectGraph } from './schema.ts';
+import { buildModel } from './signatures.ts';
+import { readState } from './state.ts';
+import { decodeMessage } from './wire.ts';
+
+export interface SavedModelOptions {
+  /** Tags of the graph to take, all of them and no others. @default ['serve'] */
+  readonly tags?: readonly string[];
+}
+
+/** Signatures that TensorFlow's loader runs, no client. */
+const INITIALISER_SIGNATURES = ['__saved_model_init_op', '__saved_model_train_op'];
+
+/**
+ * Reads a TensorFlow SavedModel, of TensorFlow 1 or 2: weights bound, calls inlined, everything no signature needs cut away. Weights are
+ * read by range when they are loaded, their checksums checked then.
+ * @param folder With `saved_model.pb` (or `.pbtxt`), `variables/` and `assets/` in it.
+ * @throws {NearfarError} `invalid-argument` when it is damaged; `integrity-mismatch` when the index of the variables has a wrong checksum;
+ * `not-found` when no graph has the tags; `unsupported`, with every reason, when no signature can be run.
+ */
+export async function readSavedModel(folder: ModelFolder, options: SavedModelOptions = {}): Promise<ModelGraph> {
+  const meta = chooseMetaGraph(await readMetaGraphs(folder), options.tags ?? ['serve']);
+  const graph = meta.graph_def;
+  if (!graph) throw damaged('the SavedModel has no graph');
+  const functions = graph.library?.function ?? [];
+  const ops = new OpDefs(meta.meta_info_def?.stripped_op_list?.op ?? [], functions);
+  const flattener = new Flattener(functions, ops);
+  const scope = flattener.graph(graph.node);
+  const bundle = await openBundle(folder, 'variables/variables');
+  const state = await readState(scope, {
+    bundle,
+    restore: meta.saver_def ? [nodeOf(meta.saver_def.restore_op_name)] : [],
+    initialize: initialisers(meta),
+    assets: new Map(meta.asset_file_def.map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
+    folder,
+    checkpointKeys: await readCheckpointKeys(bundle),
+  });
+  const context = { flattener, ops, state, functions: new Map(), specialised: new Map() };
+  const signatures = new Map([...meta.signature_def].filter(([name]) => !INITIALISER_SIGNATURES.includes(name)));
+  return buildModel(scope, context, signatures, graph.versions?.producer ?? 0);
+}
+
+async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDef[]> {
+  const file = folder.get('saved_model.pb') ?? folder.get('saved_model.pbtxt');
+  if (!file) throw damaged('there is no saved_model.pb');
+  return (await readMessage(savedModel, file)).meta_graphs;
+}
+
+function chooseMetaGraph(graphs: readonly MetaGraphDef[], tags: readonly string[]): MetaGraphDef {
+  const wanted = new Set(tags);
+  const found = graphs.find(({ meta_info_def: info }) => {
+    const own = new Set(info?.tags ?? []);
+    return own.size === wanted.size && [...own].every((tag) => wanted.has(tag));
+  });
+  if (found) return found;
+  const present = graphs.map(({ meta_info_def: info }) => `[${(info?.tags ?? []).join(', ')}]`).join(', ');
+  throw new NearfarError('not-found', `the SavedModel has no graph with the tags [${tags.join(', ')}], only ${present || 'none'}`, {
+    details: { tags: [...tags] },
+  });
+}
+
+/** Operators that TensorFlow runs after it has restored the variables. */
+function initialisers({ collection_def: collections, signature_def: signatures }: MetaGraphDef): string[] {
+  const named = ['saved_model_main_op', 'legacy_init_op'].flatMap((name) => collections.get(name)?.node_list?.value ?? []);
+  const ofSignature = [...(signatures.get('__saved_model_init_op')?.outputs.values() ?? [])].map(({ name }) => name);
+  return [...named, ...ofSignature].map(nodeOf);
+}
+
+/** The node of a tensor's name. */
+function nodeOf(name: string): string {
+  return name.replace(/^\^|:\d+$/g, '');
+}
+
+/** Names that TensorFlow 2 keeps beside the variables: where the restore operator does not say it, they do. */
+async function readCheckpointKeys(bundle: TensorBundle | undefined): Promise<ReadonlyMap<string, string>> {
+  const key = '_CHECKPOINTABLE_OBJECT_GRAPH';
+  if (!bundle?.has(key)) return new Map();
+  const { data } = await bundle.tensor(key).load();
+  const bytes = data[0];
+  if (!(bytes instanceof Uint8Array)) return new Map();
+  const { nodes } = decodeMessage(trackableObjectGraph, bytes);
+  const attributes = nodes.flatMap((node) => node.attributes).filter(({ full_name: name }) => name !== '');
+  return new Map(attributes.map(({ full_name: name, checkpoint_key: at }) => [name, at]));
+}
