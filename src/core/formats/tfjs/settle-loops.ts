@@ -45,25 +45,45 @@ interface Frames {
   readonly pivots: Map<string, string>;
 }
 
+/** A frame lies in the deepest of those that its variables come from, which the first of them need not show. */
 function framesOf(sorted: readonly GraphNode[]): Frames {
   const parents = new Map<string, string>();
-  const depths = new Map([[ROOT, 0]]);
+  let frames = traceFrames(sorted, parents);
+  for (let known = -1, round = 0; known !== deepest(parents) && round < MAX_ROUNDS; round++) {
+    known = deepest(parents);
+    frames = traceFrames(sorted, parents);
+  }
+  return frames;
+}
+
+/** Loops nest a few deep; each round settles one level. */
+const MAX_ROUNDS = 64;
+
+/** Grows with each frame that moves deeper. */
+function deepest(parents: ReadonlyMap<string, string>): number {
+  return [...parents.keys()].reduce((sum, frame) => sum + depthOf(frame, parents), 0);
+}
+
+function depthOf(frame: string, parents: ReadonlyMap<string, string>): number {
+  let depth = 0;
+  for (let at: string | undefined = frame; at !== undefined && at !== ROOT && depth <= parents.size; at = parents.get(at)) depth++;
+  return depth;
+}
+
+function traceFrames(sorted: readonly GraphNode[], parents: Map<string, string>): Frames {
   const frames: Frames = { of: new Map(), after: new Map(), alive: new Set(), pivots: new Map() };
   for (const node of sorted) {
     const sources = [...node.inputs.map((input) => input.node), ...node.controls];
-    let frame = ROOT;
+    const entered = node.op === 'Enter' ? frameName(node) : undefined;
+    let frame = (entered === undefined ? undefined : parents.get(entered)) ?? ROOT;
     for (const source of sources) {
       const candidate = frames.after.get(source) ?? ROOT; // a NextIteration comes later
-      if (depths.get(candidate)! > depths.get(frame)!) frame = candidate;
+      if (candidate !== entered && depthOf(candidate, parents) > depthOf(frame, parents)) frame = candidate;
     }
     frames.of.set(node.name, frame);
     const isAlive = sources.some((source) => frames.after.get(source) === frame && frames.alive.has(source));
-    if (node.op === 'Enter') {
-      const entered = frameName(node);
-      if (!depths.has(entered)) {
-        parents.set(entered, frame);
-        depths.set(entered, depths.get(frame)! + 1);
-      }
+    if (entered !== undefined) {
+      parents.set(entered, frame);
       frames.after.set(node.name, entered);
       if (!isConstantEnter(node)) frames.alive.add(node.name);
     } else if (node.op === 'Exit') {
