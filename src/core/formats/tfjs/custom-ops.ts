@@ -18,4 +18,5 @@ export const customTfjsOps: ReadonlyMap<string, number> = new Map([
   ['StringStrip', 1],
   ['StringToNumber', 1],
   ['StringUpper', 1],
+  ['Substr', 1],
 ]);

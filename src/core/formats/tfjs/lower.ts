@@ -1,5 +1,6 @@
 import { NearfarError } from '../../errors.ts';
 import {
+  type Attribute,
   type Attributes,
   attribute,
   type Constant,
@@ -149,7 +150,9 @@ class Lowering {
     if (node.controls.length === 0) scope.renamed.set(node.name, written);
     else {
       // A constant of one side of a switch: the executor has all constants from the start.
-      this.#add({ name, op: 'Identity', inputs: [{ node: written, index: 0 }], controls: this.#controlsOf(node, scope), attributes: {} });
+      const T = attribute.type(constant.dtype);
+      const inputs = [{ node: written, index: 0 }];
+      this.#add({ name, op: 'Identity', inputs, controls: this.#controlsOf(node, scope), attributes: { T } });
       scope.alive.add(name);
     }
   }
@@ -245,7 +248,8 @@ class Lowering {
     const condition = this.#live(givenCondition, scope);
     const switched = new Map<number, string>();
     const switchOf = (position: number, edge: Edge): string => {
-      const made = switched.get(position) ?? this.#make(`${name}/switch`, 'Switch', [edge, condition], {}, scope).node;
+      const T = node.op.endsWith('If') ? listOf(node, 'Tin')[position] : undefined;
+      const made = switched.get(position) ?? this.#make(`${name}/switch`, 'Switch', [edge, condition], T ? { T } : {}, scope).node;
       switched.set(position, made);
       return made;
     };
@@ -384,10 +388,7 @@ class Lowering {
     const key = edgeKey(edge);
     const made = scope.gates.get(key);
     if (made) return made;
-    const name = this.#names.take(`${scope.prefix}gate/${edge.node}`);
-    this.#add({ name, op: 'Identity', inputs: [edge], controls: scope.pivot ? [scope.pivot()] : [], attributes: {} });
-    scope.alive.add(name);
-    const gate = { node: name, index: 0 };
+    const gate = this.#make(`${scope.prefix}gate/${edge.node}`, 'Identity', [edge], {}, scope, scope.pivot ? [scope.pivot()] : []);
     scope.gates.set(key, gate);
     return gate;
   }
@@ -395,9 +396,20 @@ class Lowering {
   /** A node of this scope's frame. */
   #make(wanted: string, op: string, inputs: readonly Edge[], attributes: Attributes, scope: Scope, controls: readonly string[] = []): Edge {
     const name = this.#names.take(wanted);
-    this.#add({ name, op, inputs, controls, attributes });
+    const T = attributes['T'] ?? this.#typeOf(inputs[0]!);
+    this.#add({ name, op, inputs, controls, attributes: { ...attributes, ...(T && { T }) } });
     scope.alive.add(name);
     return { node: name, index: 0 };
+  }
+
+  /** Strings run elsewhere than numbers, and their nodes are known by their types. Undefined when it takes more to tell. */
+  #typeOf({ node }: Edge): Attribute | undefined {
+    const source = this.nodes.get(node);
+    if (source === undefined) return undefined;
+    const { op, attributes } = source;
+    if (op === 'Const' || op === 'Placeholder') return attributes['dtype'];
+    const type = handsOn.has(op) ? attributes['T'] : (attributes['Tout'] ?? attributes['DstT']);
+    return type?.kind === 'type' ? type : undefined;
   }
 
   #constant(wanted: string, value: number): Edge {
@@ -413,6 +425,9 @@ class Lowering {
     this.nodes.set(node.name, node);
   }
 }
+
+/** Operators whose outputs have the type of their input. */
+const handsOn: ReadonlySet<string> = new Set(['Enter', 'Exit', 'Identity', 'Merge', 'NextIteration', 'Reshape', 'Switch']);
 
 interface Called {
   readonly outputs: readonly Edge[];

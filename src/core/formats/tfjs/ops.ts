@@ -64,10 +64,15 @@ const trains = ({ attributes: { is_training: training } }: GraphNode) =>
   // TensorFlow's default of an attribute that is left out is true.
   training?.kind === 'bool' && !training.value ? undefined : 'normalises by the batch (is_training), only stored statistics are used';
 
+const ofStrings = ({ attributes: { Tparams: type } }: GraphNode) =>
+  type?.kind === 'type' && type.value === 'string' ? 'gathers strings along another axis than the first' : undefined;
+
 type Restriction = (node: GraphNode) => string | undefined;
 
 /** What an executor would silently compute otherwise than TensorFlow. */
 const restrictions: ReadonlyMap<string, Restriction> = new Map<string, Restriction>([
+  ['Gather', ofStrings],
+  ['GatherV2', ofStrings],
   ...[
     'AvgPool',
     'AvgPool3D',

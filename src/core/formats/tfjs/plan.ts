@@ -6,6 +6,7 @@ import {
   type Edge,
   edgeKey,
   type GraphDType,
+  type GraphFunction,
   type GraphNode,
   type GraphSignature,
   type ModelGraph,
@@ -18,6 +19,7 @@ import { lowerControlFlow } from './lower.ts';
 import { createNodeNames } from './names.ts';
 import { isKnownOp, outputCountOf, restrictionOf } from './ops.ts';
 import { rewriteNodes } from './rewrite.ts';
+import { settleLoops } from './settle-loops.ts';
 
 /** A model in the form in which TensorFlow.js runs it: one flat graph with a node of its own for each input and output. */
 export interface TfjsPlan {
@@ -25,11 +27,10 @@ export interface TfjsPlan {
   readonly bindings: Readonly<Record<string, EmittedBindings>>;
 }
 
-export function planTfjsGraph(model: ModelGraph): TfjsPlan {
-  const nodes = rewriteNodes(model.nodes);
-  const functions = new Map(
-    [...model.functions].map(([name, definition]) => [name, { ...definition, nodes: rewriteNodes(definition.nodes) }]),
-  );
+export async function planTfjsGraph(model: ModelGraph): Promise<TfjsPlan> {
+  const nodes = await rewriteNodes(model.nodes);
+  const functions = new Map<string, GraphFunction>();
+  for (const [name, definition] of model.functions) functions.set(name, { ...definition, nodes: await rewriteNodes(definition.nodes) });
   const signatures = Object.entries(model.signatures);
   const names = createNodeNames();
 
@@ -41,7 +42,7 @@ export function planTfjsGraph(model: ModelGraph): TfjsPlan {
     for (const key of Object.keys(outputs)) outputNames.set(`${signature}\n${key}`, names.take(`${prefix}out/${key}`));
   }
 
-  const used = neededNodes(nodes, model.signatures);
+  const used = settleLoops(neededNodes(nodes, model.signatures));
   const lowered = lowerControlFlow({ nodes: used, functions }, names, inputNames);
   const written = new Map(lowered.nodes);
   const bindings: Record<string, EmittedBindings> = {};

@@ -2,22 +2,27 @@ import { attribute, type Constant, constNode, type GraphNode, type Nodes, toCons
 
 // Operators that TensorFlow.js lacks, or computes otherwise, written with those it has.
 
-type Rewrite = (node: GraphNode, name: (suffix: string) => string) => GraphNode[];
+type Rewrite = (node: GraphNode, name: (suffix: string) => string, nodes: Nodes) => GraphNode[] | Promise<GraphNode[]>;
 
 const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['Erfc', rewriteErfc],
+  ['Gather', gatherStrings],
+  ['GatherV2', gatherStrings],
   ['LookupTableFind', keepShapeOfKeys],
   ['LookupTableFindV2', keepShapeOfKeys],
+  ['TensorArrayGatherV3', (node) => [node]],
 ]);
 
 /** The same graph without the operators named above; the last node that replaces another keeps its name. */
-export function rewriteNodes(nodes: Nodes): Nodes {
+export async function rewriteNodes(nodes: Nodes): Promise<Nodes> {
   if (![...nodes.values()].some(({ op }) => rewrites.has(op))) return nodes;
   const out = new Map<string, GraphNode>();
   for (const node of nodes.values()) {
     const name = (suffix: string) => freeName(`${node.name}/${suffix}`, nodes);
-    for (const made of rewrites.get(node.op)?.(node, name) ?? [node]) out.set(made.name, made);
+    const made = await rewrites.get(node.op)?.(node, name, nodes);
+    for (const each of made ?? [node]) out.set(each.name, each);
   }
+  shapeArrays(out);
   return out;
 }
 
@@ -55,4 +60,44 @@ function keepShapeOfKeys(node: GraphNode, name: (suffix: string) => string): Gra
   };
   const inputs = [flat, shape].map((source) => ({ node: source.name, index: 0 }));
   return [flat, shape, { name: node.name, op: 'Reshape', inputs, controls: [], attributes: { ...(Tout && { T: Tout }), Tshape: int32 } }];
+}
+
+/** tfjs-core's gather refuses strings, its gatherND does not; along the first axis they do the same. */
+async function gatherStrings(node: GraphNode, name: (suffix: string) => string, nodes: Nodes): Promise<GraphNode[]> {
+  const [params, indices, axis] = node.inputs;
+  const { Tparams, Tindices, batch_dims: batch } = node.attributes;
+  if (Tparams?.kind !== 'type' || Tparams.value !== 'string' || !params || !indices) return [node];
+  const isFirst = axis === undefined || (await readInteger(nodes.get(axis.node))) === 0;
+  if (!isFirst || (batch?.kind === 'int' && batch.value !== 0)) return [node];
+  const last = constNode(name('last'), toConstant({ dtype: 'int32', shape: [], data: Int32Array.of(-1) }));
+  const types = Tindices ? { Tindices } : {};
+  const expanded: GraphNode = {
+    name: name('indices'),
+    op: 'ExpandDims',
+    inputs: [indices, { node: last.name, index: 0 }],
+    controls: [],
+    attributes: { ...(Tindices && { T: Tindices }), Tdim: attribute.type('int32') },
+  };
+  const inputs = [params, { node: expanded.name, index: 0 }];
+  return [last, expanded, { name: node.name, op: 'GatherNd', inputs, controls: [], attributes: { Tparams, ...types } }];
+}
+
+async function readInteger(node: GraphNode | undefined): Promise<number | undefined> {
+  if (node?.op !== 'Const') return undefined;
+  const constant = attribute.constantOf(node);
+  if (constant.byteLength > 8 || (constant.dtype !== 'int32' && constant.dtype !== 'int64')) return undefined;
+  return Number((await constant.load()).data[0]);
+}
+
+/** An array that is given nothing has no shape to give but that of its attribute, which the operator that reads it often knows better. */
+function shapeArrays(nodes: Map<string, GraphNode>): void {
+  for (const { op, inputs, attributes } of [...nodes.values()]) {
+    const known = attributes['element_shape'];
+    if (op !== 'TensorArrayGatherV3' || known?.kind !== 'shape' || known.value === undefined) continue;
+    let array = nodes.get(inputs[0]?.node ?? '');
+    for (let steps = nodes.size; array?.op === 'Identity' && steps > 0; steps--) array = nodes.get(array.inputs[0]?.node ?? '');
+    const own = array?.attributes['element_shape'];
+    if (array?.op !== 'TensorArrayV3' || (own?.kind === 'shape' && own.value !== undefined)) continue;
+    nodes.set(array.name, { ...array, attributes: { ...array.attributes, element_shape: known } });
+  }
 }

@@ -25,7 +25,7 @@ export interface TfjsWriteOptions {
  */
 export async function writeTfjsGraph(model: ModelGraph, { precision }: TfjsWriteOptions): Promise<EmittedModel> {
   if (Object.keys(model.signatures).length === 0) throw new NearfarError('failed-precondition', 'the graph has no signature to write');
-  const plan = planTfjsGraph(model);
+  const plan = await planTfjsGraph(model);
   const problems = await problemsOf(plan);
   if (problems.length > 0) {
     throw new NearfarError('unsupported', `TensorFlow.js cannot run the graph: ${problems.join('; ')}`, { details: { problems } });
@@ -75,7 +75,7 @@ export async function checkTfjsOps(model: ModelGraph): Promise<Record<string, re
   const found: Record<string, readonly string[]> = {};
   for (const [name, signature] of Object.entries(model.signatures)) {
     try {
-      const problems = await problemsOf(planTfjsGraph({ ...model, signatures: { [name]: signature } }));
+      const problems = await problemsOf(await planTfjsGraph({ ...model, signatures: { [name]: signature } }));
       if (problems.length > 0) found[name] = problems;
     } catch (error) {
       if (!(error instanceof NearfarError) || error.code !== 'unsupported') throw error;

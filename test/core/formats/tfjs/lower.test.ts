@@ -125,6 +125,67 @@ test('a constant that TensorFlow 1 holds back to one side of a switch stays ther
   expect((await run(model, { x: tf.scalar(false, 'bool') }))['y']?.values).toEqual([1]);
 });
 
+describe('loops of TensorFlow 1', () => {
+  const enter = (graph: GraphBuilder, name: string, source: Edge, frame: string, isConstant: boolean) =>
+    graph.op(name, 'Enter', [source], { frame_name: attribute.string(frame), is_constant: attribute.bool(isConstant) });
+
+  /** `for (i = 0; i < limit; i++) value = step(value)`; gives the value. */
+  function forLoop(graph: GraphBuilder, frame: string, limit: Edge, start: Edge, step: (value: Edge) => Edge): Edge {
+    const named = (name: string) => `${frame}/${name}`;
+    const counter = enter(graph, named('i'), graph.floats(named('zero'), [0]), frame, false);
+    const value = enter(graph, named('v'), start, frame, false);
+    const merges = [counter, value].map((from, index) =>
+      graph.op(named(`merge${index}`), 'Merge', [from, { node: named(`next${index}`), index: 0 }]),
+    );
+    const less = graph.op(named('less'), 'Less', [merges[0]!, enter(graph, named('limit'), limit, frame, true)]);
+    const goesOn = graph.op(named('goes_on'), 'LoopCond', [less]);
+    const switches = merges.map((merge, index) => graph.op(named(`switch${index}`), 'Switch', [merge, goesOn]));
+    const [i, v] = switches.map((from, index) => graph.op(named(`body${index}`), 'Identity', [output(from, 1)]));
+    graph.op(named('next0'), 'NextIteration', [graph.op(named('add'), 'AddV2', [i!, graph.floats(named('one'), [1])])]);
+    graph.op(named('next1'), 'NextIteration', [step(v!)]);
+    return graph.op(named('exit'), 'Exit', [switches[1]!]);
+  }
+
+  test('what does not change is there in every turn, even when it comes after the counter could run', async () => {
+    const graph = new GraphBuilder();
+    const x = graph.input('x', 'float32', []);
+    const limit = graph.floats('four', [4]);
+    // The first loop takes turns to give what the second one only reads, whose own counter and limit are constants.
+    const sum = forLoop(graph, 'first', limit, graph.floats('none', [0]), (value) =>
+      graph.op('first/step', 'AddV2', [value, enter(graph, 'first/x', x, 'first', true)]),
+    );
+    const product = forLoop(graph, 'second', graph.floats('three', [3]), graph.floats('start', [1]), (value) => {
+      const read = graph.op('second/read', 'Identity', [enter(graph, 'second/sum', sum, 'second', true)]);
+      return graph.op('second/step', 'Mul', [value, graph.op('second/half', 'Mul', [read, graph.floats('half_of', [0.5])])]);
+    });
+    const model = modelGraph(graph, { serving_default: { inputs: ['x'], outputs: { y: [product, 'float32'], sum: [sum, 'float32'] } } });
+
+    const { y, sum: total } = await run(model, { x: tf.scalar(3) });
+
+    expect(total?.values).toEqual([12]);
+    expect(y?.values).toEqual([6 ** 3]);
+  });
+
+  test('a loop inside another starts anew in every turn, from constants too', async () => {
+    const graph = new GraphBuilder();
+    const x = graph.input('x', 'float32', []);
+    const result = forLoop(graph, 'outer', graph.floats('three', [3]), graph.floats('start', [0]), (value) => {
+      const held = enter(graph, 'outer/x', x, 'outer', true);
+      const inner = forLoop(graph, 'inner', graph.floats('two', [2]), graph.floats('inner_start', [1]), (product) =>
+        graph.op('inner/step', 'Mul', [product, enter(graph, 'inner/x', held, 'inner', true)]),
+      );
+      // The inner loop reads nothing of this turn but through here: its variables lie in this frame because of it.
+      const other = forLoop(graph, 'other', graph.floats('one_turn', [1]), value, (kept) =>
+        graph.op('other/step', 'AddV2', [kept, graph.floats('one_more', [1])]),
+      );
+      return graph.op('outer/step', 'AddV2', [other, inner]);
+    });
+    const model = modelGraph(graph, { serving_default: { inputs: ['x'], outputs: { y: [result, 'float32'] } } });
+
+    expect((await run(model, { x: tf.scalar(5) }))['y']?.values).toEqual([3 * (25 + 1)]);
+  });
+});
+
 describe('refused', () => {
   const calling = (functions: Record<string, GraphFunction>, op = 'StatelessIf') => {
     const graph = new GraphBuilder();
