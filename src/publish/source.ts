@@ -12,6 +12,7 @@ import {
   NearfarError,
   parseOnnxModel,
   parseTfjsGraphModel,
+  quantizationOf,
   type Variant,
 } from '../core/index.ts';
 
@@ -129,7 +130,7 @@ function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
 
 /** The stored precision of the quantised weights; float32 where none is. */
 function tfjsPrecision(weights: ReturnType<typeof parseTfjsGraphModel>['weights']): Variant['precision'] {
-  const quantized = weights.filter(({ isQuantized }) => isQuantized).map(({ stored }) => stored);
+  const quantized = weights.map(quantizationOf);
   return (['uint8', 'uint16', 'float16'] as const).find((precision) => quantized.includes(precision)) ?? 'float32';
 }
 

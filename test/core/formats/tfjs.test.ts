@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { encodeTfjsGraphModel, isTfjsModel, locateTfjsWeights, parseTfjsGraphModel } from '../../../src/core/index.ts';
+import { encodeTfjsGraphModel, isTfjsModel, locateTfjsWeights, parseTfjsGraphModel, quantizationOf } from '../../../src/core/index.ts';
 import { sharedData } from '../../support/shared-data.ts';
 
 const everyday10 = new URL('../../../models/everyday10/1/tfjs/', import.meta.url);
@@ -158,7 +158,7 @@ test('reads the GraphModels of the shared data', async (context) => {
     expect(Object.values(inputs)[0]?.shape?.at(-1), name).toBe(3);
     expect(Object.keys(outputs).length, name).toBeGreaterThan(0);
     expect(
-      weights.some(({ isQuantized }) => isQuantized),
+      weights.some((weight) => quantizationOf(weight) !== undefined),
       name,
     ).toBe(quantized);
   }

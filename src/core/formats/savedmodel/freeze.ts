@@ -33,9 +33,7 @@ export interface Frozen {
 }
 
 /** A variable or a table that a function is given; it has it as a constant of its own instead. */
-type Capture =
-  | { readonly kind: 'variable'; readonly constant: Constant }
-  | { readonly kind: 'table'; readonly name: string; readonly table: Table };
+type Capture = { readonly kind: 'variable'; readonly constant: Constant } | { readonly kind: 'table'; readonly table: Table };
 
 export interface FreezeContext {
   readonly flattener: Flattener;
@@ -191,7 +189,7 @@ export class Freezer {
     }
     const takesFunction = [...node.attrs.values()].some(({ func, list }) => func || (list && list.func.length > 0));
     if (takesFunction) return refuse(node, 'runs a function in a way that is not supported');
-    if (!op.startsWith('TensorArray') && ops.outputTypes(node.op, node.attrs)?.includes(RESOURCE))
+    if (!op.startsWith('TensorArray') && ops.outputTypes(node.op, node.attrs).includes(RESOURCE))
       return refuse(node, 'holds state; only variables and tables are supported');
     return this.#one(node, op, this.#inputs(node), this.#attributes(node));
   }
@@ -257,7 +255,7 @@ export class Freezer {
     const index = node.attrs.get('index')?.i ?? 0;
     const capture = this.#captures[index];
     if (capture?.kind === 'variable') return one(constNode(node.name, capture.constant));
-    if (capture) return one(tableNode(capture.name, capture.table));
+    if (capture) return one(tableNode(node.name, capture.table));
     const before = this.#captures.slice(0, index).filter((other) => other !== undefined).length;
     return this.#one(node, '_Arg', [], { T: this.#typeOf(node, 'T'), index: attribute.int(index - before) });
   }
@@ -383,7 +381,7 @@ export class Freezer {
     if (!isTable(origin)) return undefined;
     const table = state?.table(origin);
     if (!table || 'reason' in table) return refuse(origin, table?.reason ?? 'a frozen graph has no content of tables');
-    return { kind: 'table', name: origin.name, table };
+    return { kind: 'table', table };
   }
 
   /** A function of the graph for what it is given: other variables make another function. */
@@ -475,7 +473,7 @@ function numberOf(object: object): number {
 }
 
 function keyOfCapture(capture: Capture): unknown {
-  return capture.kind === 'variable' ? numberOf(capture.constant) : [capture.name, numberOf(capture.table)];
+  return numberOf(capture.kind === 'variable' ? capture.constant : capture.table);
 }
 
 function keyOfAttr([name, value]: [string, AttrValue]): unknown {

@@ -103,9 +103,11 @@ export class OpDefs {
     throw damaged(`${op} has no output ${arg}`);
   }
 
-  /** DataType numbers of all outputs (0 where it is not known); undefined when the operator is not known. */
-  outputTypes(op: string, attrs: Attrs): readonly number[] | undefined {
-    return this.#get(op)?.output_arg.flatMap((arg) => typesOf(arg, attrs));
+  /** DataType numbers of all outputs, 0 where it is not known. */
+  outputTypes(op: string, attrs: Attrs): readonly number[] {
+    const def = this.#get(op);
+    // What the table leaves out has one output, of the type T.
+    return def ? def.output_arg.flatMap((arg) => typesOf(arg, attrs)) : [attrs.get('T')?.type ?? 0];
   }
 }
 

@@ -28,10 +28,12 @@ BatchMatMulV3|output:Tout|adj_x=b0|adj_y=b0|grad_x=b0|grad_y=b0
 BatchToSpace|output:T|Tidx=t3
 BatchToSpaceND|output:T|Tblock_shape=t3|Tcrops=t3
 BiasAdd|output:T|data_format=sNHWC
+Bitcast|output:type
 BroadcastArgs|r0:T|T=t3
 BroadcastTo|output:T|Tidx=t3
 Bucketize|output:3
 CSRSparseMatrixComponents|row_ptrs:3,col_inds:3,values:type
+CSRSparseMatrixToDense|dense_output:type
 CSRSparseMatrixToSparseTensor|indices:9,values:type,dense_shape:9
 CalibrationStatisticsSaver|
 Case|output:@Tout|output_shapes=l
@@ -47,6 +49,7 @@ ConcatOffset|offset:N*shape_type|shape_type=t3
 ConcatV2|output:T|Tidx=t3
 Conj|output:T|T=t8
 ConjugateTranspose|y:T|Tperm=t3
+Const|output:dtype
 ConstructionFails|
 ControlTrigger|
 Conv|output:T|explicit_paddings=l|data_format=sCHANNELS_LAST|dilations=l|batch_dims=i1|groups=i1
@@ -105,6 +108,7 @@ FFT|output:Tcomplex|Tcomplex=t8
 FFT2D|output:Tcomplex|Tcomplex=t8
 FFT3D|output:Tcomplex|Tcomplex=t8
 FFTND|output:Tcomplex|Tcomplex=t8
+FakeParam|output:dtype
 FakeQuantWithMinMaxArgs|outputs:1|min=f-6|max=f6|num_bits=i8|narrow_range=b0
 FakeQuantWithMinMaxVars|outputs:1|num_bits=i8|narrow_range=b0
 FakeQuantWithMinMaxVarsPerChannel|outputs:1|num_bits=i8|narrow_range=b0
@@ -129,6 +133,7 @@ GetMinibatchesInCsrWithPhysicalReplica|row_pointers:3,sorted_sample_ids:3,sorted
 GetOptions|serialized_options:7
 GetSessionHandle|handle:7
 GetSessionHandleV2|handle:20
+GetSessionTensor|value:dtype
 GetStatsFromListOfSparseCoreCooTensors|max_ids_per_sparse_core:3,max_unique_ids_per_sparse_core:3
 GlobalIterId|iter_id:9
 GraphDefVersion|version:3
@@ -138,6 +143,7 @@ HSVToRGB|output:T|T=t1
 HashTable|table_handle:7|container=s|shared_name=s|use_node_name_sharing=b0
 HashTableV2|table_handle:20|container=s|shared_name=s|use_node_name_sharing=b0
 HistogramFixedWidth|out:dtype|dtype=t3
+HostConst|output:dtype
 IFFT|output:Tcomplex|Tcomplex=t8
 IFFT2D|output:Tcomplex|Tcomplex=t8
 IFFT3D|output:Tcomplex|Tcomplex=t8
@@ -151,6 +157,7 @@ If|output:@Tout|output_shapes=l
 Imag|output:Tout|T=t8|Tout=t1
 ImageProjectiveTransformV2|transformed_images:dtype|fill_mode=sCONSTANT
 ImageProjectiveTransformV3|transformed_images:dtype|fill_mode=sCONSTANT
+ImmutableConst|tensor:dtype
 ImportEvent|
 InTopK|precision:10|T=t3
 InTopKV2|precision:10|T=t3
@@ -181,6 +188,8 @@ LogicalNot|y:10
 LogicalOr|z:10
 LookupTableExport|keys:Tkeys,values:Tvalues
 LookupTableExportV2|keys:Tkeys,values:Tvalues
+LookupTableFind|values:Tout
+LookupTableFindV2|values:Tout
 LookupTableImport|
 LookupTableImportV2|
 LookupTableInsert|
@@ -254,8 +263,11 @@ ParseSequenceExample|context_sparse_indices:Ncontext_sparse*9,context_sparse_val
 ParseSequenceExampleV2|context_sparse_indices:Ncontext_sparse*9,context_sparse_values:@context_sparse_types,context_sparse_shapes:Ncontext_sparse*9,context_dense_values:@Tcontext_dense,context_ragged_values:@context_ragged_value_types,context_ragged_row_splits:@context_ragged_split_types,feature_list_sparse_indices:Nfeature_list_sparse*9,feature_list_sparse_values:@feature_list_sparse_types,feature_list_sparse_shapes:Nfeature_list_sparse*9,feature_list_dense_values:@feature_list_dense_types,feature_list_dense_lengths:Nfeature_list_dense*9,feature_list_ragged_values:@feature_list_ragged_value_types,feature_list_ragged_outer_splits:@feature_list_ragged_split_types,feature_list_ragged_inner_splits:@feature_list_ragged_split_types|Ncontext_sparse=i0|Tcontext_dense=l|context_sparse_types=l|context_ragged_value_types=l|context_ragged_split_types=l|context_dense_shapes=l|Nfeature_list_sparse=i0|Nfeature_list_dense=i0|feature_list_dense_types=l|feature_list_sparse_types=l|feature_list_ragged_value_types=l|feature_list_ragged_split_types=l|feature_list_dense_shapes=l
 ParseSingleExample|sparse_indices:num_sparse*9,sparse_values:@sparse_types,sparse_shapes:num_sparse*9,dense_values:@Tdense
 ParseSingleSequenceExample|context_sparse_indices:Ncontext_sparse*9,context_sparse_values:@context_sparse_types,context_sparse_shapes:Ncontext_sparse*9,context_dense_values:@Tcontext_dense,feature_list_sparse_indices:Nfeature_list_sparse*9,feature_list_sparse_values:@feature_list_sparse_types,feature_list_sparse_shapes:Nfeature_list_sparse*9,feature_list_dense_values:@feature_list_dense_types|Ncontext_sparse=i0|Ncontext_dense=i0|Nfeature_list_sparse=i0|Nfeature_list_dense=i0|context_sparse_types=l|Tcontext_dense=l|feature_list_dense_types=l|context_dense_shapes=l|feature_list_sparse_types=l|feature_list_dense_shapes=l
+ParseTensor|output:out_type
 PartitionedCall|output:@Tout|config=s|config_proto=s|executor_type=s
 Placeholder|output:dtype|shape=h?
+PlaceholderV2|output:dtype
+PlaceholderWithDefault|output:dtype
 PopulationCount|y:4
 Prelinearize|output:21|shape=h|layout=l
 PrelinearizeTuple|output:21|layouts=l
@@ -290,6 +302,7 @@ RandomUniformInt|output:Tout|seed=i0|seed2=i0
 Range|output:Tidx|Tidx=t3
 Rank|output:3
 ReadFile|contents:7
+ReadVariableOp|value:dtype
 Real|output:Tout|T=t8|Tout=t1
 RecordInput|records:7|file_random_seed=i301|file_shuffle_shift_ratio=f0|file_buffer_size=i10000|file_parallelism=i16|batch_size=i32|compression_type=s
 ReduceJoin|output:7|keep_dims=b0|separator=s
@@ -307,6 +320,7 @@ ResizeBicubic|resized_images:1|align_corners=b0|half_pixel_centers=b0
 ResizeBilinear|resized_images:1|align_corners=b0|half_pixel_centers=b0
 ResizeNearestNeighbor|resized_images:T|align_corners=b0|half_pixel_centers=b0
 ResourceGather|output:dtype|batch_dims=i0|validate_indices=b1
+ResourceGatherNd|output:dtype
 ResourceInitializedOp|initialized:10
 Restore|tensor:dt|preferred_shard=i-1
 RestoreSlice|tensor:dt|preferred_shard=i-1
@@ -388,6 +402,8 @@ Squeeze|output:T|squeeze_dims=l
 Stack|handle:7|stack_name=s
 StackClose|
 StackCloseV2|
+StackPop|elem:elem_type
+StackPopV2|elem:elem_type
 StackPush|output:T|swap_memory=b0
 StackPushV2|output:T|swap_memory=b0
 StackV2|handle:20|stack_name=s
@@ -414,6 +430,7 @@ StatelessTruncatedNormalV2|output:dtype|dtype=t1|Tshape=t3
 StatelessWhile|output:@T|output_shapes=l|parallel_iterations=i10
 StaticRegexFullMatch|output:10
 StaticRegexReplace|output:7|replace_global=b1
+StochasticCastToInt|output:Tout
 StoreMinibatchStatisticsInFdo|
 StridedSlice|output:T|begin_mask=i0|end_mask=i0|ellipsis_mask=i0|new_axis_mask=i0|shrink_axis_mask=i0
 StringFormat|output:7|template=s%s|placeholder=s%s|summarize=i3
@@ -444,6 +461,8 @@ TensorArrayConcatV2|value:dtype,lengths:9|element_shape_except0=h?
 TensorArrayConcatV3|value:dtype,lengths:9|element_shape_except0=h?
 TensorArrayGatherV2|value:dtype|element_shape=h?
 TensorArrayGatherV3|value:dtype|element_shape=h?
+TensorArrayReadV2|value:dtype
+TensorArrayReadV3|value:dtype
 TensorArrayScatterV2|flow_out:1
 TensorArrayScatterV3|flow_out:1
 TensorArraySizeV2|size:3
@@ -458,7 +477,9 @@ TensorArrayWriteV3|flow_out:1
 TensorListConcat|tensor:element_dtype,lengths:9|element_shape=h?
 TensorListConcatLists|output:21
 TensorListConcatV2|tensor:element_dtype,lengths:9
+TensorListElementShape|element_shape:shape_type
 TensorListFromTensor|output_handle:21
+TensorListGather|values:element_dtype
 TensorListGetItem|item:element_dtype|Tshape=t3
 TensorListLength|length:3
 TensorListPopBack|output_handle:21,tensor:element_dtype
@@ -475,6 +496,8 @@ TensorListStack|tensor:element_dtype|num_elements=i-1
 TensorMapErase|output_handle:21
 TensorMapHasKey|has_key:10
 TensorMapInsert|output_handle:21
+TensorMapLookup|value:value_dtype
+TensorMapStackKeys|keys:key_dtype
 TensorStridedSliceUpdate|output:T|begin_mask=i0|end_mask=i0|ellipsis_mask=i0|new_axis_mask=i0|shrink_axis_mask=i0
 ThreadPoolHandle|handle:20|max_intra_op_parallelism=i1|container=s|shared_name=s
 Tile|output:T|Tmultiples=t3

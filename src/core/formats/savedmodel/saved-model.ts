@@ -4,6 +4,7 @@ import type { ModelFolder } from '../model-folder.ts';
 import { openBundle, type TensorBundle } from './bundle.ts';
 import { damaged } from './damaged.ts';
 import { Flattener } from './flatten.ts';
+import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
 import { type MetaGraphDef, savedModel, trackableObjectGraph } from './schema.ts';
 import { buildModel } from './signatures.ts';
@@ -48,9 +49,9 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
 }
 
 async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDef[]> {
-  const file = folder.get('saved_model.pb');
+  const file = folder.get('saved_model.pb') ?? folder.get('saved_model.pbtxt');
   if (!file) throw damaged('there is no saved_model.pb');
-  return decodeMessage(savedModel, await file.read(0, file.byteLength)).meta_graphs;
+  return (await readMessage(savedModel, file)).meta_graphs;
 }
 
 function chooseMetaGraph(graphs: readonly MetaGraphDef[], tags: readonly string[]): MetaGraphDef {

@@ -3,6 +3,7 @@ import {
   bytes,
   dataType,
   double,
+  type FileRange,
   fixed32,
   float,
   int,
@@ -11,6 +12,7 @@ import {
   map,
   message,
   optional,
+  range,
   type Schema,
   string,
   uint64,
@@ -41,6 +43,8 @@ export interface TensorProto {
   readonly half_val: readonly number[];
   readonly uint32_val: readonly number[];
   readonly uint64_val: readonly bigint[];
+  /** Where `tensor_content` is that stayed in the file. */
+  readonly range: FileRange | undefined;
 }
 export const tensorProto: Schema<TensorProto> = {
   dtype: dataType(1),
@@ -57,6 +61,7 @@ export const tensorProto: Schema<TensorProto> = {
   half_val: many(int(13)),
   uint32_val: many(int(16)),
   uint64_val: many(uint64(17)),
+  range,
 };
 
 export interface NameAttrList {

@@ -152,7 +152,7 @@ class Builder {
 
   #input(key: string, edge: Edge, node: string, info: TensorInfo, reasons: string[]): SignatureInput | undefined {
     const source = this.#scope.nodes.get(edge.node)!; // #edges has looked
-    const own = source.attrs.get('dtype')?.type ?? this.#context.ops.outputTypes(source.op, source.attrs)?.[edge.index];
+    const own = source.attrs.get('dtype')?.type ?? this.#context.ops.outputTypes(source.op, source.attrs)[edge.index];
     // Signatures exist that say another type than their placeholder has, and the graph is right.
     const dtype = this.#dataType(`input "${key}"`, own === undefined || own === 0 ? info.dtype : own, reasons);
     return dtype && { node, dtype, shape: mergeShapes(infoShape(info.tensor_shape), this.#placeholderShape(source)) };
@@ -172,7 +172,7 @@ class Builder {
 }
 
 /** `name:1`; without a number it is the first output. */
-function parseEdge(text: string): Edge {
+export function parseEdge(text: string): Edge {
   const match = /^(.*):(\d{1,9})$/s.exec(text);
   return match ? { node: match[1]!, index: Number(match[2]) } : { node: text, index: 0 };
 }

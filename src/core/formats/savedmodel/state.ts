@@ -47,7 +47,10 @@ export interface StateSource {
 export async function readState(scope: Scope, source: StateSource): Promise<State> {
   const state = new Loaded(scope, source);
   for (const node of runBy(scope, source.restore)) await state.runRestore(node);
-  for (const node of runBy(scope, source.initialize)) await state.runInitialize(node);
+  // Variables first: TensorFlow 2 keeps the names of vocabulary files in some.
+  const initialisers = runBy(scope, source.initialize);
+  for (const node of initialisers) await state.assignInitial(node);
+  for (const node of initialisers) await state.fillTable(node);
   return state;
 }
 
@@ -94,17 +97,16 @@ class Loaded implements State {
     }
   }
 
-  async runInitialize(node: FlatNode): Promise<void> {
-    const { op, inputs } = node;
-    if (op === 'Assign' || op === 'AssignVariableOp') {
-      const target = this.#target(inputs[0], isVariable);
-      if (target && inputs[1]) this.#variables.set(stateKey(target), await this.#computed(inputs[1]));
-      return;
-    }
-    if (!/^(InitializeTable|LookupTableImport)/.test(op)) return;
-    const target = this.#target(inputs[0], isTable);
-    if (!target) return;
-    this.#tables.set(stateKey(target), await this.#content(node, target));
+  async assignInitial({ op, inputs }: FlatNode): Promise<void> {
+    if (op !== 'Assign' && op !== 'AssignVariableOp') return;
+    const target = this.#target(inputs[0], isVariable);
+    if (target && inputs[1]) this.#variables.set(stateKey(target), await this.#computed(inputs[1]));
+  }
+
+  async fillTable(node: FlatNode): Promise<void> {
+    if (!/^(InitializeTable|LookupTableImport)/.test(node.op)) return;
+    const target = this.#target(node.inputs[0], isTable);
+    if (target) this.#tables.set(stateKey(target), await this.#content(node, target));
   }
 
   #target(edge: Edge | undefined, is: (node: FlatNode) => boolean): FlatNode | undefined {
@@ -137,7 +139,12 @@ class Loaded implements State {
 
   /** Path of the file whose name an edge gives. */
   async #assetPath(edge: Edge | undefined): Promise<string | undefined> {
-    const origin = edge && originOf(this.#scope, edge);
+    let origin = edge && originOf(this.#scope, edge);
+    if (origin?.op === 'ReadVariableOp' && origin.inputs[0]) {
+      const variable = this.#target(origin.inputs[0], isVariable);
+      const value = variable && this.#variables.get(stateKey(variable));
+      origin = value?.kind === 'edge' ? originOf(this.#scope, value.edge) : variable;
+    }
     if (!origin) return undefined;
     const asset = this.#source.assets.get(origin.name);
     if (asset !== undefined) return asset;

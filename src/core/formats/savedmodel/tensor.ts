@@ -78,7 +78,12 @@ function stringConstant(proto: TensorProto, shape: readonly number[]): Constant 
 
 function numericConstant(proto: TensorProto, dtype: NumericDType, shape: readonly number[], where: string): Constant {
   const byteLength = elementCount(shape) * bytesPerElement(dtype);
-  const { tensor_content: content } = proto;
+  const { tensor_content: content, range } = proto;
+  if (range) {
+    const { file, start, end } = range;
+    if (end - start !== byteLength) throw damaged(`${where} of shape [${shape}] has ${end - start} bytes, expected ${byteLength}`);
+    return { dtype, shape, byteLength, load: async () => numericTensor(dtype, shape, dataFromBytes(dtype, await file.read(start, end))) };
+  }
   if (content.length > 0) {
     if (content.length !== byteLength) throw damaged(`${where} of shape [${shape}] has ${content.length} bytes, expected ${byteLength}`);
     return { dtype, shape, byteLength, load: async () => numericTensor(dtype, shape, dataFromBytes(dtype, content)) };

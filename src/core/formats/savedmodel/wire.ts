@@ -1,11 +1,12 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import type { ModelFile } from '../model-folder.ts';
 import { damaged } from './damaged.ts';
 
 // Protocol buffers of TensorFlow by tables: one table per message serves the binary form and the text form, names only what is read,
 // and costs a browser a few hundred bytes where generated code would cost tens of kilobytes. Bytes are never copied: they are views
 // into the file.
 
-type Scalar = 'string' | 'bytes' | 'int' | 'int64' | 'uint64' | 'bool' | 'float' | 'double' | 'fixed32' | 'dataType';
+type Scalar = 'string' | 'bytes' | 'int' | 'int64' | 'uint64' | 'bool' | 'float' | 'double' | 'fixed32' | 'dataType' | 'range';
 
 /** How a field is written. `V` is what it becomes; the tables are checked against the interfaces of `schema.ts` by it. */
 export interface Field<out V> {
@@ -39,6 +40,19 @@ export const fixed32 = scalar<number>('fixed32');
 /** The enum DataType, by number. */
 export const dataType = scalar<number>('dataType');
 
+/** Bytes that stayed in the file. */
+export interface FileRange {
+  readonly file: ModelFile;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The highest field number there is: no message of TensorFlow has it. */
+export const RANGE_FIELD = 2 ** 29 - 1;
+
+/** Where bytes are that were left in the file (`message-file.ts` writes it); in a file itself it is refused. */
+export const range: Field<FileRange | undefined> = { number: RANGE_FIELD, type: 'range', label: 'optional' };
+
 export function message<T>(number: number, schema: () => Schema<T>): Field<T | undefined> {
   return { number, type: 'message', label: 'one', schema: schema as () => AnySchema };
 }
@@ -67,6 +81,8 @@ export const MAX_MESSAGES = 8_000_000;
 /** What the messages of one file share. */
 export interface Budget {
   messages: number;
+  /** Where ranges are. */
+  readonly file?: ModelFile;
 }
 
 /** An empty message: what fields have that are not written. */
@@ -101,7 +117,8 @@ export function setField(into: Record<string, unknown>, name: string, field: Fie
 
 const fieldsByNumber = new WeakMap<AnySchema, ReadonlyMap<number, readonly [string, Field<unknown>]>>();
 
-function numbered(schema: AnySchema): ReadonlyMap<number, readonly [string, Field<unknown>]> {
+/** The fields of a table by number, with their names. */
+export function fieldsOf(schema: AnySchema): ReadonlyMap<number, readonly [string, Field<unknown>]> {
   let fields = fieldsByNumber.get(schema);
   if (!fields) {
     fields = new Map(Object.entries(schema).map(([name, field]) => [field.number, [name, field]]));
@@ -126,7 +143,7 @@ function decode(schema: AnySchema, bytes: Uint8Array, budget: Budget, depth: num
   if (depth > MAX_DEPTH) throw damaged(`messages nest deeper than ${MAX_DEPTH}`);
   budget.messages += 1;
   if (budget.messages > MAX_MESSAGES) throw damaged(`more than ${MAX_MESSAGES} messages`);
-  const fields = numbered(schema);
+  const fields = fieldsOf(schema);
   const result = emptyMessage(schema);
   const reader = new BinaryReader(bytes);
   while (reader.pos < reader.len) {
@@ -148,15 +165,22 @@ function decodeField(
   depth: number,
 ): void {
   const { type } = field;
-  const isNumber = type !== 'message' && type !== 'string' && type !== 'bytes';
-  if (isNumber && field.label === 'many' && wireType === WireType.LengthDelimited) {
+  if (
+    type !== 'message' &&
+    type !== 'string' &&
+    type !== 'bytes' &&
+    type !== 'range' &&
+    field.label === 'many' &&
+    wireType === WireType.LengthDelimited
+  ) {
     const packed = new BinaryReader(reader.bytes());
     const list = into[name] as unknown[];
     while (packed.pos < packed.len) list.push(decodeScalar(type, packed));
     return;
   }
   if (wireType !== wireTypes[type]) throw damaged(`field ${name} has the wire type ${wireType}, expected ${wireTypes[type]}`);
-  if (type !== 'message') setField(into, name, field, decodeScalar(type, reader));
+  if (type === 'range') setField(into, name, field, decodeRange(reader.bytes(), budget.file));
+  else if (type !== 'message') setField(into, name, field, decodeScalar(type, reader));
   else setField(into, name, field, decode(field.schema!(), reader.bytes(), budget, depth + 1));
 }
 
@@ -164,6 +188,7 @@ const wireTypes: Readonly<Record<Scalar | 'message', WireType>> = {
   string: WireType.LengthDelimited,
   bytes: WireType.LengthDelimited,
   message: WireType.LengthDelimited,
+  range: WireType.LengthDelimited,
   int: WireType.Varint,
   int64: WireType.Varint,
   uint64: WireType.Varint,
@@ -174,7 +199,14 @@ const wireTypes: Readonly<Record<Scalar | 'message', WireType>> = {
   double: WireType.Bit64,
 };
 
-function decodeScalar(type: Scalar, reader: BinaryReader): unknown {
+function decodeRange(bytes: Uint8Array, file: ModelFile | undefined): FileRange {
+  const reader = new BinaryReader(bytes);
+  const [start, end] = [Number(reader.int64()), Number(reader.int64())];
+  if (file && start >= 0 && start <= end && end <= file.byteLength) return { file, start, end };
+  throw damaged('a tensor is said to lie outside the file');
+}
+
+function decodeScalar(type: Exclude<Scalar, 'range'>, reader: BinaryReader): unknown {
   switch (type) {
     case 'string':
       return reader.string();

@@ -1,6 +1,9 @@
 import { NearfarError } from '../../errors.ts';
-import { bytesPerElement, type DType, elementCount } from '../../tensor/index.ts';
+import { type DType, elementCount } from '../../tensor/index.ts';
 import type { ModelTensor } from '../model-tensor.ts';
+import { decodeShape } from './attribute-json.ts';
+import { type TfjsDType, typeOfName } from './data-types.ts';
+import { PER_CHANNEL, type Storage, storedByteLength } from './quantization.ts';
 
 // A TensorFlow.js GraphModel: model.json (tfjs-core's ModelJSON around a GraphDef in JSON form) and its weights, the shards
 // of `weightsManifest` joined in order.
@@ -9,9 +12,23 @@ import type { ModelTensor } from '../model-tensor.ts';
 export interface TfjsWeight {
   readonly name: string;
   readonly shape: readonly number[];
-  /** Type of the stored elements: that of the quantisation where there is one. */
-  readonly stored: 'float32' | 'int32' | 'bool' | 'string' | 'complex64' | 'uint8' | 'uint16' | 'float16';
-  readonly isQuantized: boolean;
+  /** Type of its elements once they are decoded. */
+  readonly dtype: TfjsDType;
+  readonly storage: Storage;
+}
+
+/** The precision of a weight's quantisation; undefined without one. */
+export function quantizationOf({ storage }: TfjsWeight): 'float16' | 'uint16' | 'uint8' | undefined {
+  switch (storage.kind) {
+    case 'plain':
+      return undefined;
+    case 'affine':
+      return storage.dtype;
+    case 'per-channel':
+      return 'uint8';
+    case 'float16':
+      return 'float16';
+  }
 }
 
 export interface TfjsGraphModel {
@@ -81,15 +98,15 @@ export function encodeTfjsGraphModel({ document }: TfjsGraphModel, weightsPath: 
 export function locateTfjsWeights(weights: readonly TfjsWeight[], bytes: Uint8Array): { start: number; end: number }[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let position = 0;
-  const ranges = weights.map(({ name, shape, stored }) => {
+  const ranges = weights.map(({ name, shape, dtype, storage }) => {
     const start = position;
-    if (stored === 'string') {
+    if (dtype === 'string') {
       for (let left = elementCount(shape); left > 0; left--) {
         if (position + 4 > bytes.byteLength) throw damaged(`weight ${name} ends outside the shards`);
         position += 4 + view.getUint32(position, true);
       }
     } else {
-      position += elementCount(shape) * bytesPerElement(stored);
+      position += storedByteLength(storage, dtype, shape);
     }
     if (position > bytes.byteLength) throw damaged(`weight ${name} ends outside the shards (${position} of ${bytes.byteLength} bytes)`);
     return { start, end: position };
@@ -122,7 +139,7 @@ function functionNodes(topology: Record<string, unknown>): GraphNode[] {
   });
 }
 
-function parseSignature(signature: Record<string, unknown>): Pick<TfjsGraphModel, 'inputs' | 'outputs'> {
+export function parseSignature(signature: Record<string, unknown>): Pick<TfjsGraphModel, 'inputs' | 'outputs'> {
   return { inputs: parseTensors('inputs', signature['inputs']), outputs: parseTensors('outputs', signature['outputs']) };
 }
 
@@ -134,7 +151,10 @@ function parseTensors(kind: string, tensors: unknown): Record<string, ModelTenso
     entries.map(([name, info]) => {
       if (!isRecord(info)) throw damaged(`signature.${kind}.${name} is no JSON object`);
       const tensor = typeof info['name'] === 'string' && info['name'] !== '' ? info['name'] : name;
-      return [name, { tensor, dtype: parseDType(name, info['dtype']), shape: parseShape(info['tensorShape']) }];
+      return [
+        name,
+        { tensor, dtype: parseDType(name, info['dtype']), shape: decodeShape(`signature.${kind}.${name}`, info['tensorShape']) },
+      ];
     }),
   );
 }
@@ -145,7 +165,7 @@ function signatureOfGraph(nodes: readonly GraphNode[]): Pick<TfjsGraphModel, 'in
     const shape = isRecord(attributes['shape']) ? attributes['shape']['shape'] : undefined;
     const type = isRecord(attributes['dtype']) ? attributes['dtype'] : attributes['T'];
     const dtype = parseDType(name, isRecord(type) ? type['type'] : 'DT_FLOAT');
-    return [name, { tensor: `${name}:0`, dtype, shape: parseShape(shape) }];
+    return [name, { tensor: `${name}:0`, dtype, shape: decodeShape(name, shape) }];
   };
   return {
     inputs: Object.fromEntries(nodes.filter(({ op }) => op === 'Placeholder').map(describe)),
@@ -153,41 +173,10 @@ function signatureOfGraph(nodes: readonly GraphNode[]): Pick<TfjsGraphModel, 'in
   };
 }
 
-const tensorFlowDTypes: Readonly<Record<string, DType>> = {
-  DT_FLOAT: 'float32',
-  DT_DOUBLE: 'float64',
-  DT_INT32: 'int32',
-  DT_INT64: 'int64',
-  DT_INT16: 'int16',
-  DT_INT8: 'int8',
-  DT_UINT8: 'uint8',
-  DT_UINT16: 'uint16',
-  DT_UINT32: 'uint32',
-  DT_UINT64: 'uint64',
-  DT_BOOL: 'bool',
-  DT_STRING: 'string',
-  DT_HALF: 'float16',
-  DT_BFLOAT16: 'bfloat16',
-  DT_COMPLEX64: 'complex64',
-  DT_COMPLEX128: 'complex128',
-};
-
 function parseDType(name: string, type: unknown): DType {
-  const dtype = typeof type === 'string' && Object.hasOwn(tensorFlowDTypes, type) ? tensorFlowDTypes[type] : undefined;
-  if (dtype) return dtype;
+  const dtype = typeOfName(type);
+  if (dtype !== undefined && dtype !== 'resource' && dtype !== 'variant') return dtype;
   throw new NearfarError('unsupported', `tensor ${name} has the type ${String(type)}`, { details: { name, type: String(type) } });
-}
-
-/** A TensorShapeProto in JSON form; sizes are strings there, and a size of 0 may be left out. */
-function parseShape(shape: unknown): number[] | undefined {
-  if (!isRecord(shape) || shape['unknownRank'] === true) return undefined;
-  const dimensions = shape['dim'] ?? [];
-  if (!Array.isArray(dimensions)) throw damaged('a shape has no dimensions');
-  return dimensions.map((dimension: unknown) => {
-    const size = isRecord(dimension) ? Number(dimension['size'] ?? 0) : Number.NaN;
-    if (!Number.isSafeInteger(size) || size < -1) throw damaged('a shape has a dimension that is no whole number');
-    return size;
-  });
 }
 
 function parseWeights(groups: unknown): { shards: string[]; weights: TfjsWeight[] } {
@@ -203,18 +192,45 @@ function parseWeights(groups: unknown): { shards: string[]; weights: TfjsWeight[
   return { shards, weights };
 }
 
-const storedDTypes = ['float32', 'int32', 'bool', 'string', 'complex64', 'uint8', 'uint16', 'float16'] as const;
+const weightDTypes = ['float32', 'int32', 'bool', 'string', 'complex64'] as const satisfies readonly TfjsDType[];
 
-function parseWeight(weight: unknown): TfjsWeight {
+/** An entry of a weights manifest. */
+export function parseWeight(weight: unknown): TfjsWeight {
   if (!isRecord(weight)) throw damaged('a weight is no JSON object');
   const { name, shape, quantization } = weight;
-  const dtype = isRecord(quantization) ? quantization['dtype'] : weight['dtype'];
-  if (typeof name !== 'string' || !Array.isArray(shape) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw damaged('a weight has no name or shape');
+  if (typeof name !== 'string' || !isShape(shape)) throw damaged('a weight has no name or shape');
+  const dtype = weightDTypes.find((known) => known === weight['dtype']);
+  if (!dtype) throw new NearfarError('unsupported', `weight ${name} has the type ${String(weight['dtype'])}`, { details: { name } });
+  return {
+    name,
+    shape,
+    dtype,
+    storage: quantization === undefined ? { kind: 'plain' } : parseQuantization(name, dtype, shape, quantization),
+  };
+}
+
+function parseQuantization(name: string, dtype: TfjsDType, shape: readonly number[], quantization: unknown): Storage {
+  const { dtype: stored, scale, min, axis } = isRecord(quantization) ? quantization : {};
+  switch (stored) {
+    case 'float16':
+      if (dtype === 'float32') return { kind: 'float16' };
+      break;
+    case 'uint8':
+    case 'uint16':
+      if (dtype !== 'float32' && dtype !== 'int32') break;
+      if (!Number.isFinite(scale) || !Number.isFinite(min)) throw damaged(`weight ${name} is quantised without a scale or a minimum`);
+      return { kind: 'affine', dtype: stored, scale: Number(scale), min: Number(min) };
+    case PER_CHANNEL:
+      if (dtype !== 'float32') break;
+      if (typeof axis !== 'number' || shape[axis] === undefined) throw damaged(`weight ${name} is quantised along no axis of its own`);
+      return { kind: 'per-channel', axis };
   }
-  const stored = storedDTypes.find((known) => known === dtype);
-  if (!stored) throw new NearfarError('unsupported', `weight ${name} has the type ${String(dtype)}`, { details: { name } });
-  return { name, shape, stored, isQuantized: isRecord(quantization) };
+  throw new NearfarError('unsupported', `weight ${name} of ${dtype} is stored as ${String(stored)}`, { details: { name } });
+}
+
+function isShape(value: unknown): value is number[] {
+  if (!Array.isArray(value) || !value.every((size) => Number.isSafeInteger(size) && size >= 0)) return false;
+  return Number.isSafeInteger(elementCount(value));
 }
 
 function parseJson(bytes: Uint8Array): unknown {
@@ -229,7 +245,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function isStrings(value: unknown): value is string[] {
+export function isStrings(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 

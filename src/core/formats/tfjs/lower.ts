@@ -175,7 +175,7 @@ class Lowering {
     if (scope.pivot && first && !inputs.some((input) => scope.alive.has(input.node))) inputs[gated] = this.#gate(first, scope);
     const controls = this.#controlsOf(node, scope);
     const [held, ...rest] = inputs;
-    if (controls.length > 0 && held && node.op !== 'Identity') {
+    if (controls.length > 0 && held && node.op !== 'Identity' && node.op !== 'Enter') {
       const waits = this.#make(`${name}/after`, 'Identity', [held], {}, scope, controls);
       this.#add({ ...node, name, inputs: [waits, ...rest], controls: [] });
     } else this.#add({ ...node, name, inputs, controls });

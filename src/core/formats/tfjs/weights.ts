@@ -14,11 +14,11 @@ export interface PlannedWeight extends PlannedConstant {
 }
 
 export async function planWeight(planned: PlannedConstant, storage: Storage): Promise<PlannedWeight> {
-  const dtype = narrowDType(planned.constant.dtype);
-  const elements = assertShape(planned);
-  if (dtype !== 'string')
-    return { ...planned, dtype, storage, byteLength: storedByteLength(storage, dtype, planned.constant.shape, elements) };
-  return { ...planned, dtype, storage, byteLength: stringsByteLength(await planned.constant.load()) };
+  const { constant } = planned;
+  const dtype = narrowDType(constant.dtype);
+  assertShape(planned);
+  const byteLength = dtype === 'string' ? stringsByteLength(await constant.load()) : storedByteLength(storage, dtype, constant.shape);
+  return { ...planned, dtype, storage, byteLength };
 }
 
 function stringsByteLength(tensor: AnyTensor): number {

@@ -5,6 +5,8 @@ import { encodeAttribute, encodeShape } from './attribute-json.ts';
 import { customTfjsOps } from './custom-ops.ts';
 import { nameOfType } from './data-types.ts';
 import { constantsOf, narrowingNotes, type PlannedConstant, planTfjsGraph, problemsOf, tableConstants } from './plan.ts';
+import { channelAxesOf, chooseStorage } from './precision.ts';
+import { PER_CHANNEL, type Storage } from './quantization.ts';
 import { type PlannedWeight, planWeight, weightFile } from './weights.ts';
 
 export interface TfjsWriteOptions {
@@ -31,7 +33,10 @@ export async function writeTfjsGraph(model: ModelGraph, { precision }: TfjsWrite
   const sorted = sortNodes(plan.nodes);
   const nodes = new Map(sorted.map((node) => [node.name, node]));
   const weights: PlannedWeight[] = [];
-  for (const planned of constantsOf(nodes)) weights.push(await planWeight(planned, { kind: 'plain' }));
+  const axes = channelAxesOf(nodes);
+  for (const planned of constantsOf(nodes)) {
+    weights.push(await planWeight(planned, await chooseStorage(planned, precision, axes.get(planned.name))));
+  }
   const initializer = initializerOf(sorted);
   const ops = new Set([...sorted, ...initializer].map(({ op }) => op));
   const document = {
@@ -143,8 +148,25 @@ function encodeSignature({ inputs, outputs }: GraphSignature, bindings: EmittedB
   return { inputs: encode(inputs, bindings.inputs), outputs: encode(outputs, bindings.outputs) };
 }
 
-function describeWeight({ name, dtype, constant: { shape } }: PlannedWeight) {
-  return { name, shape, dtype };
+/** An entry of the weights manifest. */
+function describeWeight({ name, dtype, storage, constant: { shape } }: PlannedWeight) {
+  const quantization = describeStorage(storage);
+  return { name, shape, dtype, ...(quantization && { quantization: { ...quantization, original_dtype: dtype } }) };
+}
+
+function describeStorage(storage: Storage) {
+  switch (storage.kind) {
+    case 'plain':
+      return undefined;
+    case 'float16':
+      return { dtype: 'float16' };
+    case 'affine': {
+      const { dtype, scale, min } = storage;
+      return { dtype, scale, min };
+    }
+    case 'per-channel':
+      return { dtype: PER_CHANNEL, axis: storage.axis };
+  }
 }
 
 function fileOf(bytes: Uint8Array<ArrayBuffer>): EmittedFile {

@@ -26,7 +26,7 @@ export const activations = {
   Elu: (x) => (x < 0 ? Math.expm1(x) : x),
   Sigmoid: (x) => 1 / (1 + Math.exp(-x)),
   LeakyRelu: (x, node) => {
-    const alpha = attribute.numberOf(node, node.op === 'LeakyRelu' ? 'alpha' : 'leakyrelu_alpha', 0.2);
+    const alpha = attribute.numberOf(node, node.attributes['leakyrelu_alpha'] ? 'leakyrelu_alpha' : 'alpha', 0.2);
     return x < 0 ? Math.fround(alpha) * x : x;
   },
 } satisfies Record<string, Unary>;
@@ -85,7 +85,7 @@ const floatUnaries: Readonly<Record<string, Unary>> = {
 
 /**
  * Operators that use functions of `Math` whose last bit ECMAScript leaves to the engine (all others here are exact or correctly rounded).
- * What is folded from them can differ between machines, so folding leaves all but single numbers alone.
+ * What is computed with them can differ between machines, so they are never folded.
  */
 export const engineDependentOps: ReadonlySet<string> = new Set(
   (

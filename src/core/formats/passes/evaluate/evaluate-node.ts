@@ -13,6 +13,11 @@ export function isEvaluable(op: string): boolean {
   return Object.hasOwn(kernels, op);
 }
 
+/** Whether it is work that grows faster than its inputs: nothing to do while a model is converted. */
+export function isLayer(op: string): boolean {
+  return Object.hasOwn(layerKernels, op);
+}
+
 /**
  * Computes one operator in plain TypeScript, as TensorFlow does: float32 results are rounded from float64, int32 and int64 wrap.
  * @returns Its outputs; undefined for operators, dtypes and layouts it does not know, for inputs that do not fit, and for divisions by a

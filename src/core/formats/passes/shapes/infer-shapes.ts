@@ -29,6 +29,11 @@ export interface ShapeTable {
 
 const rules: Rules = { ...arrayRules, ...mathRules, ...otherRules };
 
+/** Whether something is known of the operator. */
+export function hasRule(op: string): boolean {
+  return Object.hasOwn(rules, op);
+}
+
 /** Rounds after which a shape that still changes in a loop counts as unknown. */
 const MAX_ROUNDS = 4;
 /** Functions within functions; deeper ones are not looked into. */

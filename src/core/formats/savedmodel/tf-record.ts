@@ -1,0 +1,30 @@
+import { NearfarError } from '../../errors.ts';
+import { maskedCrc32c } from './crc32c.ts';
+import { damaged } from './damaged.ts';
+
+/**
+ * The records of a TFRecord file, such as `assets.extra/tf_serving_warmup_requests`, as views into it: length, checksum of the length,
+ * content, checksum of the content (tensorflow/core/lib/io/record_writer.h).
+ * @throws {NearfarError} `integrity-mismatch` when a checksum is wrong, `invalid-argument` when a record is cut off.
+ */
+export function readTfRecords(bytes: Uint8Array): Uint8Array[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const records: Uint8Array[] = [];
+  for (let position = 0; position < bytes.length; ) {
+    if (position + 12 > bytes.length) throw damaged(`record ${records.length} is cut off`);
+    check(bytes.subarray(position, position + 8), view.getUint32(position + 8, true), records.length);
+    const length = Number(view.getBigUint64(position, true));
+    const end = position + 12 + length;
+    if (!(end + 4 <= bytes.length)) throw damaged(`record ${records.length} is cut off`);
+    const content = bytes.subarray(position + 12, end);
+    check(content, view.getUint32(end, true), records.length);
+    records.push(content);
+    position = end + 4;
+  }
+  return records;
+}
+
+function check(bytes: Uint8Array, checksum: number, record: number): void {
+  if (maskedCrc32c(bytes) === checksum) return;
+  throw new NearfarError('integrity-mismatch', `record ${record} is damaged: a checksum is wrong`, { details: { record } });
+}
