@@ -6,13 +6,13 @@ import { damaged } from './damaged.ts';
 import { Flattener } from './flatten.ts';
 import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
-import { type MetaGraphDef, savedModel, trackableObjectGraph } from './schema.ts';
+import { type MetaGraphDef, savedModel, trackableObjectGraph, variableDef } from './schema.ts';
 import { buildModel } from './signatures.ts';
-import { readState } from './state.ts';
+import { readState, type SavedName } from './state.ts';
 import { decodeMessage } from './wire.ts';
 
 export interface SavedModelOptions {
-  /** Tags of the graph to take, all of them and no others. @default ['serve'] */
+  /** Tags of the graph to take, all of them and no others. @default ['serve'], or none where no graph has that */
   readonly tags?: readonly string[];
 }
 
@@ -27,7 +27,7 @@ const INITIALISER_SIGNATURES = ['__saved_model_init_op', '__saved_model_train_op
  * `not-found` when no graph has the tags; `unsupported`, with every reason, when no signature can be run.
  */
 export async function readSavedModel(folder: ModelFolder, options: SavedModelOptions = {}): Promise<ModelGraph> {
-  const meta = chooseMetaGraph(await readMetaGraphs(folder), options.tags ?? ['serve']);
+  const meta = chooseMetaGraph(await readMetaGraphs(folder), options.tags);
   const graph = meta.graph_def;
   if (!graph) throw damaged('the SavedModel has no graph');
   const functions = graph.library?.function ?? [];
@@ -41,7 +41,7 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
     initialize: initialisers(meta),
     assets: new Map(meta.asset_file_def.map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
     folder,
-    checkpointKeys: await readCheckpointKeys(bundle),
+    saved: new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
   });
   const context = { flattener, ops, state, functions: new Map(), specialised: new Map() };
   const signatures = new Map([...meta.signature_def].filter(([name]) => !INITIALISER_SIGNATURES.includes(name)));
@@ -54,17 +54,27 @@ async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDe
   return (await readMessage(savedModel, file)).meta_graphs;
 }
 
-function chooseMetaGraph(graphs: readonly MetaGraphDef[], tags: readonly string[]): MetaGraphDef {
+/** Without a wish it is the graph for serving; a module of TensorFlow Hub has one without tags instead. */
+function chooseMetaGraph(graphs: readonly MetaGraphDef[], tags: readonly string[] | undefined): MetaGraphDef {
+  const found = tags ? withTags(graphs, tags) : (withTags(graphs, ['serve']) ?? withTags(graphs, []));
+  if (found) return found;
+  const present = graphs.map((graph) => `[${tagsOf(graph).join(', ')}]`).join(', ');
+  const wanted = tags ?? ['serve'];
+  throw new NearfarError('not-found', `the SavedModel has no graph with the tags [${wanted.join(', ')}], only ${present || 'none'}`, {
+    details: { tags: [...wanted] },
+  });
+}
+
+function withTags(graphs: readonly MetaGraphDef[], tags: readonly string[]): MetaGraphDef | undefined {
   const wanted = new Set(tags);
-  const found = graphs.find(({ meta_info_def: info }) => {
-    const own = new Set(info?.tags ?? []);
+  return graphs.find((graph) => {
+    const own = new Set(tagsOf(graph));
     return own.size === wanted.size && [...own].every((tag) => wanted.has(tag));
   });
-  if (found) return found;
-  const present = graphs.map(({ meta_info_def: info }) => `[${(info?.tags ?? []).join(', ')}]`).join(', ');
-  throw new NearfarError('not-found', `the SavedModel has no graph with the tags [${tags.join(', ')}], only ${present || 'none'}`, {
-    details: { tags: [...tags] },
-  });
+}
+
+function tagsOf({ meta_info_def: info }: MetaGraphDef): readonly string[] {
+  return info?.tags ?? [];
 }
 
 /** Operators that TensorFlow runs after it has restored the variables. */
@@ -80,7 +90,7 @@ function nodeOf(name: string): string {
 }
 
 /** Names that TensorFlow 2 keeps beside the variables: where the restore operator does not say it, they do. */
-async function readCheckpointKeys(bundle: TensorBundle | undefined): Promise<ReadonlyMap<string, string>> {
+async function readCheckpointKeys(bundle: TensorBundle | undefined): Promise<ReadonlyMap<string, SavedName>> {
   const key = '_CHECKPOINTABLE_OBJECT_GRAPH';
   if (!bundle?.has(key)) return new Map();
   const { data } = await bundle.tensor(key).load();
@@ -88,5 +98,20 @@ async function readCheckpointKeys(bundle: TensorBundle | undefined): Promise<Rea
   if (!(bytes instanceof Uint8Array)) return new Map();
   const { nodes } = decodeMessage(trackableObjectGraph, bytes);
   const attributes = nodes.flatMap((node) => node.attributes).filter(({ full_name: name }) => name !== '');
-  return new Map(attributes.map(({ full_name: name, checkpoint_key: at }) => [name, at]));
+  return new Map(attributes.map(({ full_name: name, checkpoint_key: at }) => [name, { name: at }]));
+}
+
+/** What TensorFlow 1 notes about its variables: of the parts of one, where they lie in it. */
+function readVariableDefs({ collection_def: collections }: MetaGraphDef): Map<string, SavedName> {
+  const definitions = [...collections.keys()]
+    .filter((name) => name.endsWith('variables'))
+    .flatMap((name) => collections.get(name)?.bytes_list?.value ?? []);
+  const names = new Map<string, SavedName>();
+  for (const bytes of definitions) {
+    const { variable_name: variable, save_slice_info_def: part } = decodeMessage(variableDef, bytes);
+    if (!part || part.full_name === '') continue;
+    const slice = part.var_offset.map((start, axis) => ({ start, length: part.var_shape[axis] ?? -1 }));
+    names.set(nodeOf(variable), { name: part.full_name, slice });
+  }
+  return names;
 }

@@ -233,10 +233,25 @@ const signatureDef: Schema<SignatureDef> = {
 };
 
 export interface CollectionDef {
+  readonly bytes_list: { readonly value: readonly Uint8Array[] } | undefined;
   readonly node_list: { readonly value: readonly string[] } | undefined;
 }
 const nodeList: Schema<{ value: readonly string[] }> = { value: many(string(1)) };
-const collectionDef: Schema<CollectionDef> = { node_list: message(1, () => nodeList) };
+const bytesList: Schema<{ value: readonly Uint8Array[] }> = { value: many(bytes(1)) };
+const collectionDef: Schema<CollectionDef> = { node_list: message(1, () => nodeList), bytes_list: message(2, () => bytesList) };
+
+/** A variable of TensorFlow 1, in collections (tensorflow/core/framework/variable.proto). */
+export interface VariableDef {
+  readonly variable_name: string;
+  readonly save_slice_info_def: SaveSliceInfo | undefined;
+}
+export interface SaveSliceInfo {
+  readonly full_name: string;
+  readonly var_offset: readonly number[];
+  readonly var_shape: readonly number[];
+}
+const saveSliceInfo: Schema<SaveSliceInfo> = { full_name: string(1), var_offset: many(int(3)), var_shape: many(int(4)) };
+export const variableDef: Schema<VariableDef> = { variable_name: string(1), save_slice_info_def: message(4, () => saveSliceInfo) };
 
 export interface AssetFileDef {
   readonly tensor_info: TensorInfo | undefined;

@@ -11,6 +11,7 @@ import {
   type PartialShape,
   type SignatureInput,
   type SignatureOutput,
+  sortNodes,
 } from '../graph/index.ts';
 import { dtypeOfNumber } from './data-types.ts';
 import type { FlatNode, Scope } from './flatten.ts';
@@ -57,6 +58,8 @@ export function buildModel(
     });
   }
   const functions = usedFunctions(nodes, context.functions);
+  // Cycles are damage, and all who come after count on there being none.
+  for (const some of [nodes, ...[...functions.values()].map((body) => body.nodes)]) sortNodes(some);
   const model = { nodes, functions, signatures: Object.fromEntries(signatures), unusable: Object.fromEntries(unusable) };
   return rename(model, builder.overlays.plainNames(nodes));
 }

@@ -31,6 +31,12 @@ export interface State {
   table(node: FlatNode): Table | { readonly reason: string };
 }
 
+/** A tensor among the saved ones, or a part of it. */
+export interface SavedName {
+  readonly name: string;
+  readonly slice?: readonly Extent[];
+}
+
 export interface StateSource {
   /** Undefined when there are no variables. */
   readonly bundle: TensorBundle | undefined;
@@ -39,8 +45,8 @@ export interface StateSource {
   /** Paths of asset files by the nodes that hold their names. */
   readonly assets: ReadonlyMap<string, string>;
   readonly folder: ModelFolder;
-  /** Keys of the bundle by the full names of variables, of TensorFlow 2's object graph. */
-  readonly checkpointKeys: ReadonlyMap<string, string>;
+  /** Where variables are, by their names: asked where no restore operator says it. */
+  readonly saved: ReadonlyMap<string, SavedName>;
 }
 
 /** Reads what is written on loading. Values of variables are not read, keys and values of tables from text files are. */
@@ -208,8 +214,8 @@ class Loaded implements State {
   #byName(node: FlatNode): VariableValue | undefined {
     const shared = new TextDecoder().decode(node.attrs.get('shared_name')?.s);
     for (const name of [shared, node.name]) {
-      const key = this.#source.checkpointKeys.get(name) ?? name;
-      if (this.#source.bundle?.has(key)) return this.#saved(key, undefined);
+      const saved = this.#source.saved.get(name) ?? { name };
+      if (this.#source.bundle?.has(saved.name)) return this.#saved(saved.name, saved.slice);
     }
     return undefined;
   }
