@@ -1,6 +1,6 @@
 import type { io } from '@tensorflow/tfjs-core';
 import * as v from 'valibot';
-import { NearfarError, type VariantSource } from '../../core/index.ts';
+import { decodeTfjsWeights, NearfarError, type VariantSource } from '../../core/index.ts';
 import type { GraphNode } from './graph-ops.ts';
 
 const objectSchema = v.custom<Record<string, object>>((value) => typeof value === 'object' && value !== null);
@@ -40,10 +40,14 @@ export interface GraphModelFiles {
  */
 export async function readGraphModel({ variant, readFile }: VariantSource): Promise<GraphModelFiles> {
   const model = parseModel(variant.entry, await readFile(variant.entry));
-  const weightData: ArrayBuffer[] = [];
+  const shards: ArrayBuffer[] = [];
   for (const path of model.weightsManifest.flatMap(({ paths }) => paths)) {
-    weightData.push(wholeBuffer(await readFile(besideEntry(variant, path))));
+    shards.push(wholeBuffer(await readFile(besideEntry(variant, path))));
   }
+  const { specs: weightSpecs, buffers: weightData } = decodeTfjsWeights(
+    model.weightsManifest.flatMap(({ weights }) => weights),
+    shards,
+  );
   const { modelTopology, modelInitializer, initializerSignature, userDefinedMetadata } = model;
   // Converters before 3.0 wrote the signature here; tfjs prefers it too.
   const oldSignature = v.safeParse(signatureSchema, userDefinedMetadata?.['signature']);
@@ -51,7 +55,7 @@ export async function readGraphModel({ variant, readFile }: VariantSource): Prom
   return {
     artifacts: {
       modelTopology,
-      weightSpecs: model.weightsManifest.flatMap(({ weights }) => weights),
+      weightSpecs,
       weightData,
       ...(signature && { signature }),
       ...(userDefinedMetadata && { userDefinedMetadata }),

@@ -1,6 +1,10 @@
-import { NearfarError } from '../../errors.ts';
 import { locateTfjsWeights, parseWeight } from './graph-model.ts';
-import { decodeStored } from './quantization.ts';
+import { decodeStored, PER_CHANNEL } from './quantization.ts';
+
+/** An entry of a weights manifest, as far as it matters here. */
+interface WeightEntry {
+  readonly quantization?: { readonly dtype?: unknown };
+}
 
 /** Weights as tfjs-core takes them: their entries of the manifest, and buffers that hold them one after another. */
 export interface DecodedTfjsWeights<Entry> {
@@ -14,26 +18,26 @@ export interface DecodedTfjsWeights<Entry> {
  * @param shards The weight files, in order.
  * @throws {NearfarError} `invalid-argument` when the weights do not fill the shards exactly; `unsupported` for an unknown element type.
  */
-export function decodeTfjsWeights<Entry extends object>(
+export function decodeTfjsWeights<Entry extends WeightEntry>(
   specs: readonly Entry[],
   shards: readonly ArrayBuffer[],
-): DecodedTfjsWeights<Entry> {
+): DecodedTfjsWeights<Entry | Omit<Entry, 'quantization'>> {
+  const isPerChannel = ({ quantization }: Entry) => quantization?.dtype === PER_CHANNEL;
+  if (!specs.some(isPerChannel)) return { specs: [...specs], buffers: [...shards] };
   const weights = specs.map(parseWeight);
-  if (!weights.some(({ storage }) => storage.kind === 'per-channel')) return { specs: [...specs], buffers: [...shards] };
   const bytes = join(shards);
   const ranges = locateTfjsWeights(weights, bytes);
   const buffers: ArrayBuffer[] = [];
   let unchangedFrom = 0;
   const decoded = specs.map((spec, index) => {
-    const { name, shape, storage } = weights[index]!;
+    if (!isPerChannel(spec)) return spec;
+    const { shape, storage } = weights[index]!;
     const { start, end } = ranges[index]!;
-    if (storage.kind !== 'per-channel') return spec;
     if (start > unchangedFrom) buffers.push(bytes.buffer.slice(unchangedFrom, start));
     buffers.push(decodeStored(storage, 'float32', shape, bytes.subarray(start, end)).buffer);
     unchangedFrom = end;
-    const { quantization, ...plain } = spec as Entry & { quantization?: unknown };
-    if (quantization === undefined) throw new NearfarError('internal', `weight ${name} is quantised without saying so`);
-    return plain as unknown as Entry; // what is left of a manifest's entry is one: quantization is optional there
+    const { quantization: _, ...plain } = spec;
+    return plain;
   });
   if (bytes.byteLength > unchangedFrom) buffers.push(bytes.buffer.slice(unchangedFrom));
   return { specs: decoded, buffers };

@@ -108,26 +108,44 @@ function eachChannel(axis: number, shape: readonly number[], visit: (index: numb
 
 function encodePerChannel(axis: number, shape: readonly number[], values: Float32Array): Uint8Array<ArrayBuffer> {
   const channels = shape[axis]!;
-  const lows = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
-  const highs = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
-  eachChannel(axis, shape, (index, channel) => {
-    lows[channel] = Math.min(lows[channel]!, values[index]!);
-    highs[channel] = Math.max(highs[channel]!, values[index]!);
-  });
+  const fits = fitChannels(axis, shape, values);
   const bytes = new Uint8Array(channels * BYTES_PER_CHANNEL + values.length);
-  const scales = new Float32Array(bytes.buffer, 0, channels);
-  const minima = new Float32Array(bytes.buffer, channels * 4, channels);
-  for (let channel = 0; channel < channels; channel++) {
-    const { scale, min } = fitAffine(lows[channel]!, highs[channel]!, 255);
-    // A difference that float32 rounds to 0 would divide by it.
-    scales[channel] = Math.max(scale, 2 ** -126);
-    minima[channel] = min;
-  }
+  new Float32Array(bytes.buffer, 0, channels * 2).set([...fits.map(({ scale }) => scale), ...fits.map(({ min }) => min)]);
   const stored = bytes.subarray(channels * BYTES_PER_CHANNEL);
   eachChannel(axis, shape, (index, channel) => {
-    stored[index] = quantize(values[index]!, { scale: scales[channel]!, min: minima[channel]! }, 255);
+    stored[index] = quantize(values[index]!, fits[channel]!, 255);
   });
   return bytes;
+}
+
+/**
+ * For each channel the better of two: its range from end to end, or the same distance to both sides of 0. The second gives back the
+ * exact values of a model that was quantised to int8 before.
+ */
+function fitChannels(axis: number, shape: readonly number[], values: Float32Array): Affine[] {
+  const ranges = Array.from({ length: shape[axis]! }, () => ({ low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY }));
+  eachChannel(axis, shape, (index, channel) => {
+    const range = ranges[channel]!;
+    range.low = Math.min(range.low, values[index]!);
+    range.high = Math.max(range.high, values[index]!);
+  });
+  const candidates = ranges.map(({ low, high }) => {
+    const scale = Math.max(-low, high) / 127;
+    return [fitAffine(low, high, 255), { scale, min: -128 * scale }].map(toFloat32);
+  });
+  const errors = candidates.map((fits) => fits.map(() => 0));
+  eachChannel(axis, shape, (index, channel) => {
+    for (const [candidate, fit] of candidates[channel]!.entries()) {
+      const difference = quantize(values[index]!, fit, 255) * fit.scale + fit.min - values[index]!;
+      errors[channel]![candidate]! += difference * difference;
+    }
+  });
+  return candidates.map(([whole, symmetric], channel) => (errors[channel]![1]! < errors[channel]![0]! ? symmetric! : whole!));
+}
+
+/** As they are stored; a scale that float32 rounds to 0 would divide by it. */
+function toFloat32({ scale, min }: Affine): Affine {
+  return { scale: Math.fround(Math.max(scale, 2 ** -126)), min: Math.fround(min) };
 }
 
 function decodePerChannel(axis: number, shape: readonly number[], bytes: Uint8Array): Float32Array<ArrayBuffer> {
