@@ -1,7 +1,7 @@
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { NearfarError } from '../../errors.ts';
 import type { ModelTensor } from '../model-tensor.ts';
 import { onnxDTypes } from './data-types.ts';
+import { asDamaged, damaged, readBytes, readMessage, readNumber, readText } from './wire.ts';
 
 // A walk over an ONNX file (onnx/onnx.proto, IR version 3 and later) that keeps what publishing needs and copies no weight.
 // Field numbers are those of the proto file.
@@ -26,6 +26,14 @@ export interface OnnxModel {
   readonly initializers: readonly OnnxInitializer[];
   /** `Conv`, or `com.microsoft.QLinearAdd` outside the default domain; subgraphs and functions included, sorted. */
   readonly ops: readonly string[];
+  /** The nodes that are listed in `ops`, in the order of the file. */
+  readonly operators: readonly OnnxOperator[];
+}
+
+export interface OnnxOperator {
+  readonly op: string;
+  /** Empty where the file names none. */
+  readonly node: string;
 }
 
 /** Graphs inside attributes (If, Loop, Scan) nest at most this deep. */
@@ -34,7 +42,7 @@ const MAX_DEPTH = 64;
 /** Whether bytes can be read as an ONNX model. */
 export function isOnnxModel(bytes: Uint8Array): boolean {
   try {
-    readModel(bytes);
+    readModel(bytes, false);
     return true;
   } catch (error) {
     // What is recognised and refused (external data, an unknown type) still is an ONNX model.
@@ -48,12 +56,12 @@ export function isOnnxModel(bytes: Uint8Array): boolean {
  * outputs that are no tensors, and element types without a dtype here.
  */
 export function parseOnnxModel(bytes: Uint8Array): OnnxModel {
-  try {
-    return readModel(bytes);
-  } catch (error) {
-    if (error instanceof NearfarError) throw error;
-    throw damaged(error instanceof Error ? error.message : String(error), error);
-  }
+  return asDamaged(() => readModel(bytes, false));
+}
+
+/** As `parseOnnxModel`, but weights may lie in other files: they have no bytes in this one. */
+export function parseOnnxTopology(bytes: Uint8Array): OnnxModel {
+  return asDamaged(() => readModel(bytes, true));
 }
 
 interface ValueInfo {
@@ -64,24 +72,26 @@ interface ValueInfo {
 
 interface Walk {
   readonly file: Uint8Array;
+  readonly isExternalRead: boolean;
   readonly ops: Set<string>;
+  readonly nodes: OnnxOperator[];
   readonly inputs: ValueInfo[];
   readonly outputs: ValueInfo[];
   readonly initializers: OnnxInitializer[];
 }
 
-function readModel(file: Uint8Array): OnnxModel {
-  const walk: Walk = { file, ops: new Set(), inputs: [], outputs: [], initializers: [] };
+function readModel(file: Uint8Array, isExternalRead: boolean): OnnxModel {
+  const walk: Walk = { file, isExternalRead, ops: new Set(), nodes: [], inputs: [], outputs: [], initializers: [] };
   const opsets: [string, number][] = [];
   let irVersion = 0;
   let graphs = 0;
   readMessage(file, (field, reader, type) => {
-    if (field === 1) irVersion = Number(varint(reader, type));
+    if (field === 1) irVersion = readNumber(reader, type);
     else if (field === 7) {
       graphs += 1;
-      readGraph(message(reader, type), walk, 0);
-    } else if (field === 8) opsets.push(readOpset(message(reader, type)));
-    else if (field === 25) readFunction(message(reader, type), walk);
+      readGraph(readBytes(reader, type), walk, 0);
+    } else if (field === 8) opsets.push(readOpset(readBytes(reader, type)));
+    else if (field === 25) readFunction(readBytes(reader, type), walk);
     else return false;
     return true;
   });
@@ -95,6 +105,7 @@ function readModel(file: Uint8Array): OnnxModel {
     outputs: toTensors(walk.outputs),
     initializers: walk.initializers,
     ops: [...walk.ops].sort(),
+    operators: walk.nodes,
   };
 }
 
@@ -102,10 +113,10 @@ function readModel(file: Uint8Array): OnnxModel {
 function readGraph(bytes: Uint8Array, walk: Walk, depth: number): void {
   if (depth > MAX_DEPTH) throw damaged(`graphs nest deeper than ${MAX_DEPTH}`);
   readMessage(bytes, (field, reader, type) => {
-    if (field === 1) readNode(message(reader, type), walk, depth);
-    else if (field === 5) readInitializer(message(reader, type), walk, depth);
-    else if (field === 11 && depth === 0) walk.inputs.push(readValueInfo(message(reader, type)));
-    else if (field === 12 && depth === 0) walk.outputs.push(readValueInfo(message(reader, type)));
+    if (field === 1) readNode(readBytes(reader, type), walk, depth);
+    else if (field === 5) readInitializer(readBytes(reader, type), walk, depth);
+    else if (field === 11 && depth === 0) walk.inputs.push(readValueInfo(readBytes(reader, type)));
+    else if (field === 12 && depth === 0) walk.outputs.push(readValueInfo(readBytes(reader, type)));
     else return false;
     return true;
   });
@@ -114,57 +125,57 @@ function readGraph(bytes: Uint8Array, walk: Walk, depth: number): void {
 /** NodeProto: the operator, and the graphs and tensors in its attributes. */
 function readNode(bytes: Uint8Array, walk: Walk, depth: number): void {
   let op = '';
+  let node = '';
   let domain = '';
   readMessage(bytes, (field, reader, type) => {
-    if (field === 4) op = text(reader, type);
-    else if (field === 7) domain = text(reader, type);
-    else if (field === 5) readAttribute(message(reader, type), walk, depth);
+    if (field === 3) node = readText(reader, type);
+    else if (field === 4) op = readText(reader, type);
+    else if (field === 7) domain = readText(reader, type);
+    else if (field === 5) readAttribute(readBytes(reader, type), walk, depth);
     else return false;
     return true;
   });
   if (op === '') throw damaged('a node has no operator');
-  walk.ops.add(domain === '' || domain === 'ai.onnx' ? op : `${domain}.${op}`);
+  const full = domain === '' || domain === 'ai.onnx' ? op : `${domain}.${op}`;
+  walk.ops.add(full);
+  walk.nodes.push({ op: full, node });
 }
 
 /** AttributeProto: t = 5, g = 6, tensors = 10, graphs = 11. */
 function readAttribute(bytes: Uint8Array, walk: Walk, depth: number): void {
   readMessage(bytes, (field, reader, type) => {
-    if (field === 6 || field === 11) readGraph(message(reader, type), walk, depth + 1);
-    else if (field === 5 || field === 10) readTensor(message(reader, type));
+    if (field === 6 || field === 11) readGraph(readBytes(reader, type), walk, depth + 1);
+    else if (field === 5 || field === 10) readTensor(readBytes(reader, type), walk);
     else return false;
     return true;
   });
 }
 
 function readInitializer(bytes: Uint8Array, walk: Walk, depth: number): void {
-  const { name, dataType, raw } = readTensor(bytes);
+  const { name, dataType, raw } = readTensor(bytes, walk);
   if (depth > 0) return;
   const start = raw ? raw.byteOffset - walk.file.byteOffset : 0;
   walk.initializers.push({ name, dataType, start, end: start + (raw?.byteLength ?? 0) });
 }
 
 /** TensorProto: data_type = 2, name = 8, raw_data = 9, external_data = 13, data_location = 14. */
-function readTensor(bytes: Uint8Array): { name: string; dataType: number; raw: Uint8Array | undefined } {
+function readTensor(bytes: Uint8Array, { isExternalRead }: Walk): { name: string; dataType: number; raw: Uint8Array | undefined } {
   let name = '';
   let dataType = 0;
   let raw: Uint8Array | undefined;
   let isExternal = false;
   readMessage(bytes, (field, reader, type) => {
-    if (field === 2) dataType = Number(varint(reader, type));
-    else if (field === 8) name = text(reader, type);
-    else if (field === 9) raw = message(reader, type);
-    else if (field === 14) isExternal = Number(varint(reader, type)) === 1;
+    if (field === 2) dataType = readNumber(reader, type);
+    else if (field === 8) name = readText(reader, type);
+    else if (field === 9) raw = readBytes(reader, type);
+    else if (field === 14) isExternal = readNumber(reader, type) === 1;
     else return false;
     return true;
   });
-  if (isExternal) {
-    throw new NearfarError(
-      'unsupported',
-      `weight ${name} lies in another file; save the model with its weights inside (no external data)`,
-      {
-        details: { format: 'onnx', name },
-      },
-    );
+  if (isExternal && !isExternalRead) {
+    throw new NearfarError('unsupported', `weight ${name} lies in another file, which is not at hand; read the model from its folder`, {
+      details: { format: 'onnx', name },
+    });
   }
   return { name, dataType, raw };
 }
@@ -173,7 +184,7 @@ function readTensor(bytes: Uint8Array): { name: string; dataType: number; raw: U
 function readFunction(bytes: Uint8Array, walk: Walk): void {
   readMessage(bytes, (field, reader, type) => {
     if (field !== 7) return false;
-    readNode(message(reader, type), walk, 1);
+    readNode(readBytes(reader, type), walk, 1);
     return true;
   });
 }
@@ -183,11 +194,11 @@ function readValueInfo(bytes: Uint8Array): ValueInfo {
   let name = '';
   let tensor: ValueInfo['tensor'];
   readMessage(bytes, (field, reader, type) => {
-    if (field === 1) name = text(reader, type);
+    if (field === 1) name = readText(reader, type);
     else if (field === 2) {
-      readMessage(message(reader, type), (kind, inner, innerType) => {
+      readMessage(readBytes(reader, type), (kind, inner, innerType) => {
         if (kind !== 1) return false;
-        tensor = readTensorType(message(inner, innerType));
+        tensor = readTensorType(readBytes(inner, innerType));
         return true;
       });
     } else return false;
@@ -202,8 +213,8 @@ function readTensorType(bytes: Uint8Array): { elementType: number; shape: number
   let elementType = 0;
   let shape: number[] | undefined;
   readMessage(bytes, (field, reader, type) => {
-    if (field === 1) elementType = Number(varint(reader, type));
-    else if (field === 2) shape = readShape(message(reader, type));
+    if (field === 1) elementType = readNumber(reader, type);
+    else if (field === 2) shape = readShape(readBytes(reader, type));
     else return false;
     return true;
   });
@@ -216,9 +227,9 @@ function readShape(bytes: Uint8Array): number[] {
   readMessage(bytes, (field, reader, type) => {
     if (field !== 1) return false;
     let size = -1;
-    readMessage(message(reader, type), (kind, inner, innerType) => {
+    readMessage(readBytes(reader, type), (kind, inner, innerType) => {
       if (kind !== 1) return false;
-      const value = Number(varint(inner, innerType));
+      const value = readNumber(inner, innerType);
       if (!Number.isSafeInteger(value)) throw damaged('a dimension is too large');
       // Exporters write 0 and -1 too where they mean any size.
       size = value > 0 ? value : -1;
@@ -235,8 +246,8 @@ function readOpset(bytes: Uint8Array): [string, number] {
   let domain = 'ai.onnx';
   let version = 0;
   readMessage(bytes, (field, reader, type) => {
-    if (field === 1) domain = text(reader, type) || 'ai.onnx';
-    else if (field === 2) version = Number(varint(reader, type));
+    if (field === 1) domain = readText(reader, type) || 'ai.onnx';
+    else if (field === 2) version = readNumber(reader, type);
     else return false;
     return true;
   });
@@ -249,31 +260,4 @@ function toTensor({ name, tensor }: ValueInfo): ModelTensor {
   throw new NearfarError('unsupported', `${name} is ${tensor ? `of the element type ${tensor.elementType}` : 'no tensor'}`, {
     details: { format: 'onnx', name },
   });
-}
-
-/** Calls `visit` for each field; a field it does not take (false) is skipped. */
-function readMessage(bytes: Uint8Array, visit: (field: number, reader: BinaryReader, type: WireType) => boolean): void {
-  const reader = new BinaryReader(bytes);
-  while (reader.pos < reader.len) {
-    const [field, type] = reader.tag();
-    if (!visit(field, reader, type)) reader.skip(type, field);
-  }
-}
-
-function message(reader: BinaryReader, type: WireType): Uint8Array {
-  if (type !== WireType.LengthDelimited) throw damaged(`wire type ${type} where bytes are expected`);
-  return reader.bytes();
-}
-
-function text(reader: BinaryReader, type: WireType): string {
-  return new TextDecoder().decode(message(reader, type));
-}
-
-function varint(reader: BinaryReader, type: WireType): bigint | string {
-  if (type !== WireType.Varint) throw damaged(`wire type ${type} where a number is expected`);
-  return reader.int64();
-}
-
-function damaged(what: string, cause?: unknown): NearfarError {
-  return new NearfarError('invalid-argument', `not an ONNX model: ${what}`, { cause, details: { format: 'onnx' } });
 }

@@ -1,19 +1,20 @@
 import { readFile } from 'node:fs/promises';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { createTensor, type OnnxPrecision, readSavedModel, writeOnnx } from '../../../../src/core/index.ts';
+import { createTensor, type OnnxPrecision, optimize, readSavedModel, readTfjsGraph, writeOnnx } from '../../../../src/core/index.ts';
 import { runOnnx } from '../../../support/onnx-graphs.ts';
 import { sharedData } from '../../../support/shared-data.ts';
 import { readFolder } from '../savedmodel/folder.ts';
 
-// Real SavedModels, written as ONNX and run in ONNX Runtime, against what TensorFlow answered (shared data).
+// Real SavedModels and GraphModels, optimised, written as ONNX and run in ONNX Runtime, against what TensorFlow and TensorFlow.js answered
+// (shared data).
 
 const mobileNet = sharedData('savedmodel/mobilenetv2_dq/1');
 const resNet = sharedData('savedmodel/resnet8_cifar10/1');
 const keywords = sharedData('savedmodel/kws_ref_model/1');
 
 async function write(folder: string, precision: OnnxPrecision) {
-  return writeOnnx(await readSavedModel(readFolder(folder)), { precision });
+  return writeOnnx(await optimize(await readSavedModel(readFolder(folder))), { precision });
 }
 
 async function pixelsOf(path: string): Promise<Uint8Array> {
@@ -100,4 +101,83 @@ test.skipIf(keywords === undefined)('keyword spotting gives the probabilities of
 
     expect(largestDifference(answer['dense']!.data as Float32Array, results[name]!), name).toBeLessThan(2e-6);
   }
+});
+
+interface TensorSummary {
+  readonly shape: readonly number[];
+  readonly mean: number;
+  readonly min: number;
+  readonly max: number;
+  readonly first8: readonly number[];
+  readonly pixels_over_0_5?: number;
+}
+
+/** A GraphModel on a photo of 256 by 256 pixels: its outputs in the order of their names. */
+async function runGraphModel(
+  path: string,
+  photo: string,
+  scale: (pixel: number) => number,
+): Promise<[string, number[], readonly number[]][]> {
+  const graph = await optimize(await readTfjsGraph(readFolder(path)));
+  const [signature] = Object.values(graph.signatures);
+  const pixels = await pixelsOf(`prepared/256x256/${photo}.png`);
+  const image = createTensor('float32', [1, 256, 256, 3], Float32Array.from(pixels, scale));
+  const [input] = Object.keys(signature!.inputs);
+  const dtypes = Object.fromEntries(Object.entries(signature!.outputs).map(([name, { dtype }]) => [name, dtype]));
+  const answers = await runOnnx(await writeOnnx(graph, { precision: 'float32' }), { [input!]: image }, dtypes);
+  return Object.entries(answers).map(([name, { data, shape }]) => [name, Array.from(data as Float32Array), shape]);
+}
+
+function expectSummary(values: readonly number[], want: TensorSummary, tolerance: number): void {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  expect(Math.abs(mean - want.mean)).toBeLessThan(tolerance);
+  expect(Math.abs(values.reduce((a, b) => Math.min(a, b)) - want.min)).toBeLessThan(20 * tolerance);
+  expect(Math.abs(values.reduce((a, b) => Math.max(a, b)) - want.max)).toBeLessThan(20 * tolerance);
+  expect(largestDifference(want.first8, values)).toBeLessThan(20 * tolerance);
+}
+
+const faces = sharedData('tfjs/blazeface-graph');
+
+test.skipIf(faces === undefined)('BlazeFace gives the scores and boxes of TensorFlow.js', async () => {
+  const { results } = await expectedJson<{ results: Record<string, Record<string, TensorSummary>> }>('tfjs-blazeface-graph');
+
+  const answers = await runGraphModel(faces!, 'portrait', (pixel) => pixel / 127.5 - 1);
+
+  const wanted = Object.values(results['portrait']!).filter((want) => Array.isArray(want.shape));
+  expect(answers).toHaveLength(4);
+  for (const want of wanted) {
+    const [, values] = answers.find(([, , shape]) => shape.join() === want.shape.join())!;
+    expectSummary(values, want, 2e-3);
+  }
+});
+
+const people = sharedData('tfjs/selfie-graph');
+
+test.skipIf(people === undefined)('person segmentation gives the mask of TensorFlow.js', async () => {
+  const { results } = await expectedJson<{ results: Record<string, TensorSummary> }>('tfjs-selfie-graph');
+
+  const [answer] = await runGraphModel(people!, 'portrait', (pixel) => pixel / 255);
+
+  const want = results['portrait']!;
+  expectSummary(answer![1], want, 1e-5);
+  expect(Math.abs(answer![1].filter((value) => value > 0.5).length - want.pixels_over_0_5!)).toBeLessThan(3);
+});
+
+const twin = sharedData('tfjs/mobilenetv2-dq-graph');
+
+test.skipIf(twin === undefined || mobileNet === undefined)('MobileNetV2 from a GraphModel gives the logits of TensorFlow', async () => {
+  const { images } = await expectedJson<{ images: string[] }>('savedmodel-mobilenetv2_dq');
+  const logits = new Float32Array(new Uint8Array(await readFile(sharedData('expected/savedmodel-mobilenetv2_dq.logits.f32')!)).buffer);
+  const graph = await optimize(await readTfjsGraph(readFolder(twin!)));
+  const [signature] = Object.values(graph.signatures);
+  const [input] = Object.keys(signature!.inputs);
+  const dtypes = Object.fromEntries(Object.keys(signature!.outputs).map((name) => [name, 'float32' as const]));
+
+  const answers = await runOnnx(await writeOnnx(graph, { precision: 'float32' }), { [input!]: await imageNetPhoto('zebra') }, dtypes);
+
+  const row = images.indexOf('zebra');
+  const best = Object.values(answers).map(({ data }) =>
+    largestDifference(data as Float32Array, logits.subarray(row * 1000, row * 1000 + 1000)),
+  );
+  expect(Math.min(...best)).toBeLessThan(1e-4);
 });

@@ -43,6 +43,11 @@ export const wideOperators: ReadonlySet<string> = new Set([
   'IsFinite',
   'Xlogy',
   'Xlog1py',
+  // ONNX Runtime adds into no float16 on the CPU.
+  'ScatterNd',
+  'TensorScatterAdd',
+  'TensorScatterMax',
+  'TensorScatterMin',
   'NonMaxSuppressionV2',
   'NonMaxSuppressionV3',
   'NonMaxSuppressionV4',
