@@ -33,7 +33,7 @@ export type Precision = Variant['precision'];
 export interface WriteOptions {
   /** @default both */
   readonly formats?: readonly Source['format'][] | undefined;
-  /** @default float32 alone */
+  /** @default float32, in each format that is not given as a file of its own */
   readonly precisions?: readonly Precision[] | undefined;
   /** `none` writes a graph as it was read. @default 'all' */
   readonly optimize?: 'all' | 'none' | undefined;
@@ -74,7 +74,7 @@ export async function openModel(path: string): Promise<OpenedModel> {
  * @throws {NearfarError} `not-found`, `unsupported`, `invalid-argument`, `integrity-mismatch`.
  */
 export async function readSources(paths: readonly string[], options: WriteOptions = {}): Promise<ReadSources> {
-  const { formats = ['tfjs-graph', 'onnx'], precisions = ['float32'] } = options;
+  const { formats = ['tfjs-graph', 'onnx'] } = options;
   const opened: OpenedModel[] = [];
   for (const path of paths) opened.push(await openModel(path));
   const asTheyAre = new Map<OpenedModel, Source>();
@@ -89,10 +89,10 @@ export async function readSources(paths: readonly string[], options: WriteOption
     const asIs = asTheyAre.get(model);
     if (asIs) sources.push(asIs);
     // What is there already, as a file of its own, is not written once more.
-    const missing = (format: Source['format']) =>
-      precisions.filter(
-        (precision) => ![...given, ...sources].some((source) => source.format === format && source.precision === precision),
-      );
+    const missing = (format: Source['format']) => {
+      const wanted = options.precisions ?? (given.some((source) => source.format === format) ? [] : ['float32' as const]);
+      return wanted.filter((precision) => ![...given, ...sources].some((each) => each.format === format && each.precision === precision));
+    };
     const made = await within(model, () => writeMissing(model, asIs, formats, missing, options.optimize ?? 'all'));
     sources.push(...made.sources);
     skipped.push(...made.skipped);

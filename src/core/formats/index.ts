@@ -5,8 +5,8 @@ export type { EmittedBindings, EmittedFile, EmittedModel, ModelFile, ModelFolder
 export type { ModelTensor } from './model-tensor.ts';
 export * from './onnx/index.ts';
 export { inferShapes, type OptimizeOptions, optimize, type ShapeTable, shareInputs } from './passes/index.ts';
-export { type FoundModel, findModel, type ModelFormat, readModelGraph } from './read-model.ts';
 export { describePyTorch, isHuggingFaceFolder, isTensorFlowLite, refusalOf, refusalOfFolder } from './pytorch.ts';
+export { type FoundModel, findModel, type ModelFormat, readModelGraph } from './read-model.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
 export * from './savedmodel/index.ts';
 export * from './tfjs/index.ts';

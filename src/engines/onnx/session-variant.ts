@@ -191,5 +191,6 @@ function createSessionVariant(
 
 // A symbolic dimension ("batch_size") takes any size.
 function anySizes(shape: readonly (number | string)[]): readonly number[] {
-  return shape.map((size) => (typeof size === 'number' ? size : -1));
+  // A size that the model leaves open without a name reads as 2^32 - 1 or -1.
+  return shape.map((size) => (typeof size === 'number' && size >= 0 && size < 2 ** 31 ? size : -1));
 }

@@ -18,13 +18,10 @@ export function isSavedModel(bytes: Uint8Array): boolean {
   return known && graphs.some(({ content }) => content && looksLikeMetaGraph(content));
 }
 
+/** Fields of a MetaGraphDef are 1 to 7, all messages; TensorFlow 1 and 2 write them in different orders. */
 function looksLikeMetaGraph(bytes: Uint8Array): boolean {
   const found = fields(bytes);
-  const isKnown = found.every(({ number, type }) => number >= 1 && number <= 7 && type === WireType.LengthDelimited);
-  const [first] = found;
-  // The information, or the graph, comes first.
-  if (!isKnown || !first?.content) return false;
-  return first.number === 2 ? isGraphDef(first.content) : first.number === 1 && fields(first.content).every(({ number }) => number <= 7);
+  return found.length > 0 && found.every(({ number, type }) => number >= 1 && number <= 7 && type === WireType.LengthDelimited);
 }
 
 /** Whether bytes, or the first of them, look like a GraphDef or its text form. */
