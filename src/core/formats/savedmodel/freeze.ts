@@ -97,7 +97,11 @@ export class Freezer {
     const node = this.#scope.nodes.get(edge.node);
     if (!node || (node.op !== 'While' && node.op !== 'StatelessWhile')) return edge;
     const index = this.#keptOf(node).indexOf(edge.index);
-    return index < 0 ? this.edge(node.inputs[edge.index] ?? edge) : { node: edge.node, index };
+    if (index >= 0) return { node: edge.node, index };
+    // A handle that went through the loop: read where it comes from.
+    const handle = originOf(this.#scope, edge);
+    if (handle) return { node: handle.name, index: 0 };
+    throw damaged(`${node.op} "${node.name}" has no output ${edge.index}`);
   }
 
   /** All that some outputs need, with the reasons why it cannot be run. */

@@ -6,7 +6,7 @@ import { damaged } from './damaged.ts';
 import { Flattener } from './flatten.ts';
 import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
-import { type MetaGraphDef, savedModel, trackableObjectGraph, variableDef } from './schema.ts';
+import { type AssetFileDef, assetFileDef, type MetaGraphDef, savedModel, trackableObjectGraph, variableDef } from './schema.ts';
 import { buildModel } from './signatures.ts';
 import { readState, type SavedName } from './state.ts';
 import { decodeMessage } from './wire.ts';
@@ -39,7 +39,7 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
     bundle,
     restore: meta.saver_def ? [nodeOf(meta.saver_def.restore_op_name)] : [],
     initialize: initialisers(meta),
-    assets: new Map(meta.asset_file_def.map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
+    assets: new Map(assetsOf(meta).map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
     folder,
     saved: new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
   });
@@ -48,10 +48,17 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
   return buildModel(scope, context, signatures, graph.versions?.producer ?? 0);
 }
 
-async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDef[]> {
+/** The graphs of a SavedModel, in its order. */
+export async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDef[]> {
   const file = folder.get('saved_model.pb') ?? folder.get('saved_model.pbtxt');
   if (!file) throw damaged('there is no saved_model.pb');
   return (await readMessage(savedModel, file)).meta_graphs;
+}
+
+/** The asset files of a graph; the first versions of SavedModel have them among the collections. */
+export function assetsOf({ asset_file_def: assets, collection_def: collections }: MetaGraphDef): readonly AssetFileDef[] {
+  if (assets.length > 0) return assets;
+  return (collections.get('saved_model_assets')?.any_list?.value ?? []).map(({ value }) => decodeMessage(assetFileDef, value));
 }
 
 /** Without a wish it is the graph for serving; a module of TensorFlow Hub has one without tags instead. */

@@ -1,6 +1,6 @@
 import { NearfarError } from '../../errors.ts';
 import { createTensor, elementCount } from '../../tensor/index.ts';
-import { type Constant, type Edge, toConstant } from '../graph/index.ts';
+import { type Constant, type Edge, edgeKey, toConstant } from '../graph/index.ts';
 import type { ModelFolder } from '../model-folder.ts';
 import type { TensorBundle } from './bundle.ts';
 import { damaged } from './damaged.ts';
@@ -76,15 +76,14 @@ class Loaded implements State {
     const key = stateKey(node);
     let value = this.#variables.get(key);
     if (!value) {
-      value = this.#byName(node) ??
-        this.#initialValue(key) ?? { kind: 'missing', reason: `variable "${node.name}" is neither saved nor initialised` };
+      value = this.#byName(node) ?? this.#initialValue(key) ?? { kind: 'missing', reason: 'is neither saved nor initialised' };
       this.#variables.set(key, value);
     }
     return value;
   }
 
   table(node: FlatNode): Table | { readonly reason: string } {
-    return this.#tables.get(stateKey(node)) ?? { reason: `table "${node.name}" (${node.op}) is never filled` };
+    return this.#tables.get(stateKey(node)) ?? { reason: 'is never filled' };
   }
 
   async runRestore(node: FlatNode): Promise<void> {
@@ -125,7 +124,7 @@ class Loaded implements State {
     if (fromFile) {
       const path = await this.#assetPath(node.inputs[1]);
       const file = path === undefined ? undefined : this.#source.folder.get(path);
-      if (!file) return { reason: `table "${table.name}" is filled from the file ${path ?? '(unknown)'}, which is not there` };
+      if (!file) return { reason: `is filled from the file ${path ?? '(unknown)'}, which is not there` };
       const number = (name: string, fallback: number) => node.attrs.get(name)?.i ?? fallback;
       const dtype = (name: string) => dtypeOfNumber(table.attrs.get(name)?.type ?? 0);
       const delimiter = new TextDecoder().decode(node.attrs.get('delimiter')?.s) || '\t';
@@ -140,7 +139,7 @@ class Loaded implements State {
     const keys = node.inputs[1] && (await this.#evaluate(node.inputs[1]));
     const values = node.inputs[2] && (await this.#evaluate(node.inputs[2]));
     if (keys && values) return { keys, values };
-    return { reason: `table "${table.name}" is filled by ${node.op} ("${node.name}") with what is no constant` };
+    return { reason: `is filled by ${node.op} ("${node.name}") with what is no constant` };
   }
 
   /** Path of the file whose name an edge gives. */
@@ -181,7 +180,7 @@ class Loaded implements State {
 
   #saved(name: string, slice: readonly Extent[] | undefined): VariableValue {
     const { bundle } = this.#source;
-    if (!bundle?.has(name)) return { kind: 'missing', reason: `variable "${name}" is not among the saved ones` };
+    if (!bundle?.has(name)) return { kind: 'missing', reason: `is said to be saved as ${name}, which is not there` };
     try {
       return { kind: 'constant', constant: bundle.tensor(name, slice) };
     } catch (error) {
@@ -224,7 +223,10 @@ class Loaded implements State {
   #initialValue(key: string): VariableValue | undefined {
     this.#initialValues ??= this.#collectInitialValues();
     const edge = this.#initialValues.get(key);
-    return edge && { kind: 'edge', edge };
+    if (!edge) return undefined;
+    const random = runBy(this.#scope, [edge.node]).find(({ op }) => /Random|Multinomial|TruncatedNormal/.test(op));
+    if (random) return { kind: 'missing', reason: `is not saved, and begins with random values ("${random.name}")` };
+    return { kind: 'edge', edge };
   }
 
   #collectInitialValues(): ReadonlyMap<string, Edge> {
@@ -238,8 +240,16 @@ class Loaded implements State {
     return values;
   }
 
+  readonly #evaluated = new Map<string, Constant | undefined>();
+
   /** The value of an edge where it is plain to see; undefined elsewhere. */
   async #evaluate(edge: Edge, depth = 0): Promise<Constant | undefined> {
+    const key = edgeKey(edge);
+    if (!this.#evaluated.has(key)) this.#evaluated.set(key, await this.#compute(edge, depth));
+    return this.#evaluated.get(key);
+  }
+
+  async #compute(edge: Edge, depth: number): Promise<Constant | undefined> {
     const node = this.#scope.nodes.get(edge.node);
     if (!node || depth > 50) return undefined;
     const input = async (index: number): Promise<Constant | undefined> => {
@@ -275,6 +285,7 @@ const MAX_RANGE = 50_000_000;
 
 async function range(start?: Constant, limit?: Constant, delta?: Constant): Promise<Constant | undefined> {
   if (!start || !limit || !delta) return undefined;
+  if ([start, limit, delta].some(({ shape }) => shape.length > 0)) return undefined;
   const [from, to, step] = (await Promise.all([start, limit, delta].map((scalar) => scalar.load()))).map(({ data }) => Number(data[0]));
   if (from === undefined || to === undefined || !step) return undefined;
   const count = Math.max(0, Math.ceil((to - from) / step));

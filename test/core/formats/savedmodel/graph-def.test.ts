@@ -1,8 +1,8 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, test } from 'vitest';
 import { constantOf, functionOf } from '../../../../src/core/formats/graph/attributes.ts';
-import { type GraphDefOptions, isGraphDef, isSavedModel, readGraphDef } from '../../../../src/core/index.ts';
-import { countOps } from './folder.ts';
+import { type GraphDefOptions, isGraphDef, isSavedModel, readGraphDef, readSavedModel } from '../../../../src/core/index.ts';
+import { countOps, memoryFile } from './folder.ts';
 
 const encode = (text: string) => new TextEncoder().encode(text);
 const read = (text: string, options?: GraphDefOptions) => readGraphDef(encode(text), options);
@@ -160,6 +160,18 @@ describe('functions', () => {
   });
 });
 
+test('a loop of which an output is read that it does not have is refused', async () => {
+  const body = (name: string, type: string, value: string) => `function {
+    signature { name: "${name}" input_arg { name: "a" type: DT_FLOAT } output_arg { name: "r" type: ${type} } }
+    node_def { name: "n" op: "${value}" input: "a" ${float} } ret { key: "r" value: "n:y:0" } }`;
+  const reading = read(`${placeholder('x')}
+    node { name: "w" op: "While" input: "x" attr { key: "T" value { list { type: DT_FLOAT } } }
+      attr { key: "cond" value { func { name: "c" } } } attr { key: "body" value { func { name: "b" } } } }
+    ${add('y', 'w', 'w:3')} library { ${body('c', 'DT_BOOL', 'IsNan')} ${body('b', 'DT_FLOAT', 'Relu')} }`);
+
+  await expect(reading).rejects.toMatchObject({ code: 'invalid-argument', message: expect.stringContaining('no output 3') });
+});
+
 describe('the text form', () => {
   const value = async (text: string, type?: string) => {
     const graph = await read(`${constant('c', text, type)} node { name: "y" op: "Identity" input: "c" }`, { outputs: ['c'] });
@@ -221,6 +233,7 @@ describe('refuses', () => {
 
   test.each([
     ['as large as no memory', 'tensor_shape { dim { size: 1000000000000 } } float_val: 1'],
+    ['that repeats a value to gigabytes', 'tensor_shape { dim { size: 500000000 } } float_val: 1'],
     ['of a negative size', 'tensor_shape { dim { size: -1 } } float_val: 1'],
     ['of an unknown rank', 'tensor_shape { unknown_rank: true } float_val: 1'],
     ['with too few bytes', String.raw`tensor_shape { dim { size: 2 } } tensor_content: "\000\000\000\000"`],
@@ -237,6 +250,48 @@ describe('refuses', () => {
 
   test('nothing', async () => {
     await expect(readGraphDef(new Uint8Array())).rejects.toMatchObject({ code: 'invalid-argument' });
+  });
+});
+
+describe('a SavedModel without variables', () => {
+  const variable = `node { name: "v" op: "VariableV2" attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "shape" value { shape {} } } }
+    node { name: "y" op: "Identity" input: "v" ${float} }`;
+  const saved = (nodes: string) =>
+    readSavedModel(
+      new Map([
+        [
+          'saved_model.pbtxt',
+          memoryFile(
+            encode(`meta_graphs { meta_info_def { tags: "serve" } graph_def { ${variable} ${nodes} }
+              signature_def { key: "read" value { outputs { key: "y" value { name: "y:0" dtype: DT_FLOAT tensor_shape {} } } } } }`),
+          ),
+        ],
+      ]),
+    );
+
+  test('reads those that begin with a value', async () => {
+    const graph = await saved(
+      `${constant('zero', 'tensor_shape {} float_val: 4')} node { name: "v/Assign" op: "Assign" input: "v" input: "zero" ${float} }`,
+    );
+
+    expect(graph.nodes.get('v')).toMatchObject({ op: 'Identity', inputs: [{ node: 'zero', index: 0 }] });
+  });
+
+  test('refuses those that begin with a random one', async () => {
+    const reading = saved(`${constant('shape', 'tensor_shape { dim { size: 0 } }', 'DT_INT32')}
+      node { name: "random" op: "RandomUniform" input: "shape" } node { name: "v/Assign" op: "Assign" input: "v" input: "random" ${float} }`);
+
+    await expect(reading).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('op VariableV2 ("v") is not saved'),
+    });
+  });
+
+  test('refuses those that nothing sets', async () => {
+    await expect(saved('')).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('neither saved nor initialised'),
+    });
   });
 });
 
