@@ -309,7 +309,7 @@ export class Freezer {
 
   #gather(node: FlatNode): Frozen {
     const batch = node.attrs.get('batch_dims')?.i ?? 0;
-    const axis = constNode(`${node.name}/axis`, toConstant(createTensor('int32', [], Int32Array.of(batch))));
+    const axis = constNode(this.#freeName(`${node.name}/axis`), toConstant(createTensor('int32', [], Int32Array.of(batch))));
     const attributes = {
       Tparams: this.#typeOf(node, 'dtype'),
       Tindices: this.#typeOf(node, 'Tindices'),
@@ -318,6 +318,10 @@ export class Freezer {
     };
     const { nodes } = this.#one(node, 'GatherV2', [...this.#inputs(node), { node: axis.name, index: 0 }], attributes);
     return { nodes: [...nodes, axis], reasons: [] };
+  }
+
+  #freeName(name: string): string {
+    return this.#scope.nodes.has(name) ? this.#freeName(`${name}_`) : name;
   }
 
   /** Positions of the arguments of a control flow operator that are no handles of variables or tables. */

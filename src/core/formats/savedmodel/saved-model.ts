@@ -41,7 +41,7 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
     initialize: initialisers(meta),
     assets: new Map(assetsOf(meta).map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
     folder,
-    saved: new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
+    readNames: async () => new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
   });
   const context = { flattener, ops, state, functions: new Map(), specialised: new Map() };
   const signatures = new Map([...meta.signature_def].filter(([name]) => !INITIALISER_SIGNATURES.includes(name)));

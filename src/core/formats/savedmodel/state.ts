@@ -45,8 +45,8 @@ export interface StateSource {
   /** Paths of asset files by the nodes that hold their names. */
   readonly assets: ReadonlyMap<string, string>;
   readonly folder: ModelFolder;
-  /** Where variables are, by their names: asked where no restore operator says it. */
-  readonly saved: ReadonlyMap<string, SavedName>;
+  /** Where variables are, by their names: asked when the restore operator leaves some out. */
+  readonly readNames: () => Promise<ReadonlyMap<string, SavedName>>;
 }
 
 /** Reads what is written on loading. Values of variables are not read, keys and values of tables from text files are. */
@@ -57,6 +57,7 @@ export async function readState(scope: Scope, source: StateSource): Promise<Stat
   const initialisers = runBy(scope, source.initialize);
   for (const node of initialisers) await state.assignInitial(node);
   for (const node of initialisers) await state.fillTable(node);
+  if (state.hasUnset()) state.saved = await source.readNames();
   return state;
 }
 
@@ -65,6 +66,7 @@ class Loaded implements State {
   readonly #source: StateSource;
   readonly #variables = new Map<string, VariableValue>();
   readonly #tables = new Map<string, Table | { readonly reason: string }>();
+  saved: ReadonlyMap<string, SavedName> = new Map();
   #initialValues: ReadonlyMap<string, Edge> | undefined;
 
   constructor(scope: Scope, source: StateSource) {
@@ -84,6 +86,10 @@ class Loaded implements State {
 
   table(node: FlatNode): Table | { readonly reason: string } {
     return this.#tables.get(stateKey(node)) ?? { reason: 'is never filled' };
+  }
+
+  hasUnset(): boolean {
+    return [...this.#scope.nodes.values()].some((node) => isVariable(node) && !this.#variables.has(stateKey(node)));
   }
 
   async runRestore(node: FlatNode): Promise<void> {
@@ -213,7 +219,7 @@ class Loaded implements State {
   #byName(node: FlatNode): VariableValue | undefined {
     const shared = new TextDecoder().decode(node.attrs.get('shared_name')?.s);
     for (const name of [shared, node.name]) {
-      const saved = this.#source.saved.get(name) ?? { name };
+      const saved = this.saved.get(name) ?? { name };
       if (this.#source.bundle?.has(saved.name)) return this.#saved(saved.name, saved.slice);
     }
     return undefined;

@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, test } from 'vitest';
 import { constantOf, functionOf } from '../../../../src/core/formats/graph/attributes.ts';
 import { type GraphDefOptions, isGraphDef, isSavedModel, readGraphDef, readSavedModel } from '../../../../src/core/index.ts';
 import { countOps, memoryFile } from './folder.ts';
 
+const bytesOf = (path: string) => new Uint8Array(readFileSync(new URL(`../../../fixtures/savedmodel/${path}`, import.meta.url)));
 const encode = (text: string) => new TextEncoder().encode(text);
 const read = (text: string, options?: GraphDefOptions) => readGraphDef(encode(text), options);
 
@@ -170,6 +172,28 @@ test('a loop of which an output is read that it does not have is refused', async
     ${add('y', 'w', 'w:3')} library { ${body('c', 'DT_BOOL', 'IsNan')} ${body('b', 'DT_FLOAT', 'Relu')} }`);
 
   await expect(reading).rejects.toMatchObject({ code: 'invalid-argument', message: expect.stringContaining('no output 3') });
+});
+
+test('a gather from a variable finds a free name for its axis', async () => {
+  const graph = await readSavedModel(
+    new Map([
+      [
+        'saved_model.pbtxt',
+        memoryFile(
+          encode(`meta_graphs { meta_info_def { tags: "serve" } graph_def {
+            node { name: "v" op: "VarHandleOp" attr { key: "dtype" value { type: DT_FLOAT } } }
+            ${constant('rows', 'tensor_shape { dim { size: 2 } } float_val: [5, 6]')}
+            node { name: "v/Assign" op: "AssignVariableOp" input: "v" input: "rows" attr { key: "dtype" value { type: DT_FLOAT } } }
+            ${constant('g/axis', 'tensor_shape {} int_val: 1', 'DT_INT32')}
+            node { name: "g" op: "ResourceGather" input: "v" input: "g/axis" attr { key: "dtype" value { type: DT_FLOAT } }
+              attr { key: "Tindices" value { type: DT_INT32 } } }
+          } signature_def { key: "s" value { outputs { key: "y" value { name: "g:0" dtype: DT_FLOAT tensor_shape {} } } } } }`),
+        ),
+      ],
+    ]),
+  );
+
+  expect(graph.nodes.get('g')).toMatchObject({ op: 'GatherV2', inputs: [{ node: 'v' }, { node: 'g/axis' }, { node: 'g/axis_' }] });
 });
 
 describe('the text form', () => {
@@ -355,6 +379,11 @@ describe('recognising', () => {
   test('tells a graph from a SavedModel and from other things', () => {
     const graph = encode(`# made by hand\n${placeholder('x')}`);
     expect([isGraphDef(graph), isSavedModel(graph)]).toEqual([true, false]);
+    expect([isGraphDef(bytesOf('frozen/frozen.pb')), isSavedModel(bytesOf('frozen/frozen.pb'))]).toEqual([true, false]);
+    for (const model of ['lstm/saved_model.pb', 'table_v1/saved_model.pb', 'shared_text/saved_model.pbtxt']) {
+      expect([isGraphDef(bytesOf(model)), isSavedModel(bytesOf(model))], model).toEqual([false, true]);
+      expect(isSavedModel(bytesOf(model).subarray(0, 4096)), model).toBe(true);
+    }
     expect(isSavedModel(encode('saved_model_schema_version: 1\nmeta_graphs {'))).toBe(true);
     for (const other of [
       '',
