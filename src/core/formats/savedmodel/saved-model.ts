@@ -4,6 +4,7 @@ import type { ModelFolder } from '../model-folder.ts';
 import { openBundle, type TensorBundle } from './bundle.ts';
 import { damaged } from './damaged.ts';
 import { Flattener } from './flatten.ts';
+import { createFreezeContext } from './freeze.ts';
 import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
 import { type AssetFileDef, assetFileDef, type MetaGraphDef, savedModel, trackableObjectGraph, variableDef } from './schema.ts';
@@ -43,9 +44,8 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
     folder,
     readNames: async () => new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
   });
-  const context = { flattener, ops, state, functions: new Map(), specialised: new Map() };
   const signatures = new Map([...meta.signature_def].filter(([name]) => !INITIALISER_SIGNATURES.includes(name)));
-  return buildModel(scope, context, signatures, graph.versions?.producer ?? 0);
+  return buildModel(scope, createFreezeContext(flattener, ops, state), signatures, graph.versions?.producer ?? 0);
 }
 
 /** The graphs of a SavedModel, in its order. */

@@ -56,8 +56,10 @@ export async function readState(scope: Scope, source: StateSource): Promise<Stat
   // Variables first: TensorFlow 2 keeps the names of vocabulary files in some.
   const initialisers = runBy(scope, source.initialize);
   for (const node of initialisers) await state.assignInitial(node);
+  // An initialiser that restores does so last (saved_model.main_op_with_restore).
+  for (const node of initialisers) await state.runRestore(node);
   for (const node of initialisers) await state.fillTable(node);
-  if (state.hasUnset()) state.saved = await source.readNames();
+  await state.findUnset();
   return state;
 }
 
@@ -66,7 +68,9 @@ class Loaded implements State {
   readonly #source: StateSource;
   readonly #variables = new Map<string, VariableValue>();
   readonly #tables = new Map<string, Table | { readonly reason: string }>();
-  saved: ReadonlyMap<string, SavedName> = new Map();
+  readonly #stringsOfConsts = new Map<string, readonly string[]>();
+  readonly #evaluated = new Map<string, Constant | undefined>();
+  #saved: ReadonlyMap<string, SavedName> = new Map();
   #initialValues: ReadonlyMap<string, Edge> | undefined;
 
   constructor(scope: Scope, source: StateSource) {
@@ -88,8 +92,10 @@ class Loaded implements State {
     return this.#tables.get(stateKey(node)) ?? { reason: 'is never filled' };
   }
 
-  hasUnset(): boolean {
-    return [...this.#scope.nodes.values()].some((node) => isVariable(node) && !this.#variables.has(stateKey(node)));
+  /** Looks for the names of variables where some have no value yet. */
+  async findUnset(): Promise<void> {
+    const isUnset = (node: FlatNode) => isVariable(node) && !this.#variables.has(stateKey(node));
+    if ([...this.#scope.nodes.values()].some(isUnset)) this.#saved = await this.#source.readNames();
   }
 
   async runRestore(node: FlatNode): Promise<void> {
@@ -181,10 +187,10 @@ class Loaded implements State {
     const [names, slices] = [await this.#strings(restore.inputs[1]), await this.#strings(restore.inputs[2])];
     const name = names?.[index];
     if (name === undefined) throw damaged(`${restore.op} "${restore.name}" does not say what it reads`);
-    return this.#saved(name, parseSlice(slices?.[index] ?? '', name));
+    return this.#savedTensor(name, parseSlice(slices?.[index] ?? '', name));
   }
 
-  #saved(name: string, slice: readonly Extent[] | undefined): VariableValue {
+  #savedTensor(name: string, slice: readonly Extent[] | undefined): VariableValue {
     const { bundle } = this.#source;
     if (!bundle?.has(name)) return { kind: 'missing', reason: `is said to be saved as ${name}, which is not there` };
     try {
@@ -194,8 +200,6 @@ class Loaded implements State {
       throw error;
     }
   }
-
-  readonly #stringsOfConsts = new Map<string, readonly string[]>();
 
   async #strings(edge: Edge | undefined): Promise<readonly string[] | undefined> {
     if (!edge) return undefined;
@@ -209,18 +213,22 @@ class Loaded implements State {
   }
 
   async #computed(edge: Edge): Promise<VariableValue> {
-    const restored = await this.#restored(edge);
-    if (restored) return restored;
     const constant = await this.#evaluate(edge);
-    return constant ? { kind: 'constant', constant } : { kind: 'edge', edge };
+    return constant ? { kind: 'constant', constant } : this.#expression(edge);
+  }
+
+  /** A value that the graph computes, always the same. */
+  #expression(edge: Edge): VariableValue {
+    const random = runBy(this.#scope, [edge.node]).find(({ op }) => /Random|Multinomial|TruncatedNormal/.test(op));
+    return random ? { kind: 'missing', reason: `is not saved, and begins with random values ("${random.name}")` } : { kind: 'edge', edge };
   }
 
   /** A saved tensor of the variable's own name: of models without a restore operator. */
   #byName(node: FlatNode): VariableValue | undefined {
     const shared = new TextDecoder().decode(node.attrs.get('shared_name')?.s);
     for (const name of [shared, node.name]) {
-      const saved = this.saved.get(name) ?? { name };
-      if (this.#source.bundle?.has(saved.name)) return this.#saved(saved.name, saved.slice);
+      const saved = this.#saved.get(name) ?? { name };
+      if (this.#source.bundle?.has(saved.name)) return this.#savedTensor(saved.name, saved.slice);
     }
     return undefined;
   }
@@ -229,10 +237,7 @@ class Loaded implements State {
   #initialValue(key: string): VariableValue | undefined {
     this.#initialValues ??= this.#collectInitialValues();
     const edge = this.#initialValues.get(key);
-    if (!edge) return undefined;
-    const random = runBy(this.#scope, [edge.node]).find(({ op }) => /Random|Multinomial|TruncatedNormal/.test(op));
-    if (random) return { kind: 'missing', reason: `is not saved, and begins with random values ("${random.name}")` };
-    return { kind: 'edge', edge };
+    return edge && this.#expression(edge);
   }
 
   #collectInitialValues(): ReadonlyMap<string, Edge> {
@@ -245,8 +250,6 @@ class Loaded implements State {
     }
     return values;
   }
-
-  readonly #evaluated = new Map<string, Constant | undefined>();
 
   /** The value of an edge where it is plain to see; undefined elsewhere. */
   async #evaluate(edge: Edge, depth = 0): Promise<Constant | undefined> {
