@@ -1,12 +1,12 @@
 import type { ModelGraph } from '../graph/index.ts';
 import type { ModelFile } from '../model-folder.ts';
 import { damaged } from './damaged.ts';
-import { type FlatNode, Flattener, type Scope } from './flatten.ts';
+import { type FlatNode, Flattener, parseEdge, type Scope } from './flatten.ts';
 import { createFreezeContext } from './freeze.ts';
 import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
 import { graphDef, type NodeDef, type SignatureDef, type TensorInfo } from './schema.ts';
-import { buildModel, parseEdge } from './signatures.ts';
+import { buildModel } from './signatures.ts';
 
 export interface GraphDefOptions {
   /** Names of the tensors that are outputs, such as `softmax` or `split:1`. @default the nodes that no other reads */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, test } from 'vitest';
 import { constantOf, functionOf } from '../../../../src/core/formats/graph/attributes.ts';
+import type { ModelGraph } from '../../../../src/core/formats/graph/index.ts';
 import { type GraphDefOptions, isGraphDef, isSavedModel, readGraphDef, readSavedModel } from '../../../../src/core/index.ts';
 import { countOps, memoryFile } from './folder.ts';
 
@@ -233,6 +234,7 @@ describe('the text form', () => {
     ['an open bracket', 'node { name: "x"'],
     ['an open string', 'node { name: "x }'],
     ['a lone bracket', 'node { } }'],
+    ['a long comment before what is none', `${'#'.repeat(10_000)}\n\u0001`],
     ['a value of the wrong kind', 'node { name: 5 }'],
     ['another sign', 'node { name: "x" op: "y" } $'],
     ['a number that is none', 'node { name: "x" op: "Const" attr { key: "a" value { i: 1.5 } } }'],
@@ -316,6 +318,70 @@ describe('a SavedModel without variables', () => {
       code: 'unsupported',
       message: expect.stringContaining('neither saved nor initialised'),
     });
+  });
+});
+
+describe('a table of a vocabulary file', () => {
+  const saved = (file: string, columns: string, value = 'DT_FLOAT') =>
+    readSavedModel(
+      new Map([
+        ['assets/words.txt', memoryFile(encode(file))],
+        [
+          'saved_model.pbtxt',
+          memoryFile(
+            encode(`meta_graphs { meta_info_def { tags: "serve" } graph_def {
+              node { name: "t" op: "HashTableV2" attr { key: "key_dtype" value { type: DT_STRING } } attr { key: "value_dtype" value { type: ${value} } } }
+              ${constant('path', 'tensor_shape {} string_val: "/home/me/words.txt"', 'DT_STRING')}
+              node { name: "init" op: "InitializeTableFromTextFileV2" input: "t" input: "path" ${columns} }
+              node { name: "size" op: "LookupTableSizeV2" input: "t" }
+            }
+            collection_def { key: "legacy_init_op" value { node_list { value: "init" } } }
+            signature_def { key: "s" value { outputs { key: "y" value { name: "size:0" dtype: DT_INT64 tensor_shape {} } } } } }`),
+          ),
+        ],
+      ]),
+    );
+  const columns = (key: number, value: number, more = '') =>
+    `attr { key: "key_index" value { i: ${key} } } attr { key: "value_index" value { i: ${value} } } ${more}`;
+  const content = async (graph: ModelGraph) => {
+    const table = graph.nodes.get('t')!;
+    const [keys, values] = [await constantOf(table, 'keys').load(), await constantOf(table, 'values').load()];
+    return [
+      Array.from(keys.data, (bytes) => new TextDecoder().decode(bytes as Uint8Array)),
+      Array.from(values.data as Iterable<number | bigint>, Number),
+    ];
+  };
+
+  test('has columns between delimiters, line ends of either kind, and only so many lines as it says', async () => {
+    const more = 'attr { key: "delimiter" value { s: "," } } attr { key: "vocab_size" value { i: 2 } }';
+
+    expect(await content(await saved('0.5,a,x\r\n-2,b,y\n3,c,z\n', columns(1, 0, more)))).toEqual([
+      ['a', 'b'],
+      [0.5, -2],
+    ]);
+  });
+
+  test('numbers its lines from the offset', async () => {
+    const graph = await saved('a\nb', columns(-2, -1, 'attr { key: "offset" value { i: 5 } }'), 'DT_INT64');
+
+    expect(await content(graph)).toEqual([
+      ['a', 'b'],
+      [5, 6],
+    ]);
+  });
+
+  test.each([
+    ['an empty line', 'a\t1\n\nb\t2', 'whose line 2 is empty'],
+    ['a line with too few columns', 'a\t1\nb', 'without string in column 0 and float32 in column 1'],
+    ['no number where one is needed', 'a\tone', 'without string in column 0 and float32 in column 1'],
+  ])('with %s is refused', async (_, file, message) => {
+    await expect(saved(file, columns(0, 1))).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining(message) });
+  });
+
+  test('with fewer lines than it says is refused', async () => {
+    const reading = saved('a\t1', columns(0, 1, 'attr { key: "vocab_size" value { i: 3 } }'));
+
+    await expect(reading).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining('of 1 lines, expected 3') });
   });
 });
 
