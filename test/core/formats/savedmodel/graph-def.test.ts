@@ -347,7 +347,7 @@ describe('a table of a vocabulary file', () => {
     const table = graph.nodes.get('t')!;
     const [keys, values] = [await constantOf(table, 'keys').load(), await constantOf(table, 'values').load()];
     return [
-      Array.from(keys.data, (bytes) => new TextDecoder().decode(bytes as Uint8Array)),
+      Array.from(keys.data as Iterable<unknown>, (bytes) => new TextDecoder().decode(bytes as Uint8Array)),
       Array.from(values.data as Iterable<number | bigint>, Number),
     ];
   };
