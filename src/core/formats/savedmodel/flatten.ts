@@ -58,15 +58,9 @@ export class Flattener {
   /** The graph itself. */
   graph(nodes: readonly NodeDef[]): Scope {
     const scope = new Building();
-    const edge = (text: string): Edge => {
-      const colon = text.lastIndexOf(':');
-      return colon > 0 && /^\d+$/.test(text.slice(colon + 1))
-        ? { node: text.slice(0, colon), index: Number(text.slice(colon + 1)) }
-        : { node: text, index: 0 };
-    };
     for (const node of nodes) {
       const { edges, controls } = split(node.input);
-      this.#add(scope, { ...node, inputs: edges.map(edge), controls, attrs: this.#ops.complete(node.op, node.attr) }, 0);
+      this.#add(scope, { ...node, inputs: edges.map(parseEdge), controls, attrs: this.#ops.complete(node.op, node.attr) }, 0);
     }
     return scope.finish([], [], []);
   }
@@ -198,6 +192,12 @@ function substitute(own: ReadonlyMap<string, AttrValue>, ofCall: ReadonlyMap<str
     return value.func ? { ...value, func: { name: value.func.name, attr: substitute(value.func.attr, ofCall) } } : value;
   };
   return new Map([...own].map(([name, value]) => [name, replace(value)]));
+}
+
+/** `name:1`; without a number it is the first output. */
+export function parseEdge(text: string): Edge {
+  const match = /^(.*):(\d{1,9})$/s.exec(text);
+  return match ? { node: match[1]!, index: Number(match[2]) } : { node: text, index: 0 }; // the pattern has both
 }
 
 function split(inputs: readonly string[]): { edges: string[]; controls: string[] } {

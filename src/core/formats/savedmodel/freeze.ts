@@ -18,7 +18,7 @@ import { dtypeOfNumber } from './data-types.ts';
 import { type FlatNode, type Flattener, isWrite, type Scope } from './flatten.ts';
 import { isTable, isVariable, originOf, plainOp, runBy } from './handles.ts';
 import type { OpDefs } from './op-defs.ts';
-import type { AttrValue, NameAttrList } from './schema.ts';
+import type { NameAttrList } from './schema.ts';
 import type { State, Table } from './state.ts';
 
 // From TensorFlow's nodes to those of the graph: variables become constants in the very place of their handles, so that all that passes
@@ -42,6 +42,18 @@ export interface FreezeContext {
   readonly state: State | undefined;
   readonly functions: Map<string, GraphFunction>;
   readonly specialised: Map<string, { readonly name: string; readonly reasons: readonly string[] }>;
+  /** A number for each object, so that a key can say which one it is. */
+  readonly identify: (object: object) => number;
+}
+
+export function createFreezeContext(flattener: Flattener, ops: OpDefs, state?: State): FreezeContext {
+  const numbers = new Map<object, number>();
+  const identify = (object: object): number => {
+    const number = numbers.get(object) ?? numbers.size;
+    numbers.set(object, number);
+    return number;
+  };
+  return { flattener, ops, state, functions: new Map(), specialised: new Map(), identify };
 }
 
 /** Bodies of control flow nest at most this deep. */
@@ -97,7 +109,11 @@ export class Freezer {
     const node = this.#scope.nodes.get(edge.node);
     if (!node || (node.op !== 'While' && node.op !== 'StatelessWhile')) return edge;
     const index = this.#keptOf(node).indexOf(edge.index);
-    return index < 0 ? this.edge(node.inputs[edge.index] ?? edge) : { node: edge.node, index };
+    if (index >= 0) return { node: edge.node, index };
+    // A handle that went through the loop: read where it comes from.
+    const handle = originOf(this.#scope, edge);
+    if (handle) return { node: handle.name, index: 0 };
+    throw damaged(`${node.op} "${node.name}" has no output ${edge.index}`);
   }
 
   /** All that some outputs need, with the reasons why it cannot be run. */
@@ -305,7 +321,7 @@ export class Freezer {
 
   #gather(node: FlatNode): Frozen {
     const batch = node.attrs.get('batch_dims')?.i ?? 0;
-    const axis = constNode(`${node.name}/axis`, toConstant(createTensor('int32', [], Int32Array.of(batch))));
+    const axis = constNode(this.#freeName(`${node.name}/axis`), toConstant(createTensor('int32', [], Int32Array.of(batch))));
     const attributes = {
       Tparams: this.#typeOf(node, 'dtype'),
       Tindices: this.#typeOf(node, 'Tindices'),
@@ -314,6 +330,10 @@ export class Freezer {
     };
     const { nodes } = this.#one(node, 'GatherV2', [...this.#inputs(node), { node: axis.name, index: 0 }], attributes);
     return { nodes: [...nodes, axis], reasons: [] };
+  }
+
+  #freeName(name: string): string {
+    return this.#scope.nodes.has(name) ? this.#freeName(`${name}_`) : name;
   }
 
   /** Positions of the arguments of a control flow operator that are no handles of variables or tables. */
@@ -391,13 +411,10 @@ export class Freezer {
     isBody: boolean,
     node: FlatNode,
   ): { name: string; reasons: readonly string[] } {
-    const { flattener, functions, specialised } = this.#context;
-    const key = JSON.stringify([
-      called.name,
-      isBody,
-      [...called.attr].map(keyOfAttr),
-      captures.map((capture) => capture && keyOfCapture(capture)),
-    ]);
+    const { flattener, functions, specialised, identify } = this.#context;
+    const given = captures.map((capture) => capture && identify(capture.kind === 'variable' ? capture.constant : capture.table));
+    const attributes = [...called.attr].map(([name, value]) => [name, identify(value)]);
+    const key = JSON.stringify([called.name, isBody, attributes, given]);
     const known = specialised.get(key);
     if (known) return known;
     const give = (name: string, reasons: readonly string[]) => {
@@ -457,25 +474,4 @@ function tableNode(name: string, { keys, values }: Table): GraphNode {
     values: attribute.tensor(values),
   };
   return { name, op: 'HashTableV2', inputs: [], controls: [], attributes };
-}
-
-const numbersOfObjects = new WeakMap<object, number>();
-let objects = 0;
-
-/** Constants are equal when they are the same object. */
-function numberOf(object: object): number {
-  let number = numbersOfObjects.get(object);
-  if (number === undefined) {
-    number = objects++;
-    numbersOfObjects.set(object, number);
-  }
-  return number;
-}
-
-function keyOfCapture(capture: Capture): unknown {
-  return numberOf(capture.kind === 'variable' ? capture.constant : capture.table);
-}
-
-function keyOfAttr([name, value]: [string, AttrValue]): unknown {
-  return [name, numberOf(value)];
 }

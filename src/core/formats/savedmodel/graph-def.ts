@@ -1,11 +1,12 @@
 import type { ModelGraph } from '../graph/index.ts';
 import type { ModelFile } from '../model-folder.ts';
 import { damaged } from './damaged.ts';
-import { type FlatNode, Flattener, type Scope } from './flatten.ts';
+import { type FlatNode, Flattener, parseEdge, type Scope } from './flatten.ts';
+import { createFreezeContext } from './freeze.ts';
 import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
 import { graphDef, type NodeDef, type SignatureDef, type TensorInfo } from './schema.ts';
-import { buildModel, parseEdge } from './signatures.ts';
+import { buildModel } from './signatures.ts';
 
 export interface GraphDefOptions {
   /** Names of the tensors that are outputs, such as `softmax` or `split:1`. @default the nodes that no other reads */
@@ -34,8 +35,7 @@ export async function readGraphDef(file: ModelFile | Uint8Array, options: GraphD
     outputs: new Map(outputs.map((name) => [name, infoOf(name, scope, ops)])),
     method_name: 'tensorflow/serving/predict',
   };
-  const context = { flattener, ops, state: undefined, functions: new Map(), specialised: new Map() };
-  return buildModel(scope, context, new Map([['serving_default', definition]]), graph.versions?.producer ?? 0);
+  return buildModel(scope, createFreezeContext(flattener, ops), new Map([['serving_default', definition]]), graph.versions?.producer ?? 0);
 }
 
 /** All outputs of the nodes that no other reads; constants and placeholders are no results. */

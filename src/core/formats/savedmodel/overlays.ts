@@ -64,7 +64,8 @@ export class Overlays {
 
   #prepare(signature: string, fed: readonly Edge[]): Copy {
     let prefix = `${signature}/`;
-    while (fed.some((edge) => this.#scope.nodes.has(prefix + edge.node))) prefix += '_/';
+    const names = [...this.#scope.nodes.keys()];
+    while (names.some((name) => name.startsWith(prefix))) prefix += '_/';
     const placeholders = new Map<string, string>();
     for (const edge of fed) {
       const plain = edge.index === 0 ? edge.node : `${edge.node}_${edge.index}`;

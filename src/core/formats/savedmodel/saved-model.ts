@@ -4,9 +4,10 @@ import type { ModelFolder } from '../model-folder.ts';
 import { openBundle, type TensorBundle } from './bundle.ts';
 import { damaged } from './damaged.ts';
 import { Flattener } from './flatten.ts';
+import { createFreezeContext } from './freeze.ts';
 import { readMessage } from './message-file.ts';
 import { OpDefs } from './op-defs.ts';
-import { type MetaGraphDef, savedModel, trackableObjectGraph, variableDef } from './schema.ts';
+import { type AssetFileDef, assetFileDef, type MetaGraphDef, savedModel, trackableObjectGraph, variableDef } from './schema.ts';
 import { buildModel } from './signatures.ts';
 import { readState, type SavedName } from './state.ts';
 import { decodeMessage } from './wire.ts';
@@ -39,19 +40,25 @@ export async function readSavedModel(folder: ModelFolder, options: SavedModelOpt
     bundle,
     restore: meta.saver_def ? [nodeOf(meta.saver_def.restore_op_name)] : [],
     initialize: initialisers(meta),
-    assets: new Map(meta.asset_file_def.map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
+    assets: new Map(assetsOf(meta).map(({ tensor_info: info, filename }) => [nodeOf(info?.name ?? ''), `assets/${filename}`])),
     folder,
-    saved: new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
+    readNames: async () => new Map([...(await readCheckpointKeys(bundle)), ...readVariableDefs(meta)]),
   });
-  const context = { flattener, ops, state, functions: new Map(), specialised: new Map() };
   const signatures = new Map([...meta.signature_def].filter(([name]) => !INITIALISER_SIGNATURES.includes(name)));
-  return buildModel(scope, context, signatures, graph.versions?.producer ?? 0);
+  return buildModel(scope, createFreezeContext(flattener, ops, state), signatures, graph.versions?.producer ?? 0);
 }
 
-async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDef[]> {
+/** The graphs of a SavedModel, in its order. */
+export async function readMetaGraphs(folder: ModelFolder): Promise<readonly MetaGraphDef[]> {
   const file = folder.get('saved_model.pb') ?? folder.get('saved_model.pbtxt');
   if (!file) throw damaged('there is no saved_model.pb');
   return (await readMessage(savedModel, file)).meta_graphs;
+}
+
+/** The asset files of a graph; the first versions of SavedModel have them among the collections. */
+export function assetsOf({ asset_file_def: assets, collection_def: collections }: MetaGraphDef): readonly AssetFileDef[] {
+  if (assets.length > 0) return assets;
+  return (collections.get('saved_model_assets')?.any_list?.value ?? []).map(({ value }) => decodeMessage(assetFileDef, value));
 }
 
 /** Without a wish it is the graph for serving; a module of TensorFlow Hub has one without tags instead. */

@@ -234,11 +234,19 @@ const signatureDef: Schema<SignatureDef> = {
 
 export interface CollectionDef {
   readonly bytes_list: { readonly value: readonly Uint8Array[] } | undefined;
+  /** Messages of any type: google.protobuf.Any. */
+  readonly any_list: { readonly value: readonly { readonly value: Uint8Array }[] } | undefined;
   readonly node_list: { readonly value: readonly string[] } | undefined;
 }
 const nodeList: Schema<{ value: readonly string[] }> = { value: many(string(1)) };
 const bytesList: Schema<{ value: readonly Uint8Array[] }> = { value: many(bytes(1)) };
-const collectionDef: Schema<CollectionDef> = { node_list: message(1, () => nodeList), bytes_list: message(2, () => bytesList) };
+const anyMessage: Schema<{ value: Uint8Array }> = { value: bytes(2) };
+const anyList: Schema<{ value: readonly { value: Uint8Array }[] }> = { value: many(message(1, () => anyMessage)) };
+const collectionDef: Schema<CollectionDef> = {
+  node_list: message(1, () => nodeList),
+  bytes_list: message(2, () => bytesList),
+  any_list: message(5, () => anyList),
+};
 
 /** A variable of TensorFlow 1, in collections (tensorflow/core/framework/variable.proto). */
 export interface VariableDef {
@@ -257,7 +265,7 @@ export interface AssetFileDef {
   readonly tensor_info: TensorInfo | undefined;
   readonly filename: string;
 }
-const assetFileDef: Schema<AssetFileDef> = { tensor_info: message(1, () => tensorInfo), filename: string(2) };
+export const assetFileDef: Schema<AssetFileDef> = { tensor_info: message(1, () => tensorInfo), filename: string(2) };
 
 export interface MetaInfo {
   readonly stripped_op_list: { readonly op: readonly OpDef[] } | undefined;

@@ -14,10 +14,10 @@ import {
   sortNodes,
 } from '../graph/index.ts';
 import { dtypeOfNumber } from './data-types.ts';
-import type { FlatNode, Scope } from './flatten.ts';
+import { type FlatNode, parseEdge, type Scope } from './flatten.ts';
 import { type FreezeContext, Freezer, writesOf } from './freeze.ts';
 import { Overlays } from './overlays.ts';
-import type { ShapeProto, SignatureDef, TensorInfo } from './schema.ts';
+import type { SignatureDef, TensorInfo } from './schema.ts';
 import { partialShape } from './tensor.ts';
 
 /** Shapes of placeholders without axes meant any shape in graphs older than this. */
@@ -110,7 +110,7 @@ class Builder {
     for (const [key, edge] of read) {
       const info = definition.outputs.get(key)!; // read has its keys
       const dtype = this.#dataType(`output "${key}"`, info.dtype, reasons);
-      if (dtype) outputs.push([key, { edge: overlay.output(edge), dtype, shape: infoShape(info.tensor_shape) }]);
+      if (dtype) outputs.push([key, { edge: overlay.output(edge), dtype, shape: partialShape(info.tensor_shape) }]);
     }
 
     reasons.push(
@@ -158,7 +158,7 @@ class Builder {
     const own = source.attrs.get('dtype')?.type ?? this.#context.ops.outputTypes(source.op, source.attrs)[edge.index];
     // Signatures exist that say another type than their placeholder has, and the graph is right.
     const dtype = this.#dataType(`input "${key}"`, own === undefined || own === 0 ? info.dtype : own, reasons);
-    return dtype && { node, dtype, shape: mergeShapes(infoShape(info.tensor_shape), this.#placeholderShape(source)) };
+    return dtype && { node, dtype, shape: mergeShapes(partialShape(info.tensor_shape), this.#placeholderShape(source)) };
   }
 
   #dataType(what: string, number: number, reasons: string[]): DType | undefined {
@@ -172,16 +172,6 @@ class Builder {
     const shape = op.startsWith('Placeholder') ? partialShape(attrs.get('shape')?.shape) : undefined;
     return shape?.length === 0 && this.#producer < FIRST_PRODUCER_OF_SCALARS ? undefined : shape;
   }
-}
-
-/** `name:1`; without a number it is the first output. */
-export function parseEdge(text: string): Edge {
-  const match = /^(.*):(\d{1,9})$/s.exec(text);
-  return match ? { node: match[1]!, index: Number(match[2]) } : { node: text, index: 0 };
-}
-
-function infoShape(proto: ShapeProto | undefined): PartialShape {
-  return partialShape(proto);
 }
 
 /** What either knows. */

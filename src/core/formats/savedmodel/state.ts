@@ -1,6 +1,6 @@
 import { NearfarError } from '../../errors.ts';
 import { createTensor, elementCount } from '../../tensor/index.ts';
-import { type Constant, type Edge, toConstant } from '../graph/index.ts';
+import { type Constant, type Edge, edgeKey, toConstant } from '../graph/index.ts';
 import type { ModelFolder } from '../model-folder.ts';
 import type { TensorBundle } from './bundle.ts';
 import { damaged } from './damaged.ts';
@@ -45,8 +45,8 @@ export interface StateSource {
   /** Paths of asset files by the nodes that hold their names. */
   readonly assets: ReadonlyMap<string, string>;
   readonly folder: ModelFolder;
-  /** Where variables are, by their names: asked where no restore operator says it. */
-  readonly saved: ReadonlyMap<string, SavedName>;
+  /** Where variables are, by their names: asked when the restore operator leaves some out. */
+  readonly readNames: () => Promise<ReadonlyMap<string, SavedName>>;
 }
 
 /** Reads what is written on loading. Values of variables are not read, keys and values of tables from text files are. */
@@ -56,7 +56,10 @@ export async function readState(scope: Scope, source: StateSource): Promise<Stat
   // Variables first: TensorFlow 2 keeps the names of vocabulary files in some.
   const initialisers = runBy(scope, source.initialize);
   for (const node of initialisers) await state.assignInitial(node);
+  // An initialiser that restores does so last (saved_model.main_op_with_restore).
+  for (const node of initialisers) await state.runRestore(node);
   for (const node of initialisers) await state.fillTable(node);
+  await state.findUnset();
   return state;
 }
 
@@ -65,6 +68,9 @@ class Loaded implements State {
   readonly #source: StateSource;
   readonly #variables = new Map<string, VariableValue>();
   readonly #tables = new Map<string, Table | { readonly reason: string }>();
+  readonly #stringsOfConsts = new Map<string, readonly string[]>();
+  readonly #evaluated = new Map<string, Constant | undefined>();
+  #saved: ReadonlyMap<string, SavedName> = new Map();
   #initialValues: ReadonlyMap<string, Edge> | undefined;
 
   constructor(scope: Scope, source: StateSource) {
@@ -76,15 +82,20 @@ class Loaded implements State {
     const key = stateKey(node);
     let value = this.#variables.get(key);
     if (!value) {
-      value = this.#byName(node) ??
-        this.#initialValue(key) ?? { kind: 'missing', reason: `variable "${node.name}" is neither saved nor initialised` };
+      value = this.#byName(node) ?? this.#initialValue(key) ?? { kind: 'missing', reason: 'is neither saved nor initialised' };
       this.#variables.set(key, value);
     }
     return value;
   }
 
   table(node: FlatNode): Table | { readonly reason: string } {
-    return this.#tables.get(stateKey(node)) ?? { reason: `table "${node.name}" (${node.op}) is never filled` };
+    return this.#tables.get(stateKey(node)) ?? { reason: 'is never filled' };
+  }
+
+  /** Looks for the names of variables where some have no value yet. */
+  async findUnset(): Promise<void> {
+    const isUnset = (node: FlatNode) => isVariable(node) && !this.#variables.has(stateKey(node));
+    if ([...this.#scope.nodes.values()].some(isUnset)) this.#saved = await this.#source.readNames();
   }
 
   async runRestore(node: FlatNode): Promise<void> {
@@ -125,7 +136,7 @@ class Loaded implements State {
     if (fromFile) {
       const path = await this.#assetPath(node.inputs[1]);
       const file = path === undefined ? undefined : this.#source.folder.get(path);
-      if (!file) return { reason: `table "${table.name}" is filled from the file ${path ?? '(unknown)'}, which is not there` };
+      if (!file) return { reason: `is filled from the file ${path ?? '(unknown)'}, which is not there` };
       const number = (name: string, fallback: number) => node.attrs.get(name)?.i ?? fallback;
       const dtype = (name: string) => dtypeOfNumber(table.attrs.get(name)?.type ?? 0);
       const delimiter = new TextDecoder().decode(node.attrs.get('delimiter')?.s) || '\t';
@@ -140,7 +151,7 @@ class Loaded implements State {
     const keys = node.inputs[1] && (await this.#evaluate(node.inputs[1]));
     const values = node.inputs[2] && (await this.#evaluate(node.inputs[2]));
     if (keys && values) return { keys, values };
-    return { reason: `table "${table.name}" is filled by ${node.op} ("${node.name}") with what is no constant` };
+    return { reason: `is filled by ${node.op} ("${node.name}") with what is no constant` };
   }
 
   /** Path of the file whose name an edge gives. */
@@ -176,12 +187,12 @@ class Loaded implements State {
     const [names, slices] = [await this.#strings(restore.inputs[1]), await this.#strings(restore.inputs[2])];
     const name = names?.[index];
     if (name === undefined) throw damaged(`${restore.op} "${restore.name}" does not say what it reads`);
-    return this.#saved(name, parseSlice(slices?.[index] ?? '', name));
+    return this.#savedTensor(name, parseSlice(slices?.[index] ?? '', name));
   }
 
-  #saved(name: string, slice: readonly Extent[] | undefined): VariableValue {
+  #savedTensor(name: string, slice: readonly Extent[] | undefined): VariableValue {
     const { bundle } = this.#source;
-    if (!bundle?.has(name)) return { kind: 'missing', reason: `variable "${name}" is not among the saved ones` };
+    if (!bundle?.has(name)) return { kind: 'missing', reason: `is said to be saved as ${name}, which is not there` };
     try {
       return { kind: 'constant', constant: bundle.tensor(name, slice) };
     } catch (error) {
@@ -189,8 +200,6 @@ class Loaded implements State {
       throw error;
     }
   }
-
-  readonly #stringsOfConsts = new Map<string, readonly string[]>();
 
   async #strings(edge: Edge | undefined): Promise<readonly string[] | undefined> {
     if (!edge) return undefined;
@@ -204,18 +213,22 @@ class Loaded implements State {
   }
 
   async #computed(edge: Edge): Promise<VariableValue> {
-    const restored = await this.#restored(edge);
-    if (restored) return restored;
     const constant = await this.#evaluate(edge);
-    return constant ? { kind: 'constant', constant } : { kind: 'edge', edge };
+    return constant ? { kind: 'constant', constant } : this.#expression(edge);
+  }
+
+  /** A value that the graph computes, always the same. */
+  #expression(edge: Edge): VariableValue {
+    const random = runBy(this.#scope, [edge.node]).find(({ op }) => /Random|Multinomial|TruncatedNormal/.test(op));
+    return random ? { kind: 'missing', reason: `is not saved, and begins with random values ("${random.name}")` } : { kind: 'edge', edge };
   }
 
   /** A saved tensor of the variable's own name: of models without a restore operator. */
   #byName(node: FlatNode): VariableValue | undefined {
     const shared = new TextDecoder().decode(node.attrs.get('shared_name')?.s);
     for (const name of [shared, node.name]) {
-      const saved = this.#source.saved.get(name) ?? { name };
-      if (this.#source.bundle?.has(saved.name)) return this.#saved(saved.name, saved.slice);
+      const saved = this.#saved.get(name) ?? { name };
+      if (this.#source.bundle?.has(saved.name)) return this.#savedTensor(saved.name, saved.slice);
     }
     return undefined;
   }
@@ -224,7 +237,7 @@ class Loaded implements State {
   #initialValue(key: string): VariableValue | undefined {
     this.#initialValues ??= this.#collectInitialValues();
     const edge = this.#initialValues.get(key);
-    return edge && { kind: 'edge', edge };
+    return edge && this.#expression(edge);
   }
 
   #collectInitialValues(): ReadonlyMap<string, Edge> {
@@ -240,6 +253,12 @@ class Loaded implements State {
 
   /** The value of an edge where it is plain to see; undefined elsewhere. */
   async #evaluate(edge: Edge, depth = 0): Promise<Constant | undefined> {
+    const key = edgeKey(edge);
+    if (!this.#evaluated.has(key)) this.#evaluated.set(key, await this.#compute(edge, depth));
+    return this.#evaluated.get(key);
+  }
+
+  async #compute(edge: Edge, depth: number): Promise<Constant | undefined> {
     const node = this.#scope.nodes.get(edge.node);
     if (!node || depth > 50) return undefined;
     const input = async (index: number): Promise<Constant | undefined> => {
@@ -275,6 +294,7 @@ const MAX_RANGE = 50_000_000;
 
 async function range(start?: Constant, limit?: Constant, delta?: Constant): Promise<Constant | undefined> {
   if (!start || !limit || !delta) return undefined;
+  if ([start, limit, delta].some(({ shape }) => shape.length > 0)) return undefined;
   const [from, to, step] = (await Promise.all([start, limit, delta].map((scalar) => scalar.load()))).map(({ data }) => Number(data[0]));
   if (from === undefined || to === undefined || !step) return undefined;
   const count = Math.max(0, Math.ceil((to - from) / step));

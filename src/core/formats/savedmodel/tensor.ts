@@ -18,6 +18,12 @@ import type { ShapeProto, TensorProto } from './schema.ts';
 /** The largest tensor: one value may stand for all elements, so that a small message can ask for any size. */
 export const MAX_TENSOR_BYTES = 2 ** 31 - 1;
 
+/** The largest tensor that one value may stand for: a damaged message of some bytes could ask for gigabytes. */
+const MAX_REPEATED_BYTES = 2 ** 28;
+
+/** A reference to a string, in memory. */
+const REFERENCE_BYTES = 8;
+
 /** The highest rank of a TensorFlow tensor (TensorShape::MaxDimensions). */
 const MAX_RANK = 254;
 
@@ -58,14 +64,15 @@ export function constantOfProto(proto: TensorProto, where: string): Constant {
   if (known) return known;
   const dtype = dataDType(proto.dtype, where);
   const shape = fullShape(proto.tensor_shape, dtype, where);
-  const constant = dtype === 'string' ? stringConstant(proto, shape) : numericConstant(proto, dtype, shape, where);
+  const constant = dtype === 'string' ? stringConstant(proto, shape, where) : numericConstant(proto, dtype, shape, where);
   constants.set(proto, constant);
   return constant;
 }
 
 /** As in TensorFlow's Tensor::FromProto: the last string stands for all that are missing. */
-function stringConstant(proto: TensorProto, shape: readonly number[]): Constant {
+function stringConstant(proto: TensorProto, shape: readonly number[], where: string): Constant {
   const elements = elementCount(shape);
+  if (elements > proto.string_val.length) assertRepeatable(elements * REFERENCE_BYTES, where);
   const given = proto.string_val.slice(0, elements);
   const last = given.at(-1) ?? new Uint8Array();
   const byteLength = given.reduce((sum, { length }) => sum + length, 0) + (elements - given.length) * last.length;
@@ -88,12 +95,18 @@ function numericConstant(proto: TensorProto, dtype: NumericDType, shape: readonl
     if (content.length !== byteLength) throw damaged(`${where} of shape [${shape}] has ${content.length} bytes, expected ${byteLength}`);
     return { dtype, shape, byteLength, load: async () => numericTensor(dtype, shape, dataFromBytes(dtype, content)) };
   }
+  const values = typedValues(proto, dtype);
+  if (values.length < elementCount(shape)) assertRepeatable(byteLength, where);
   const load = async () => {
     const data = createData(dtype, elementCount(shape));
-    fill(data as Fillable, typedValues(proto, dtype), itemsPerElement(dtype)); // bigints go into 64-bit arrays only, see typedValues
+    fill(data as Fillable, values, itemsPerElement(dtype)); // bigints go into 64-bit arrays only, see typedValues
     return numericTensor(dtype, shape, data);
   };
   return { dtype, shape, byteLength, load };
+}
+
+function assertRepeatable(bytes: number, where: string): void {
+  if (bytes > MAX_REPEATED_BYTES) throw damaged(`${where} repeats a value to ${bytes} bytes, above ${MAX_REPEATED_BYTES}`);
 }
 
 /** A tensor of a dtype that is only known at run time. */

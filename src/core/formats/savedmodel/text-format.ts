@@ -12,11 +12,14 @@ export function parseTextMessage<T>(schema: Schema<T>, text: string): T {
   return new Parser(text).message(schema as AnySchema, '', 0) as T; // the table has a field for every property
 }
 
-/** A name, a number, a string with its quotes, or a sign. Sticky, so that it never looks far ahead. */
+/**
+ * A name, a number, a string with its quotes, or a sign. A comment ends where its line does: were it free to end before, `####` could be
+ * read in many ways, all of which would be tried.
+ */
 const token =
-  /(?:[ \t\r\n\v\f]|#[^\n]*)*(?:([A-Za-z_][A-Za-z0-9_./]*)|([+-]?[0-9.][A-Za-z0-9_.+-]*)|("(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')|([-{}<>:,;[\]]))/y;
+  /(?:[ \t\r\n\v\f]|#[^\n]*(?:\n|$))*(?:([A-Za-z_][A-Za-z0-9_./]*)|([+-]?[0-9.][A-Za-z0-9_.+-]*)|("(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')|([-{}<>:,;[\]]))/y;
 
-const trailing = /(?:[ \t\r\n\v\f]|#[^\n]*)*$/y;
+const trailing = /(?:[ \t\r\n\v\f]|#[^\n]*(?:\n|$))*$/y;
 
 interface Token {
   readonly kind: 'name' | 'number' | 'string' | 'sign';

@@ -29,8 +29,8 @@ export function readVocabulary(file: Uint8Array, layout: VocabularyLayout): Tabl
   const { key, value, size, offset } = layout;
   const lines = splitLines(file, size);
   const empty = lines.findIndex(({ length }) => length === 0);
-  if (empty >= 0) return { reason: `line ${empty + 1} of its vocabulary file is empty` };
-  if (lines.length < size) return { reason: `its vocabulary file has ${lines.length} lines, expected ${size}` };
+  if (empty >= 0) return { reason: `has a vocabulary file whose line ${empty + 1} is empty` };
+  if (lines.length < size) return { reason: `has a vocabulary file of ${lines.length} lines, expected ${size}` };
   const delimiter = layout.delimiter.charCodeAt(0);
   const rows = key.column >= 0 || value.column >= 0 ? lines.map((line) => splitAt(line, delimiter)) : [];
   const read = ({ column, dtype }: Column): AnyTensor | undefined => {
@@ -49,7 +49,7 @@ export function readVocabulary(file: Uint8Array, layout: VocabularyLayout): Tabl
   };
   const [keys, values] = [read(key), read(value)];
   if (!keys || !values)
-    return { reason: `its vocabulary file has no column ${key.column} or ${value.column} of ${key.dtype} and ${value.dtype}` };
+    return { reason: `has a vocabulary file without ${key.dtype} in column ${key.column} and ${value.dtype} in column ${value.column}` };
   return { keys: toConstant(keys), values: toConstant(values) };
 }
 

@@ -1,9 +1,12 @@
+import { readFileSync } from 'node:fs';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { describe, expect, test } from 'vitest';
 import { constantOf, functionOf } from '../../../../src/core/formats/graph/attributes.ts';
-import { type GraphDefOptions, isGraphDef, isSavedModel, readGraphDef } from '../../../../src/core/index.ts';
-import { countOps } from './folder.ts';
+import type { ModelGraph } from '../../../../src/core/formats/graph/index.ts';
+import { type GraphDefOptions, isGraphDef, isSavedModel, readGraphDef, readSavedModel } from '../../../../src/core/index.ts';
+import { countOps, memoryFile } from './folder.ts';
 
+const bytesOf = (path: string) => new Uint8Array(readFileSync(new URL(`../../../fixtures/savedmodel/${path}`, import.meta.url)));
 const encode = (text: string) => new TextEncoder().encode(text);
 const read = (text: string, options?: GraphDefOptions) => readGraphDef(encode(text), options);
 
@@ -160,6 +163,40 @@ describe('functions', () => {
   });
 });
 
+test('a loop of which an output is read that it does not have is refused', async () => {
+  const body = (name: string, type: string, value: string) => `function {
+    signature { name: "${name}" input_arg { name: "a" type: DT_FLOAT } output_arg { name: "r" type: ${type} } }
+    node_def { name: "n" op: "${value}" input: "a" ${float} } ret { key: "r" value: "n:y:0" } }`;
+  const reading = read(`${placeholder('x')}
+    node { name: "w" op: "While" input: "x" attr { key: "T" value { list { type: DT_FLOAT } } }
+      attr { key: "cond" value { func { name: "c" } } } attr { key: "body" value { func { name: "b" } } } }
+    ${add('y', 'w', 'w:3')} library { ${body('c', 'DT_BOOL', 'IsNan')} ${body('b', 'DT_FLOAT', 'Relu')} }`);
+
+  await expect(reading).rejects.toMatchObject({ code: 'invalid-argument', message: expect.stringContaining('no output 3') });
+});
+
+test('a gather from a variable finds a free name for its axis', async () => {
+  const graph = await readSavedModel(
+    new Map([
+      [
+        'saved_model.pbtxt',
+        memoryFile(
+          encode(`meta_graphs { meta_info_def { tags: "serve" } graph_def {
+            node { name: "v" op: "VarHandleOp" attr { key: "dtype" value { type: DT_FLOAT } } }
+            ${constant('rows', 'tensor_shape { dim { size: 2 } } float_val: [5, 6]')}
+            node { name: "v/Assign" op: "AssignVariableOp" input: "v" input: "rows" attr { key: "dtype" value { type: DT_FLOAT } } }
+            ${constant('g/axis', 'tensor_shape {} int_val: 1', 'DT_INT32')}
+            node { name: "g" op: "ResourceGather" input: "v" input: "g/axis" attr { key: "dtype" value { type: DT_FLOAT } }
+              attr { key: "Tindices" value { type: DT_INT32 } } }
+          } signature_def { key: "s" value { outputs { key: "y" value { name: "g:0" dtype: DT_FLOAT tensor_shape {} } } } } }`),
+        ),
+      ],
+    ]),
+  );
+
+  expect(graph.nodes.get('g')).toMatchObject({ op: 'GatherV2', inputs: [{ node: 'v' }, { node: 'g/axis' }, { node: 'g/axis_' }] });
+});
+
 describe('the text form', () => {
   const value = async (text: string, type?: string) => {
     const graph = await read(`${constant('c', text, type)} node { name: "y" op: "Identity" input: "c" }`, { outputs: ['c'] });
@@ -197,6 +234,7 @@ describe('the text form', () => {
     ['an open bracket', 'node { name: "x"'],
     ['an open string', 'node { name: "x }'],
     ['a lone bracket', 'node { } }'],
+    ['a long comment before what is none', `${'#'.repeat(10_000)}\n\u0001`],
     ['a value of the wrong kind', 'node { name: 5 }'],
     ['another sign', 'node { name: "x" op: "y" } $'],
     ['a number that is none', 'node { name: "x" op: "Const" attr { key: "a" value { i: 1.5 } } }'],
@@ -221,6 +259,7 @@ describe('refuses', () => {
 
   test.each([
     ['as large as no memory', 'tensor_shape { dim { size: 1000000000000 } } float_val: 1'],
+    ['that repeats a value to gigabytes', 'tensor_shape { dim { size: 500000000 } } float_val: 1'],
     ['of a negative size', 'tensor_shape { dim { size: -1 } } float_val: 1'],
     ['of an unknown rank', 'tensor_shape { unknown_rank: true } float_val: 1'],
     ['with too few bytes', String.raw`tensor_shape { dim { size: 2 } } tensor_content: "\000\000\000\000"`],
@@ -237,6 +276,112 @@ describe('refuses', () => {
 
   test('nothing', async () => {
     await expect(readGraphDef(new Uint8Array())).rejects.toMatchObject({ code: 'invalid-argument' });
+  });
+});
+
+describe('a SavedModel without variables', () => {
+  const variable = `node { name: "v" op: "VariableV2" attr { key: "dtype" value { type: DT_FLOAT } } attr { key: "shape" value { shape {} } } }
+    node { name: "y" op: "Identity" input: "v" ${float} }`;
+  const saved = (nodes: string) =>
+    readSavedModel(
+      new Map([
+        [
+          'saved_model.pbtxt',
+          memoryFile(
+            encode(`meta_graphs { meta_info_def { tags: "serve" } graph_def { ${variable} ${nodes} }
+              signature_def { key: "read" value { outputs { key: "y" value { name: "y:0" dtype: DT_FLOAT tensor_shape {} } } } } }`),
+          ),
+        ],
+      ]),
+    );
+
+  test('reads those that begin with a value', async () => {
+    const graph = await saved(
+      `${constant('zero', 'tensor_shape {} float_val: 4')} node { name: "v/Assign" op: "Assign" input: "v" input: "zero" ${float} }`,
+    );
+
+    expect(graph.nodes.get('v')).toMatchObject({ op: 'Identity', inputs: [{ node: 'zero', index: 0 }] });
+  });
+
+  test('refuses those that begin with a random one', async () => {
+    const reading = saved(`${constant('shape', 'tensor_shape { dim { size: 0 } }', 'DT_INT32')}
+      node { name: "random" op: "RandomUniform" input: "shape" } node { name: "v/Assign" op: "Assign" input: "v" input: "random" ${float} }`);
+
+    await expect(reading).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('op VariableV2 ("v") is not saved'),
+    });
+  });
+
+  test('refuses those that nothing sets', async () => {
+    await expect(saved('')).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('neither saved nor initialised'),
+    });
+  });
+});
+
+describe('a table of a vocabulary file', () => {
+  const saved = (file: string, columns: string, value = 'DT_FLOAT') =>
+    readSavedModel(
+      new Map([
+        ['assets/words.txt', memoryFile(encode(file))],
+        [
+          'saved_model.pbtxt',
+          memoryFile(
+            encode(`meta_graphs { meta_info_def { tags: "serve" } graph_def {
+              node { name: "t" op: "HashTableV2" attr { key: "key_dtype" value { type: DT_STRING } } attr { key: "value_dtype" value { type: ${value} } } }
+              ${constant('path', 'tensor_shape {} string_val: "/home/me/words.txt"', 'DT_STRING')}
+              node { name: "init" op: "InitializeTableFromTextFileV2" input: "t" input: "path" ${columns} }
+              node { name: "size" op: "LookupTableSizeV2" input: "t" }
+            }
+            collection_def { key: "legacy_init_op" value { node_list { value: "init" } } }
+            signature_def { key: "s" value { outputs { key: "y" value { name: "size:0" dtype: DT_INT64 tensor_shape {} } } } } }`),
+          ),
+        ],
+      ]),
+    );
+  const columns = (key: number, value: number, more = '') =>
+    `attr { key: "key_index" value { i: ${key} } } attr { key: "value_index" value { i: ${value} } } ${more}`;
+  const content = async (graph: ModelGraph) => {
+    const table = graph.nodes.get('t')!;
+    const [keys, values] = [await constantOf(table, 'keys').load(), await constantOf(table, 'values').load()];
+    return [
+      Array.from(keys.data as Iterable<unknown>, (bytes) => new TextDecoder().decode(bytes as Uint8Array)),
+      Array.from(values.data as Iterable<number | bigint>, Number),
+    ];
+  };
+
+  test('has columns between delimiters, line ends of either kind, and only so many lines as it says', async () => {
+    const more = 'attr { key: "delimiter" value { s: "," } } attr { key: "vocab_size" value { i: 2 } }';
+
+    expect(await content(await saved('0.5,a,x\r\n-2,b,y\n3,c,z\n', columns(1, 0, more)))).toEqual([
+      ['a', 'b'],
+      [0.5, -2],
+    ]);
+  });
+
+  test('numbers its lines from the offset', async () => {
+    const graph = await saved('a\nb', columns(-2, -1, 'attr { key: "offset" value { i: 5 } }'), 'DT_INT64');
+
+    expect(await content(graph)).toEqual([
+      ['a', 'b'],
+      [5, 6],
+    ]);
+  });
+
+  test.each([
+    ['an empty line', 'a\t1\n\nb\t2', 'whose line 2 is empty'],
+    ['a line with too few columns', 'a\t1\nb', 'without string in column 0 and float32 in column 1'],
+    ['no number where one is needed', 'a\tone', 'without string in column 0 and float32 in column 1'],
+  ])('with %s is refused', async (_, file, message) => {
+    await expect(saved(file, columns(0, 1))).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining(message) });
+  });
+
+  test('with fewer lines than it says is refused', async () => {
+    const reading = saved('a\t1', columns(0, 1, 'attr { key: "vocab_size" value { i: 3 } }'));
+
+    await expect(reading).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining('of 1 lines, expected 3') });
   });
 });
 
@@ -300,6 +445,11 @@ describe('recognising', () => {
   test('tells a graph from a SavedModel and from other things', () => {
     const graph = encode(`# made by hand\n${placeholder('x')}`);
     expect([isGraphDef(graph), isSavedModel(graph)]).toEqual([true, false]);
+    expect([isGraphDef(bytesOf('frozen/frozen.pb')), isSavedModel(bytesOf('frozen/frozen.pb'))]).toEqual([true, false]);
+    for (const model of ['lstm/saved_model.pb', 'table_v1/saved_model.pb', 'shared_text/saved_model.pbtxt']) {
+      expect([isGraphDef(bytesOf(model)), isSavedModel(bytesOf(model))], model).toEqual([false, true]);
+      expect(isSavedModel(bytesOf(model).subarray(0, 4096)), model).toBe(true);
+    }
     expect(isSavedModel(encode('saved_model_schema_version: 1\nmeta_graphs {'))).toBe(true);
     for (const other of [
       '',

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { constantOf, shapeOf } from '../../../../src/core/formats/graph/attributes.ts';
-import { readSavedModel } from '../../../../src/core/index.ts';
+import { describeSavedModel, readSavedModel } from '../../../../src/core/index.ts';
 import { sharedData } from '../../../support/shared-data.ts';
 import { constantsOf, countOps, readFolder } from './folder.ts';
 
@@ -154,6 +154,24 @@ describe('the signatures TensorFlow itself reports', () => {
       }
     });
   }
+});
+
+test.skipIf(!halfPlusTwo)('a description has what the file says, tensor names and assets too', async () => {
+  const { graphs, warmup } = await describeSavedModel(readFolder(halfPlusTwo!));
+
+  expect(graphs).toHaveLength(1);
+  expect(graphs[0]).toMatchObject({
+    tags: ['serve'],
+    assets: ['assets/foo.txt'],
+    signatures: {
+      regress_x_to_y: {
+        methodName: 'tensorflow/serving/regress',
+        inputs: { inputs: { name: 'tf_example:0', dtype: 'string', shape: undefined } },
+        outputs: { outputs: { name: 'y:0', dtype: 'float32', shape: [-1, 1] } },
+      },
+    },
+  });
+  expect(warmup).toBeUndefined();
 });
 
 describe('refuses', () => {
