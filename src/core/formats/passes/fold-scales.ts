@@ -10,10 +10,10 @@ import {
   sortNodes,
 } from '../graph/index.ts';
 import type { DerivedConstants } from './derived-constants.ts';
-import { numbersOf, stridesOf } from './evaluate/elements.ts';
+import { numbersOf, stridesOf } from './evaluate/index.ts';
 import { channelsOf, isPerChannel, type LayerKind, layerKindOf } from './layers.ts';
 import { Readers, type Scope, ScopeEdit } from './scope.ts';
-import type { Known } from './shapes/known.ts';
+import type { Known } from './shapes/index.ts';
 
 /**
  * What a node does to each channel of a layer's output: multiplies it by `scale`, then adds `offset`. Each gets float64 values of one

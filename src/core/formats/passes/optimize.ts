@@ -6,7 +6,7 @@ import { fuseLayers } from './fuse-layers.ts';
 import { removeIdentities } from './remove-identities.ts';
 import { rewriteOperators } from './rewrite-operators.ts';
 import { applyPass, type ScopePass, withoutDeadNodes } from './scope.ts';
-import { inferShapes } from './shapes/infer-shapes.ts';
+import { inferShapes } from './shapes/index.ts';
 import { shareSubexpressions } from './share-subexpressions.ts';
 import { simplifyActivations } from './simplify-activations.ts';
 
