@@ -1,4 +1,4 @@
-export { type Equation, parseEquation } from './einsum.ts';
+export { parseEquation } from './einsum.ts';
 export {
   broadcastShapes,
   isStatic,
@@ -6,8 +6,7 @@ export {
   resolveAxis,
   samePadding,
   unknownOfRank,
-  type Window,
   widenShape,
   windowOutputSize,
 } from './partial-shape.ts';
-export { planStridedSlice, type StridedSlicePlan } from './slices.ts';
+export { planStridedSlice } from './slices.ts';
