@@ -118,6 +118,7 @@ async function evaluateLater(
   index: number,
   want: Omit<Constant, 'load'>,
 ): Promise<AnyTensor> {
+  await undefined; // a turn of its own for each constant of a long chain, so that the stack stays flat
   const tensors: AnyTensor[] = [];
   for (const input of inputs) tensors.push(await input.load());
   const result = evaluateNode(node, tensors)?.[index];

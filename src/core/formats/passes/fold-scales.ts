@@ -270,6 +270,7 @@ async function affineOf({ kind, weights, steps }: Plan): Promise<{ scale: Float6
 function scaledWeights(plan: Plan): Constant {
   const { kind, weights, before } = plan;
   const load = async (): Promise<AnyTensor> => {
+    await undefined; // weights scaled again and again must not deepen the stack
     const { scale } = await affineOf(plan);
     const inputScale = before && numbersOf(await before.scale.load());
     const values = numbersOf(await weights.load())!;

@@ -47,14 +47,11 @@ async function cleanUp(model: ModelGraph, derived: DerivedConstants): Promise<Mo
   return result;
 }
 
+/** What was inferred at the start stays true: a pass may replace a node, but not by one of another shape or type under the same name. */
 async function apply(model: ModelGraph, passes: readonly ScopePass[]): Promise<ModelGraph> {
+  const shapes = await inferShapes(model);
   let result = model;
-  let shapes = await inferShapes(result);
-  for (const pass of passes) {
-    const before = result;
-    result = await applyPass(result, pass, shapes);
-    if (result !== before) shapes = await inferShapes(result);
-  }
+  for (const pass of passes) result = await applyPass(result, pass, shapes);
   return result;
 }
 
