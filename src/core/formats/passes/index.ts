@@ -1,5 +1,4 @@
-export { evaluateNode, isEvaluable } from './evaluate/evaluate-node.ts';
+export { evaluateNode, isEvaluable } from './evaluate/index.ts';
 export { type OptimizeOptions, optimize } from './optimize.ts';
-export { inferShapes, type ShapeTable } from './shapes/infer-shapes.ts';
-export type { Known } from './shapes/known.ts';
+export { inferShapes, type ShapeTable } from './shapes/index.ts';
 export { shareInputs } from './share-inputs.ts';
