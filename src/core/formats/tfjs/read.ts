@@ -20,6 +20,7 @@ import type { ModelTensor } from '../model-tensor.ts';
 import { decodeAttribute } from './attribute-json.ts';
 import { narrowDType, narrowType, typeOfName } from './data-types.ts';
 import { isStrings, parseSignature, parseTfjsGraphModel } from './graph-model.ts';
+import { MAX_IDENTITIES } from './ops.ts';
 import { outputIndexOf } from './output-names.ts';
 import { locateConstants } from './read-weights.ts';
 import { joinShards } from './shards.ts';
@@ -199,7 +200,7 @@ function tablesOf(nodes: Nodes): Map<string, Table> {
 
 function throughIdentities(nodes: Nodes, edge: Edge): GraphNode | undefined {
   let node = nodes.get(edge.node);
-  for (let steps = nodes.size; node?.op === 'Identity' && node.inputs[0] && steps > 0; steps--) node = nodes.get(node.inputs[0].node);
+  for (let steps = MAX_IDENTITIES; node?.op === 'Identity' && node.inputs[0] && steps > 0; steps--) node = nodes.get(node.inputs[0].node);
   return node;
 }
 
