@@ -1,15 +1,18 @@
 import { decodeBase64, encodeBase64 } from '../../base64.ts';
 import { NearfarError } from '../../errors.ts';
-import type { Attribute, PartialShape } from '../graph/index.ts';
-import { nameOfType, narrowType, typeOfName } from './data-types.ts';
+import type { Attribute, GraphDType, PartialShape } from '../graph/index.ts';
+import { nameOfType, typeOfName } from './data-types.ts';
 
 // AttrValue of tensorflow/core/framework/attr_value.proto in JSON form, as tfjs-converter's operation_mapper reads it: int64 as
 // strings, bytes as base64.
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** An attribute with the types that TensorFlow.js has; of a tensor the type and the shape only, its values are among the weights. */
-export function encodeAttribute(attribute: Attribute): Json {
+/**
+ * An attribute in JSON form; of a tensor the type and the shape only, its values are among the weights.
+ * @param narrow What becomes of its types.
+ */
+export function encodeAttribute(attribute: Attribute, narrow: (type: GraphDType) => GraphDType): Json {
   switch (attribute.kind) {
     case 'string':
       return { s: encodeBase64(new TextEncoder().encode(attribute.value)) };
@@ -20,25 +23,25 @@ export function encodeAttribute(attribute: Attribute): Json {
     case 'bool':
       return { b: attribute.value };
     case 'type':
-      return { type: nameOfType(narrowType(attribute.value)) };
+      return { type: nameOfType(narrow(attribute.value)) };
     case 'shape':
       return { shape: encodeShape(attribute.value) };
     case 'tensor': {
       const { dtype, shape } = attribute.value;
-      return { tensor: { dtype: nameOfType(narrowType(dtype)), tensorShape: encodeShape(shape) } };
+      return { tensor: { dtype: nameOfType(narrow(dtype)), tensorShape: encodeShape(shape) } };
     }
     case 'function':
       return { func: { name: attribute.value, attr: {} } };
     case 'list':
-      return { list: encodeList(attribute.value) };
+      return { list: encodeList(attribute.value, narrow) };
   }
 }
 
 /** AttrValue.ListValue: one array, named by the kind of its items. */
-function encodeList(items: readonly Attribute[]): Json {
+function encodeList(items: readonly Attribute[], narrow: (type: GraphDType) => GraphDType): Json {
   const lists: Record<string, unknown[]> = {};
   for (const item of items) {
-    const [kind, value] = Object.entries(encodeAttribute(item))[0]!; // encodeAttribute gives exactly one
+    const [kind, value] = Object.entries(encodeAttribute(item, narrow))[0]!; // encodeAttribute gives exactly one
     const list = lists[kind];
     if (list) list.push(value);
     else lists[kind] = [value];

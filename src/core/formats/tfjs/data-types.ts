@@ -1,5 +1,6 @@
 import type { DType } from '../../tensor/index.ts';
 import type { GraphDType } from '../graph/index.ts';
+import { customTfjsOps } from './custom-ops.ts';
 
 /** TensorFlow's names of element types, as a GraphDef in JSON form writes them. */
 const namesOfTypes: Readonly<Record<GraphDType, string>> = {
@@ -91,6 +92,11 @@ export function narrowDType(dtype: DType): TfjsDType {
 
 export function narrowType(type: GraphDType): GraphDType {
   return type === 'resource' || type === 'variant' ? type : narrowed[type];
+}
+
+/** What becomes of the types among a node's attributes. Operators that read bytes or text must know what is written there. */
+export function typesOf(op: string): (type: GraphDType) => GraphDType {
+  return customTfjsOps.has(op) ? (type) => type : narrowType;
 }
 
 /** Types whose values may not fit what TensorFlow.js has instead. */

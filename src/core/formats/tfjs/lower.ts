@@ -15,6 +15,7 @@ import {
   toConstant,
 } from '../graph/index.ts';
 import { createNodeNames, type NodeNames } from './names.ts';
+import { MAX_IDENTITIES } from './ops.ts';
 
 // Functional control flow, written with TensorFlow 1's Switch, Merge, Enter, NextIteration and Exit. tfjs-converter runs functions too,
 // but a While body disposes the tensors that a list keeps (a GRU that gives sequences fails), and If is not known as asynchronous.
@@ -29,7 +30,7 @@ import { createNodeNames, type NodeNames } from './names.ts';
 /** Enough for loops in loops in branches; a recursive function ends here. */
 const MAX_DEPTH = 64;
 /** A function used in many places is written once for each; nested, that grows without bounds. */
-const MAX_NODES = 500_000;
+const MAX_FUNCTION_NODES = 200_000;
 
 /** A root graph without functions. */
 export interface LoweredGraph {
@@ -87,6 +88,7 @@ class Lowering {
   readonly #constants = new Map<Constant, string>();
   readonly #tables: { readonly keys: Constant; readonly values: Constant; readonly name: string }[] = [];
   readonly #sorted = new Map<GraphFunction, readonly GraphNode[]>();
+  #functionNodes = 0;
 
   constructor(functions: ModelGraph['functions'], names: NodeNames) {
     this.#functions = functions;
@@ -101,6 +103,8 @@ class Lowering {
   }
 
   #write(nodes: readonly GraphNode[], scope: Scope, args: readonly Argument[]): void {
+    if (scope.depth > 0) this.#functionNodes += nodes.length + 1;
+    if (this.#functionNodes > MAX_FUNCTION_NODES) throw tooLarge();
     for (const { name } of nodes) if (!scope.renamed.has(name)) scope.renamed.set(name, this.#names.take(scope.prefix + name));
     for (const node of nodes) this.#writeNode(node, scope, args);
   }
@@ -296,6 +300,12 @@ class Lowering {
         waits.push(held.node);
       }
     }
+    // One to wait for, so that many variables and many values from outside do not multiply.
+    const [held, ...others] = waits;
+    const all =
+      held === undefined || others.length === 0
+        ? waits
+        : [this.#make(`${name}/outside`, 'Identity', [{ node: held, index: 0 }], {}, scope, others).node];
     if (outside.size === initial.length) {
       moveOutputs(node, initial, scope);
       return;
@@ -307,7 +317,7 @@ class Lowering {
       if (outside.has(index)) continue;
       const T = types[index];
       const attributes = { ...(T && { T }), frame_name: frame, is_constant: attribute.bool(false), parallel_iterations: attribute.int(1) };
-      const enter = this.#make(`${name}/enter`, 'Enter', [this.#live(edge, scope)], attributes, scope, waits);
+      const enter = this.#make(`${name}/enter`, 'Enter', [this.#live(edge, scope)], attributes, scope, all);
       const merge = this.#names.take(`${name}/merge`);
       const next = this.#names.take(`${name}/next`);
       this.#add({ name: merge, op: 'Merge', inputs: [enter, { node: next, index: 0 }], controls: [], attributes: T ? { T } : {} });
@@ -419,9 +429,6 @@ class Lowering {
   }
 
   #add(node: GraphNode): void {
-    if (this.nodes.size >= MAX_NODES) {
-      throw new NearfarError('unsupported', `written out, the functions of the graph are more than ${MAX_NODES} nodes`);
-    }
     this.nodes.set(node.name, node);
   }
 }
@@ -462,7 +469,7 @@ function moveOutputs(node: GraphNode, outputs: readonly Edge[], scope: Scope): v
 function unchangedArguments(node: GraphNode, { nodes, outputs }: GraphFunction): number[] {
   return outputs.flatMap((output, index) => {
     let source = nodes.get(output.node);
-    for (let steps = nodes.size; source?.op === 'Identity' && steps > 0; steps--) source = nodes.get(source.inputs[0]?.node ?? '');
+    for (let steps = MAX_IDENTITIES; source?.op === 'Identity' && steps > 0; steps--) source = nodes.get(source.inputs[0]?.node ?? '');
     return source?.op === '_Arg' && attribute.numberOf(source, 'index') === index && index < node.inputs.length ? [index] : [];
   });
 }
@@ -482,6 +489,13 @@ function once(make: () => string): () => string {
 
 function damaged({ op, name }: Pick<GraphNode, 'op' | 'name'>, message: string): NearfarError {
   return new NearfarError('invalid-argument', `${op} ${name} ${message}`, { details: { op, node: name } });
+}
+
+function tooLarge(): NearfarError {
+  return new NearfarError(
+    'unsupported',
+    `written out where they are called, the functions of the graph are more than ${MAX_FUNCTION_NODES} nodes`,
+  );
 }
 
 function tooDeep({ op, name }: Pick<GraphNode, 'op' | 'name'>): NearfarError {

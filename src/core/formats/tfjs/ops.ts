@@ -26,6 +26,9 @@ const known = `
   Unique UniqueV2 Unpack UpperBound Where While Zeros ZerosLike _FusedConv2D _FusedMatMul
 `;
 
+/** Identities in a row that are looked through: more of them are no work of an exporter. */
+export const MAX_IDENTITIES = 100;
+
 /** Operators of the converter's published build. */
 export const tfjsOps: ReadonlySet<string> = new Set(known.trim().split(/\s+/));
 

@@ -17,7 +17,7 @@ import type { EmittedBindings } from '../model-folder.ts';
 import { isLossy } from './data-types.ts';
 import { lowerControlFlow } from './lower.ts';
 import { createNodeNames } from './names.ts';
-import { isKnownOp, outputCountOf, restrictionOf } from './ops.ts';
+import { isKnownOp, MAX_IDENTITIES, outputCountOf, restrictionOf } from './ops.ts';
 import { rewriteNodes } from './rewrite.ts';
 import { settleLoops } from './settle-loops.ts';
 
@@ -155,9 +155,12 @@ function sliceLimits(nodes: Nodes): Set<string> {
       else readers.set(edgeKey(input), [{ node, position }]);
     }
   }
-  const isLimit = (edge: Edge): boolean =>
+  const isLimit = (edge: Edge, steps = MAX_IDENTITIES): boolean =>
+    steps > 0 &&
     (readers.get(edgeKey(edge)) ?? []).every(({ node, position }) =>
-      node.op === 'Identity' ? isLimit({ node: node.name, index: 0 }) : node.op === 'StridedSlice' && (position === 1 || position === 2),
+      node.op === 'Identity'
+        ? isLimit({ node: node.name, index: 0 }, steps - 1)
+        : node.op === 'StridedSlice' && (position === 1 || position === 2),
     );
   const constants = [...nodes.values()].filter(({ op, attributes: { dtype } }) => {
     return op === 'Const' && dtype?.kind === 'type' && isWide.has(dtype.value);

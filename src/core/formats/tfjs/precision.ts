@@ -1,6 +1,7 @@
 import { elementCount } from '../../tensor/index.ts';
 import type { Edge, GraphNode, Nodes } from '../graph/index.ts';
 import { narrowDType } from './data-types.ts';
+import { MAX_IDENTITIES } from './ops.ts';
 import type { PlannedConstant } from './plan.ts';
 import { fitAffine, type Storage } from './quantization.ts';
 import { loadFloats } from './weights.ts';
@@ -68,7 +69,7 @@ export function channelAxesOf(nodes: Nodes): ReadonlyMap<string, number> {
   const axes = new Map<string, number>();
   const constantOf = (edge: Edge | undefined): string | undefined => {
     let node = edge && nodes.get(edge.node);
-    for (let steps = nodes.size; node?.op === 'Identity' && steps > 0; steps--) node = nodes.get(node.inputs[0]!.node);
+    for (let steps = MAX_IDENTITIES; node?.op === 'Identity' && steps > 0; steps--) node = nodes.get(node.inputs[0]!.node);
     return node?.op === 'Const' ? node.name : undefined;
   };
   for (const node of nodes.values()) {

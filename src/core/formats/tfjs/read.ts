@@ -18,8 +18,9 @@ import {
 import type { ModelFolder } from '../model-folder.ts';
 import type { ModelTensor } from '../model-tensor.ts';
 import { decodeAttribute } from './attribute-json.ts';
-import { narrowDType, narrowType, typeOfName } from './data-types.ts';
+import { narrowDType, narrowType, typeOfName, typesOf } from './data-types.ts';
 import { isStrings, parseSignature, parseTfjsGraphModel } from './graph-model.ts';
+import { MAX_IDENTITIES } from './ops.ts';
 import { outputIndexOf } from './output-names.ts';
 import { locateConstants } from './read-weights.ts';
 import { joinShards } from './shards.ts';
@@ -91,7 +92,7 @@ function parseNode(json: unknown, constants: ReadonlyMap<string, Constant>): Par
     if (!value) throw damaged(`the weights have none for the constant ${name}`);
     return { ...node, written: written.filter((each) => each.startsWith('^')), attributes: constantAttributes(value) };
   }
-  return { ...node, attributes: parseAttributes(name, attr ?? {}) };
+  return { ...node, attributes: parseAttributes(name, attr ?? {}, typesOf(op)) };
 }
 
 function constantAttributes(value: Constant) {
@@ -99,18 +100,18 @@ function constantAttributes(value: Constant) {
 }
 
 /** What TensorFlow.js computes, not what the model had before it was converted. */
-function parseAttributes(node: string, json: Json): Record<string, Attribute> {
+function parseAttributes(node: string, json: Json, narrow: (type: GraphDType) => GraphDType): Record<string, Attribute> {
   const entries = Object.entries(json).flatMap(([key, value]): [string, Attribute][] => {
     if (key.startsWith('_')) return []; // notes of optimisers
     const decoded = decodeAttribute(`attribute ${key} of node ${node}`, value);
-    return decoded ? [[key, narrowAttribute(decoded)]] : [];
+    return decoded ? [[key, narrowAttribute(decoded, narrow)]] : [];
   });
   return Object.fromEntries(entries);
 }
 
-function narrowAttribute(given: Attribute): Attribute {
-  if (given.kind === 'type') return attribute.type(narrowType(given.value));
-  return given.kind === 'list' ? { kind: 'list', value: given.value.map(narrowAttribute) } : given;
+function narrowAttribute(given: Attribute, narrow: (type: GraphDType) => GraphDType): Attribute {
+  if (given.kind === 'type') return attribute.type(narrow(given.value));
+  return given.kind === 'list' ? { kind: 'list', value: given.value.map((item) => narrowAttribute(item, narrow)) } : given;
 }
 
 /** `node`, `node:1`, and in functions `node:name:0`. */
@@ -199,7 +200,7 @@ function tablesOf(nodes: Nodes): Map<string, Table> {
 
 function throughIdentities(nodes: Nodes, edge: Edge): GraphNode | undefined {
   let node = nodes.get(edge.node);
-  for (let steps = nodes.size; node?.op === 'Identity' && node.inputs[0] && steps > 0; steps--) node = nodes.get(node.inputs[0].node);
+  for (let steps = MAX_IDENTITIES; node?.op === 'Identity' && node.inputs[0] && steps > 0; steps--) node = nodes.get(node.inputs[0].node);
   return node;
 }
 

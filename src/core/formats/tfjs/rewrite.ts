@@ -1,4 +1,5 @@
 import { attribute, type Constant, constNode, type GraphNode, type Nodes, toConstant } from '../graph/index.ts';
+import { MAX_IDENTITIES } from './ops.ts';
 
 // Operators that TensorFlow.js lacks, or computes otherwise, written with those it has.
 
@@ -95,7 +96,7 @@ function shapeArrays(nodes: Map<string, GraphNode>): void {
     const known = attributes['element_shape'];
     if (op !== 'TensorArrayGatherV3' || known?.kind !== 'shape' || known.value === undefined) continue;
     let array = nodes.get(inputs[0]?.node ?? '');
-    for (let steps = nodes.size; array?.op === 'Identity' && steps > 0; steps--) array = nodes.get(array.inputs[0]?.node ?? '');
+    for (let steps = MAX_IDENTITIES; array?.op === 'Identity' && steps > 0; steps--) array = nodes.get(array.inputs[0]?.node ?? '');
     const own = array?.attributes['element_shape'];
     if (array?.op !== 'TensorArrayV3' || (own?.kind === 'shape' && own.value !== undefined)) continue;
     nodes.set(array.name, { ...array, attributes: { ...array.attributes, element_shape: known } });

@@ -24,10 +24,19 @@ export function settleLoops(nodes: Nodes): Nodes {
     const frame = frameName(node);
     holders.set(frame, [...(holders.get(frame) ?? []), holder.name]);
   }
+  const waits = new Map(
+    [...holders].map(([frame, [held, ...others]]): [string, string] => {
+      if (others.length === 0) return [frame, held!];
+      // One to wait for, so that many variables and many values from outside do not multiply.
+      const all = identity(freeName(`${held}/all`, nodes, settled), { node: held!, index: 0 }, others);
+      settled.set(all.name, all);
+      return [frame, all.name];
+    }),
+  );
   for (const node of sorted) {
-    const waits = node.op === 'Enter' && !isConstantEnter(node) ? holders.get(frameName(node)) : undefined;
+    const wait = node.op === 'Enter' && !isConstantEnter(node) ? waits.get(frameName(node)) : undefined;
     const entered = settled.get(node.name)!;
-    if (waits) settled.set(node.name, { ...entered, controls: [...entered.controls, ...waits] });
+    if (wait) settled.set(node.name, { ...entered, controls: [...entered.controls, wait] });
   }
   return settled;
 }
@@ -66,7 +75,7 @@ function deepest(parents: ReadonlyMap<string, string>): number {
 
 function depthOf(frame: string, parents: ReadonlyMap<string, string>): number {
   let depth = 0;
-  for (let at: string | undefined = frame; at !== undefined && at !== ROOT && depth <= parents.size; at = parents.get(at)) depth++;
+  for (let at: string | undefined = frame; at !== undefined && at !== ROOT && depth < MAX_ROUNDS; at = parents.get(at)) depth++;
   return depth;
 }
 

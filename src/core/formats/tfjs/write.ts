@@ -3,7 +3,7 @@ import { attribute, type GraphNode, type GraphSignature, type ModelGraph, sortNo
 import type { EmittedBindings, EmittedFile, EmittedModel } from '../model-folder.ts';
 import { encodeAttribute, encodeShape } from './attribute-json.ts';
 import { customTfjsOps } from './custom-ops.ts';
-import { nameOfType } from './data-types.ts';
+import { nameOfType, typesOf } from './data-types.ts';
 import { constantsOf, narrowingNotes, type PlannedConstant, planTfjsGraph, problemsOf, tableConstants } from './plan.ts';
 import { channelAxesOf, chooseStorage } from './precision.ts';
 import { PER_CHANNEL, type Storage } from './quantization.ts';
@@ -116,7 +116,7 @@ function encodeNode({ name, op, inputs, controls, attributes }: GraphNode): Read
     Object.keys(attributes)
       .filter(isKept)
       .sort()
-      .map((key) => [key, encodeAttribute(attributes[key]!)]),
+      .map((key) => [key, encodeAttribute(attributes[key]!, typesOf(op))]),
   );
   return { name, op, ...(input.length > 0 && { input }), attr };
 }

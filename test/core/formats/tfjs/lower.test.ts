@@ -418,3 +418,26 @@ test('programs of nested loops, branches and constants give what they say', { ti
     { numRuns: 500, seed: 20_260_727 },
   );
 });
+
+test('functions that call each other twice, and again, end in an error before they end in time', async () => {
+  const functions: Record<string, GraphFunction> = {};
+  for (let level = 0; level < 60; level++) {
+    const body = new GraphBuilder();
+    const next = functionAttribute(`f${level + 1}`);
+    const given = body.arg(0, 'bool');
+    for (const name of ['a', 'b']) body.op(name, 'StatelessIf', [given, given], { then_branch: next, else_branch: next });
+    functions[`f${level}`] = body.function(1, []);
+  }
+  functions['f60'] = new GraphBuilder().function(0, []);
+  const graph = new GraphBuilder();
+  const x = graph.input('x', 'bool', []);
+  const first = functionAttribute('f0');
+  graph.op('call', 'StatelessIf', [x, x], { then_branch: first, else_branch: first });
+  const y = graph.op('y', 'Identity', [x], {}, ['call']);
+  const model = modelGraph(graph, { serving_default: { inputs: ['x'], outputs: { y: [y, 'bool'] } } }, functions);
+
+  await expect(writeTfjsGraph(model, float32)).rejects.toMatchObject({
+    code: 'unsupported',
+    message: expect.stringContaining('more than'),
+  });
+});

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, test } from 'vitest';
 import { attribute, toConstant, withoutSignatures } from '../../../../src/core/formats/graph/index.ts';
-import { checkTfjsOps, createTensor, writeTfjsGraph } from '../../../../src/core/index.ts';
+import { checkTfjsOps, createTensor, readTfjsGraph, writeTfjsGraph } from '../../../../src/core/index.ts';
 import { functionAttribute, GraphBuilder, modelGraph } from '../../../support/graph-builder.ts';
-import { readEmitted, runEmitted } from '../../../support/tfjs-graph-run.ts';
+import { emittedFolder, readEmitted, runEmitted } from '../../../support/tfjs-graph-run.ts';
 
 const float32 = { precision: 'float32' } as const;
 const index = (edge: { node: string }, index: number) => ({ node: edge.node, index });
@@ -136,6 +136,25 @@ describe('types', () => {
       code: 'unsupported',
       message: expect.stringContaining('constant seed holds 1099511627776'),
     });
+  });
+
+  test('an operator that reads text or bytes still knows what types are written there', async () => {
+    const graph = new GraphBuilder();
+    const bytes = graph.op('decode', 'DecodeRaw', [graph.input('x', 'string', [-1])], { out_type: attribute.type('int16') });
+    const y = graph.op('y', 'Cast', [bytes], { SrcT: attribute.type('int16'), DstT: attribute.type('float64') });
+    const model = modelGraph(graph, { serving_default: { inputs: ['x'], outputs: { y: [y, 'float64'] } } });
+
+    const emitted = await writeTfjsGraph(model, float32);
+
+    const { modelTopology, userDefinedMetadata } = JSON.parse(
+      new TextDecoder().decode(await readEmitted(emitted.files.get('model.json')!)),
+    );
+    const nodes: { name: string; attr: object }[] = modelTopology.node;
+    expect(nodes.find(({ name }) => name === 'decode')?.attr).toEqual({ out_type: { type: 'DT_INT16' } });
+    expect(nodes.find(({ name }) => name === 'y')?.attr).toEqual({ SrcT: { type: 'DT_INT32' }, DstT: { type: 'DT_FLOAT' } });
+    expect(userDefinedMetadata.nearfar.customOps).toEqual(['DecodeRaw']);
+    const again = await readTfjsGraph(await emittedFolder(emitted));
+    expect(again.nodes.get('decode')?.attributes['out_type']).toEqual(attribute.type('int16'));
   });
 
   test('strings, booleans and complex numbers keep their values', async () => {
