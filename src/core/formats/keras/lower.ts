@@ -74,14 +74,16 @@ function allProblems(problems: readonly string[]): NearfarError {
   });
 }
 
-/** Layers whose class is not known, wrappers' inner ones included, and settings that no layer may have. */
+/** Classes that are not known, each with its first layer, and settings that no layer may have. */
 function foreignClasses(model: KerasModel): string[] {
-  return allLayers(model).flatMap((layer) => {
-    const problems = dtypeProblems(layer);
-    if (layer.model || layer.className === 'InputLayer') return problems;
-    if (layerKind(layer.className)) return problems;
-    return [...problems, `layer "${layer.name}" is of the class ${layer.className}, which is not supported${hints[layer.className] ?? ''}`];
+  const layers = allLayers(model);
+  const foreign = layers.filter(({ className, model: inner }) => !inner && className !== 'InputLayer' && !layerKind(className));
+  const classes = [...new Set(foreign.map(({ className }) => className))].map((className) => {
+    const [first, ...others] = foreign.filter((layer) => layer.className === className);
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+    return `layer "${first?.name}"${more} is of the class ${className}, which is not supported${hints[className] ?? ''}`;
   });
+  return [...layers.flatMap(dtypeProblems), ...classes];
 }
 
 const python = ' (its function is Python code that no file holds; export the model with model.export("folder") and import the SavedModel)';
