@@ -79,10 +79,10 @@ export default {
     ...doorRules,
     {
       name: 'core-packages',
-      comment: 'core is pure: validation and protobuf encoding are its only packages',
+      comment: 'core is pure: validation, protobuf encoding and inflating are its only packages',
       severity: 'error',
       from: { path: '^src/core/' },
-      to: { dependencyTypes: ['npm', 'npm-optional', 'npm-dev', 'core'], pathNot: '^node_modules/(valibot|@bufbuild/protobuf)/' },
+      to: { dependencyTypes: ['npm', 'npm-optional', 'npm-dev', 'core'], pathNot: '^node_modules/(valibot|@bufbuild/protobuf|fflate)/' },
     },
     {
       name: 'cycles',

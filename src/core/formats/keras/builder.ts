@@ -25,6 +25,11 @@ export interface Value {
 /** One size of a shape: a number, or a scalar int32 tensor where it is known only at run time. */
 export type Dim = number | Value;
 
+/** Models used many times inside each other grow without bound; real ones stay far below. */
+const MAX_NODES = 1_000_000;
+/** More zeros than these are made when the model runs. */
+const MAX_WRITTEN_ZEROS = 4096;
+
 /** Builds nodes with TensorFlow's operators and keeps track of shapes. Binary operators broadcast. */
 export class GraphBuilder {
   readonly nodes = new Map<string, GraphNode>();
@@ -354,7 +359,7 @@ export class GraphBuilder {
 
   zeros(dims: readonly Dim[]): Value {
     const shape = dims.map((dim) => (typeof dim === 'number' ? dim : -1));
-    if (!shape.includes(-1))
+    if (!shape.includes(-1) && elementCount(shape) <= MAX_WRITTEN_ZEROS)
       return this.floats(
         Array.from({ length: elementCount(shape) }, () => 0),
         shape,
@@ -364,6 +369,7 @@ export class GraphBuilder {
   }
 
   #insert(wanted: string, make: (name: string) => GraphNode): string {
+    if (this.nodes.size >= MAX_NODES) throw unsupported(`the model becomes more than ${MAX_NODES} nodes`);
     let name = wanted;
     let count = this.#repeats.get(wanted) ?? 0;
     while (this.nodes.has(name)) name = `${wanted}_${++count}`;

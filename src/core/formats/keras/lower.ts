@@ -28,7 +28,7 @@ export async function lowerModel(model: KerasModel, store: WeightStore, version:
   if (problems.length > 0) throw allProblems(problems);
   const weights = await bindWeights(model, store);
   const builder = new GraphBuilder();
-  const context: Context = { builder, version, problems };
+  const context: Context = { builder, version, problems, calls: 0 };
   const inputs = model.inputs.map(([name, ref]) => [name, inputValue(builder, layerOf(model, ref), name)] as const);
   const outputs = lowerCalls(
     context,
@@ -61,7 +61,12 @@ interface Context {
   readonly version: KerasVersion;
   /** Filled while layers are lowered; what depends on a layer with a problem is passed over. */
   readonly problems: string[];
+  /** How many layers were called so far. */
+  calls: number;
 }
+
+/** Models used twice inside each other double with each level. */
+const MAX_CALLS = 100_000;
 
 function noWeights(layer: KerasLayer): Variables {
   return new Variables(new Map(), layer.config.where);
@@ -74,14 +79,16 @@ function allProblems(problems: readonly string[]): NearfarError {
   });
 }
 
-/** Layers whose class is not known, wrappers' inner ones included, and settings that no layer may have. */
+/** Classes that are not known, each with its first layer, and settings that no layer may have. */
 function foreignClasses(model: KerasModel): string[] {
-  return allLayers(model).flatMap((layer) => {
-    const problems = dtypeProblems(layer);
-    if (layer.model || layer.className === 'InputLayer') return problems;
-    if (layerKind(layer.className)) return problems;
-    return [...problems, `layer "${layer.name}" is of the class ${layer.className}, which is not supported${hints[layer.className] ?? ''}`];
+  const layers = allLayers(model);
+  const foreign = layers.filter(({ className, model: inner }) => !inner && className !== 'InputLayer' && !layerKind(className));
+  const classes = [...new Set(foreign.map(({ className }) => className))].map((className) => {
+    const [first, ...others] = foreign.filter((layer) => layer.className === className);
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+    return `layer "${first?.name}"${more} is of the class ${className}, which is not supported${hints[className] ?? ''}`;
   });
+  return [...layers.flatMap(dtypeProblems), ...classes];
 }
 
 const python = ' (its function is Python code that no file holds; export the model with model.export("folder") and import the SavedModel)';
@@ -184,6 +191,8 @@ function madeValue(made: Made, ref: TensorRef): Value | undefined {
 }
 
 function lowerCall(context: Context, layer: KerasLayer, call: Call, made: Made, variables: Variables): readonly Value[] | null {
+  context.calls++;
+  if (context.calls > MAX_CALLS) throw damaged(`more than ${MAX_CALLS} calls of layers`);
   const refs = [...call.args, ...Object.values(call.kwargs)].flatMap(refsOf);
   if (refs.some((ref) => madeValue(made, ref) === undefined)) return null;
   const values = (argument: Argument) => refsOf(argument).map((ref) => madeValue(made, ref)!);

@@ -21,7 +21,7 @@ export interface Call {
 }
 
 export interface KerasLayer {
-  /** `ops.Add` of an operation of `keras.ops` between layers. */
+  /** `ops.Add` of an operation of `keras.ops` between layers, `Package>Name` of a custom class. */
   readonly className: string;
   readonly name: string;
   readonly config: Config;
@@ -199,17 +199,26 @@ function parseLayer(json: Json, fallbackName: string, calls: readonly Call[], de
   if (typeof className !== 'string') throw damaged('a layer has no class_name');
   const config = isRecord(json['config']) ? json['config'] : {};
   const name = [json['name'], config['name']].find((candidate) => typeof candidate === 'string') ?? fallbackName;
-  const module = json['module'];
-  const isOperation = typeof module === 'string' && /^keras(\.src)?\.ops\b/.test(module);
+  const prefix = prefixOf(json);
   const isModel = modelClasses.has(className) && (Array.isArray(config['layers']) || Array.isArray(json['config']));
   return {
-    className: isOperation ? `ops.${className}` : className,
+    className: `${prefix}${className}`,
     name: String(name),
     config: new Config(config, `${className} "${name}"`),
     model: isModel ? parseModel(json, depth + 1) : undefined,
     calls,
     trainable: config['trainable'] !== false,
   };
+}
+
+/** Keras 3 says where a class comes from: an operation or another's class may have the name of one of Keras' layers. */
+function prefixOf(json: Json): string {
+  if (!('module' in json)) return '';
+  const { module, registered_name: registered } = json;
+  if (typeof module === 'string' && /^(tf_)?keras\b/.test(module)) return /^keras(\.src)?\.ops\b/.test(module) ? 'ops.' : '';
+  return typeof registered === 'string' && registered.includes('>')
+    ? `${registered.slice(0, registered.indexOf('>') + 1)}`
+    : `${String(module)}.`;
 }
 
 /** One entry of `inbound_nodes`: an object since Keras 3, a list of `[layer, call, tensor, kwargs]` before. */

@@ -29,7 +29,7 @@ export async function bindWeights(model: KerasModel, store: WeightStore): Promis
 export function placed(model: KerasModel): (readonly [KerasLayer, string])[] {
   const used = new Map<string, number>();
   return model.layers.map((layer) => {
-    const name = snakeCase(layer.className);
+    const name = snakeCase(layer.className.replace(/^.*[.>]/, ''));
     const count = used.get(name) ?? 0;
     used.set(name, count + 1);
     return [layer, `layers/${count === 0 ? name : `${name}_${count}`}`];

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { zipSync } from 'fflate';
+import { strFromU8, unzipSync, zipSync } from 'fflate';
 import { describe, expect, test } from 'vitest';
 import { NearfarError, readKeras } from '../../../../src/core/index.ts';
 import { memoryFile } from '../../../support/tfjs-graph-run.ts';
@@ -36,6 +36,72 @@ describe.each(['dense.h5', 'dense.keras', 'masked.keras', 'keras2-chain.h5'])('%
       { numRuns: 400 },
     );
   }, 60_000);
+});
+
+const values: readonly unknown[] = [
+  null,
+  -1,
+  0,
+  1.5,
+  3,
+  2 ** 40,
+  '',
+  'odd',
+  true,
+  [],
+  [1],
+  [[1, 2]],
+  {},
+  { class_name: 'Dense', config: {} },
+];
+
+describe.each(['convolution.keras', 'masked.keras', 'attention.keras', 'recurrent.keras', 'keras2-graph.keras', 'operations.keras'])(
+  '%s',
+  (name) => {
+    test('with another value anywhere in its config gives a model or a typed error', async () => {
+      const members = unzipSync(await fixtureBytes(name));
+      const text = strFromU8(members['config.json']!);
+      const count = placesOf(JSON.parse(text)).length;
+      await fc.assert(
+        fc.asyncProperty(fc.nat(count - 1), fc.constantFrom(...values), async (index, value) => {
+          const config = JSON.parse(text);
+          const [owner, key] = placesOf(config)[index]!;
+          owner[key] = value;
+          const changed = { ...members, 'config.json': new TextEncoder().encode(JSON.stringify(config)) };
+          await readWhole(zipSync(changed, { level: 0 }));
+        }),
+        { numRuns: 300 },
+      );
+    }, 60_000);
+  },
+);
+
+/** Every value of a document, by its owner and key. */
+function placesOf(value: Record<string, unknown>): [Record<string, unknown>, string][] {
+  return Object.entries(value).flatMap(([key, inner]): [Record<string, unknown>, string][] => [
+    [value, key],
+    ...(typeof inner === 'object' && inner !== null ? placesOf(inner as Record<string, unknown>) : []),
+  ]);
+}
+
+test('models that use each other twice at every level are refused', async () => {
+  const refs = (layer: string) => [[[layer, 0, 0, {}]], [[layer, 0, 0, {}]]];
+  const input = { class_name: 'InputLayer', name: 'in', inbound_nodes: [], config: { name: 'in', batch_input_shape: [null, 1] } };
+  let model: Record<string, unknown> = { class_name: 'Dropout', config: { name: 'inner' } };
+  for (let depth = 0; depth < 19; depth++) {
+    const inner = { ...model, name: 'inner', inbound_nodes: refs('in') };
+    model = {
+      class_name: 'Functional',
+      config: { name: 'inner', layers: [input, inner], input_layers: [['in', 0, 0]], output_layers: [['inner', 0, 0]] },
+    };
+  }
+  const weights = unzipSync(await fixtureBytes('masked.keras'))['model.weights.h5']!;
+  const archive = zipSync({ 'config.json': new TextEncoder().encode(JSON.stringify(model)), 'model.weights.h5': weights });
+
+  await expect(readKeras(memoryFile(archive))).rejects.toMatchObject({
+    code: 'invalid-argument',
+    message: expect.stringContaining('calls of layers'),
+  });
 });
 
 test('a B-tree that points at itself ends', async () => {

@@ -103,7 +103,7 @@ describe('what is refused', () => {
       code: 'unsupported',
       details: {
         problems: [
-          expect.stringContaining('layer "odd" is of the class Odd'),
+          expect.stringContaining('layer "odd" is of the class mine>Odd'),
           expect.stringContaining('layer "lambda" is of the class Lambda'),
         ],
       },

@@ -95,6 +95,10 @@ function convolve(call: Lowering, x: Value, rank: number): Value {
   if (groups === 1) return finish(call, applyConv(b, padded, kernel, window, 'kernel'));
   const filters = kernel.shape[rank + 1]! / groups;
   if (!Number.isInteger(filters)) throw damaged(`${config.where} has a kernel of [${kernel.shape}] in ${groups} groups`);
+  if (groups === channels && rank < 3) {
+    const deep = reshaped(kernel, [...kernel.shape.slice(0, rank), channels, filters]);
+    return finish(call, applyDepthwise(b, padded, deep, window, 'kernel'));
+  }
   // Backends have no grouped convolution: one for each group.
   const parts = b.split(padded, groups, -1).map((part, index) => {
     const own = sliced(kernel, rank + 1, index * filters, (index + 1) * filters);
@@ -126,23 +130,24 @@ function depthwiseConvolve(call: Lowering, x: Value, rank: number): Value {
   const channels = x.shape.at(-1)!;
   if (kernel.shape[rank] !== channels) throw damaged(`${config.where} has a kernel of [${kernel.shape}] for [${x.shape}]`);
   const window = windowOf(call, kernel.shape.slice(0, rank), rank);
-  const padded = causal(call, x, window);
-  const [strides, dilations] = [window.strides, window.dilations];
-  const lifted: Window =
-    rank === 2
-      ? window
-      : {
-          padding: window.padding,
-          kernel: [1, ...window.kernel],
-          // The op wants equal strides; a height of 1 has one place whatever the stride.
-          strides: [strides[0]!, ...strides],
-          dilations: [1, ...dilations],
-        };
-  const image = rank === 2 ? padded : b.expandDims(padded, 1);
-  const weight = rank === 2 ? kernel : reshaped(kernel, [1, ...kernel.shape]);
-  const shape = [x.shape[0]!, ...slid(image, lifted), channels * kernel.shape[rank + 1]!];
-  const y = b.op('DepthwiseConv2dNative', [image, b.weight(weight, 'depthwise_kernel')], windowAttributes(lifted), 'float32', shape);
-  return rank === 2 ? y : b.squeeze(y, 1);
+  return applyDepthwise(b, causal(call, x, window), kernel, window, 'depthwise_kernel');
+}
+
+/** @param kernel [...window, channels, multiplier] */
+function applyDepthwise(b: GraphBuilder, x: Value, kernel: Constant, window: Window, name: string): Value {
+  const rank = window.kernel.length;
+  if (rank === 1) {
+    const lifted: Window = {
+      padding: window.padding,
+      kernel: [1, ...window.kernel],
+      // The op wants equal strides; a height of 1 has one place whatever the stride.
+      strides: [window.strides[0]!, ...window.strides],
+      dilations: [1, ...window.dilations],
+    };
+    return b.squeeze(applyDepthwise(b, b.expandDims(x, 1), reshaped(kernel, [1, ...kernel.shape]), lifted, name), 1);
+  }
+  const shape = [x.shape[0]!, ...slid(x, window), kernel.shape[rank]! * kernel.shape[rank + 1]!];
+  return b.op('DepthwiseConv2dNative', [x, b.weight(kernel, name)], windowAttributes(window), 'float32', shape);
 }
 
 /** `Conv2DBackpropInput` wants the size of its output as a tensor. */

@@ -29,6 +29,7 @@ const throughLayers = [
   'RandomHue',
   'RandomSaturation',
   'RandomErasing',
+  'StochasticDepth',
 ];
 
 export const coreLayers: Readonly<Record<string, LayerKind>> = {

@@ -25,4 +25,4 @@ export function layerKind(className: string): LayerKind | undefined {
 }
 
 export { snakeCase } from './cells.ts';
-export type { Keywords, LayerKind, Lowering, Operand, Slot } from './layer-kind.ts';
+export type { Keywords, LayerKind, Operand, Slot } from './layer-kind.ts';

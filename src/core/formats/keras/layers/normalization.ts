@@ -78,6 +78,11 @@ export const normalizationLayers: Readonly<Record<string, LayerKind>> = {
       return scaledAndShifted(b, y, variables.optional('gamma'), variables.optional('beta'), [last]);
     },
   },
+  /** Of keras.applications' ConvNeXt. */
+  LayerScale: {
+    slots: () => own('gamma'),
+    lower: (call) => call.builder.mul(one(call), call.builder.weight(call.variables.get('gamma', 1), 'gamma')),
+  },
   UnitNormalization: {
     keepsMask: true,
     lower: (call) => {

@@ -225,12 +225,18 @@ function functionOf(
 
 /** keras/src/layers/rnn/bidirectional.py: without a layer of its own, backward is forward's config turned round. */
 function directions(layer: KerasLayer): { forward: KerasLayer; backward: KerasLayer } {
-  const forward = parseInnerLayer(layer.config.object('layer').json, 'forward_layer');
+  const forward = recurrentLayer(layer, 'layer');
   if (layer.config.get('backward_layer') !== undefined) {
-    return { forward, backward: parseInnerLayer(layer.config.object('backward_layer').json, 'backward_layer') };
+    return { forward, backward: recurrentLayer(layer, 'backward_layer') };
   }
   const values = { ...forward.config.values, go_backwards: !forward.config.bool('go_backwards', false) };
   return { forward, backward: { ...forward, config: new Config(values, `backward ${forward.config.where}`) } };
+}
+
+function recurrentLayer({ config }: KerasLayer, name: string): KerasLayer {
+  const inner = parseInnerLayer(config.object(name).json, name);
+  if (Object.hasOwn(recurrentLayers, inner.className) && recurrentLayers[inner.className] === recurrent) return inner;
+  throw unsupported(`${config.where} wraps a layer of the class ${inner.className}`);
 }
 
 function bidirectional(call: Lowering): readonly Value[] {
