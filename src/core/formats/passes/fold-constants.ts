@@ -13,13 +13,11 @@ import {
   toConstant,
 } from '../graph/index.ts';
 import type { DerivedConstants } from './derived-constants.ts';
-import { fromBigints, tensorOf } from './evaluate/elements.ts';
-import { engineDependentOps } from './evaluate/elementwise.ts';
-import { evaluateNode, isEvaluable, isLayer } from './evaluate/evaluate-node.ts';
+import { isStatic } from './dimensions/index.ts';
+import { engineDependentOps, evaluateNode, fromBigints, isEvaluable, isLayer, tensorOf } from './evaluate/index.ts';
 import { isPure } from './purity.ts';
 import { Readers, type Scope, ScopeEdit } from './scope.ts';
-import type { Known } from './shapes/known.ts';
-import { isStatic } from './shapes/partial-shape.ts';
+import type { Known } from './shapes/index.ts';
 import { attributesKey } from './share-subexpressions.ts';
 
 /** A folded node may make the model this much larger: about what the node itself takes in a model file, and the cost of running it. */
@@ -120,6 +118,7 @@ async function evaluateLater(
   index: number,
   want: Omit<Constant, 'load'>,
 ): Promise<AnyTensor> {
+  await undefined; // a turn of its own for each constant of a long chain, so that the stack stays flat
   const tensors: AnyTensor[] = [];
   for (const input of inputs) tensors.push(await input.load());
   const result = evaluateNode(node, tensors)?.[index];

@@ -10,10 +10,10 @@ import {
   sortNodes,
 } from '../graph/index.ts';
 import type { DerivedConstants } from './derived-constants.ts';
-import { numbersOf, stridesOf } from './evaluate/elements.ts';
+import { numbersOf, stridesOf } from './evaluate/index.ts';
 import { channelsOf, isPerChannel, type LayerKind, layerKindOf } from './layers.ts';
 import { Readers, type Scope, ScopeEdit } from './scope.ts';
-import type { Known } from './shapes/known.ts';
+import type { Known } from './shapes/index.ts';
 
 /**
  * What a node does to each channel of a layer's output: multiplies it by `scale`, then adds `offset`. Each gets float64 values of one
@@ -270,6 +270,7 @@ async function affineOf({ kind, weights, steps }: Plan): Promise<{ scale: Float6
 function scaledWeights(plan: Plan): Constant {
   const { kind, weights, before } = plan;
   const load = async (): Promise<AnyTensor> => {
+    await undefined; // weights scaled again and again must not deepen the stack
     const { scale } = await affineOf(plan);
     const inputScale = before && numbersOf(await before.scale.load());
     const values = numbersOf(await weights.load())!;

@@ -1,4 +1,3 @@
-export { evaluateNode, isEvaluable } from './evaluate/evaluate-node.ts';
+export { evaluateNode, isEvaluable } from './evaluate/index.ts';
 export { type OptimizeOptions, optimize } from './optimize.ts';
-export { inferShapes, type ShapeTable } from './shapes/infer-shapes.ts';
-export type { Known } from './shapes/known.ts';
+export { inferShapes, type ShapeTable } from './shapes/index.ts';

@@ -6,7 +6,7 @@ import { fuseLayers } from './fuse-layers.ts';
 import { removeIdentities } from './remove-identities.ts';
 import { rewriteOperators } from './rewrite-operators.ts';
 import { applyPass, type ScopePass, withoutDeadNodes } from './scope.ts';
-import { inferShapes } from './shapes/infer-shapes.ts';
+import { inferShapes } from './shapes/index.ts';
 import { shareSubexpressions } from './share-subexpressions.ts';
 import { simplifyActivations } from './simplify-activations.ts';
 
@@ -47,14 +47,11 @@ async function cleanUp(model: ModelGraph, derived: DerivedConstants): Promise<Mo
   return result;
 }
 
+/** What was inferred at the start stays true: a pass may replace a node, but not by one of another shape or type under the same name. */
 async function apply(model: ModelGraph, passes: readonly ScopePass[]): Promise<ModelGraph> {
+  const shapes = await inferShapes(model);
   let result = model;
-  let shapes = await inferShapes(result);
-  for (const pass of passes) {
-    const before = result;
-    result = await applyPass(result, pass, shapes);
-    if (result !== before) shapes = await inferShapes(result);
-  }
+  for (const pass of passes) result = await applyPass(result, pass, shapes);
   return result;
 }
 

@@ -1,5 +1,5 @@
 import type { GraphNode } from '../graph/index.ts';
-import { hasRule } from './shapes/infer-shapes.ts';
+import { hasRule } from './shapes/index.ts';
 
 const stateful = /^(Random|Multinomial|HashTable|MutableHashTable|Placeholder|TensorArray|TensorList|EmptyTensorList|Print|Dropout)/;
 

@@ -1,8 +1,8 @@
 import { attribute, type Edge, type GraphNode, sortNodes } from '../graph/index.ts';
-import { squeezeAxes } from './evaluate/arrays.ts';
+import { isStatic } from './dimensions/index.ts';
+import { squeezeAxes } from './evaluate/index.ts';
 import { Readers, type Scope, ScopeEdit } from './scope.ts';
-import { type Known, RuleInputs } from './shapes/known.ts';
-import { isStatic } from './shapes/partial-shape.ts';
+import { type Known, RuleInputs } from './shapes/index.ts';
 
 const copies: ReadonlySet<string> = new Set([
   'Identity',

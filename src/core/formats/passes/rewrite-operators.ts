@@ -1,7 +1,7 @@
 import { type AnyTensor, createTensor } from '../../tensor/index.ts';
 import { attribute, constNode, type Edge, edgeKey, type GraphNode, sortNodes, toConstant } from '../graph/index.ts';
 import { Readers, type Scope, ScopeEdit } from './scope.ts';
-import type { Known } from './shapes/known.ts';
+import type { Known } from './shapes/index.ts';
 
 /**
  * Rewrites what no runtime of ours can compute right: `Erfc`, whose kernel TensorFlow.js lacks, as `1 - Erf`; the result of a table

@@ -1,6 +1,5 @@
 import { type Edge, edgeKey, type GraphNode, type ModelGraph, type Nodes, reachable } from '../graph/index.ts';
-import type { ShapeTable } from './shapes/infer-shapes.ts';
-import type { Known } from './shapes/known.ts';
+import type { Known, ShapeTable } from './shapes/index.ts';
 
 /** The graph, or the body of one function: what a pass works on. */
 export interface Scope {

@@ -1,7 +1,7 @@
 import { attribute, type Edge, type GraphNode, sortNodes } from '../graph/index.ts';
-import { scalarOf } from './evaluate/elements.ts';
+import { scalarOf } from './evaluate/index.ts';
 import { type Scope, ScopeEdit } from './scope.ts';
-import type { Known } from './shapes/known.ts';
+import type { Known } from './shapes/index.ts';
 
 /**
  * Writes bounds of zero and six as the activations they are, which layers can take in: `Maximum(x, 0)` is `Relu`,

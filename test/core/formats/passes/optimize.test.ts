@@ -403,3 +403,19 @@ test('gives the same graph each time, and itself for an optimised graph', async 
   expect(await plain(first)).toEqual(await plain(second));
   expect(await plain(await optimize(first))).toEqual(await plain(first));
 });
+
+test('takes graphs of many nodes, and long chains of derived weights, without a deep stack', async () => {
+  const graph = new GraphBuilder();
+  let x = graph.input('x', [-1, 200]);
+  for (let i = 0; i < 10_000; i++) x = graph.op('Tanh', [graph.op('Identity', [x])]);
+  const values = floats([200, 200]);
+  let weights = graph.constant(values);
+  for (let i = 0; i < 4_001; i++) weights = graph.op('Transpose', [weights, graph.ints(1, 0)]);
+
+  const { nodes } = await optimize(graph.model({ x, weights: graph.op('Slice', [weights, graph.ints(0, 0), graph.ints(2, 2)]) }));
+
+  expect(opsOf(nodes)).toEqual({ Placeholder: 1, Tanh: 10_000 });
+  const [folded] = [...nodes.values()].filter(({ op }) => op === 'Const');
+  const { data } = await attribute.constantOf(folded!).load();
+  expect([...data]).toEqual([values.data[0], values.data[200], values.data[1], values.data[201]]);
+});

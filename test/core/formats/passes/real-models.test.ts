@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import type { ModelGraph } from '../../../../src/core/formats/graph/index.ts';
-import { optimize, readSavedModel, readTfjsGraph, writeTfjsGraph } from '../../../../src/core/index.ts';
+import { elementCount, optimize, readSavedModel, readTfjsGraph, writeTfjsGraph } from '../../../../src/core/index.ts';
 import { sharedData } from '../../../support/shared-data.ts';
 import { diskFolder, type Result, runEmitted } from '../../../support/tfjs-graph-run.ts';
 import { readFolder } from '../savedmodel/folder.ts';
@@ -224,7 +224,7 @@ describe('GraphModels read, optimised and written again', () => {
     const original = await readTfjsGraph(await diskFolder(dirname(path)));
     const optimized = await optimize(original);
     const [input] = Object.keys(original.signatures['serving_default']!.inputs);
-    const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i * 0.37));
+    const values = Float32Array.from({ length: elementCount(shape) }, (_, i) => Math.sin(i * 0.37));
     const run = async (model: ModelGraph) => {
       const emitted = await writeTfjsGraph(model, { precision: 'float32' });
       await tf.setBackend(backend);

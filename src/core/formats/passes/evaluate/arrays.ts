@@ -1,7 +1,6 @@
 import { type AnyTensor, elementCount } from '../../../tensor/index.ts';
 import { attribute, type GraphNode } from '../../graph/index.ts';
-import { broadcastShapes, resolveAxis } from '../shapes/partial-shape.ts';
-import { planStridedSlice } from '../shapes/slices.ts';
+import { broadcastShapes, planStridedSlice, resolveAxis } from '../dimensions/index.ts';
 import {
   broadcastStrides,
   fromBigints,

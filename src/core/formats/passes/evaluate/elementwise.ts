@@ -1,6 +1,6 @@
 import { type AnyTensor, dataFromBytes, elementCount } from '../../../tensor/index.ts';
 import { attribute, type GraphNode } from '../../graph/index.ts';
-import { broadcastShapes, isStatic } from '../shapes/partial-shape.ts';
+import { broadcastShapes, isStatic } from '../dimensions/index.ts';
 import {
   broadcastStrides,
   fromBigints,

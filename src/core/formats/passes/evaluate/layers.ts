@@ -1,7 +1,6 @@
 import { type AnyTensor, createData, elementCount } from '../../../tensor/index.ts';
 import { attribute, type GraphNode } from '../../graph/index.ts';
-import { parseEquation } from '../shapes/einsum.ts';
-import { broadcastShapes, isStatic, samePadding, windowOutputSize } from '../shapes/partial-shape.ts';
+import { broadcastShapes, isStatic, parseEquation, samePadding, windowOutputSize } from '../dimensions/index.ts';
 import { listOf } from './arrays.ts';
 import { broadcastStrides, fromNumbers, isNumberDType, numbersOf, stridesOf, walk } from './elements.ts';
 import { activations, elementwiseKernels } from './elementwise.ts';

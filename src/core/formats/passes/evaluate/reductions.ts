@@ -1,6 +1,6 @@
 import { type AnyTensor, elementCount } from '../../../tensor/index.ts';
 import { attribute, type GraphNode } from '../../graph/index.ts';
-import { resolveAxis } from '../shapes/partial-shape.ts';
+import { resolveAxis } from '../dimensions/index.ts';
 import { listOf } from './arrays.ts';
 import {
   fromBigints,

@@ -1,9 +1,8 @@
 import { elementCount } from '../../../tensor/index.ts';
 import { attribute, type GraphDType, type GraphNode, type PartialShape } from '../../graph/index.ts';
-import { squeezeAxes } from '../evaluate/arrays.ts';
+import { broadcastShapes, isStatic, planStridedSlice, refineShape, resolveAxis, unknownOfRank } from '../dimensions/index.ts';
+import { squeezeAxes } from '../evaluate/index.ts';
 import { type Known, type Rule, type RuleInputs, type Rules, rulesOf } from './known.ts';
-import { broadcastShapes, isStatic, refineShape, resolveAxis, unknownOfRank } from './partial-shape.ts';
-import { planStridedSlice } from './slices.ts';
 
 /** Operators that move elements, and those that make them of shapes. */
 export const arrayRules: Rules = {

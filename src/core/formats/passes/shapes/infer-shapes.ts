@@ -10,12 +10,12 @@ import {
   type PartialShape,
   sortNodes,
 } from '../../graph/index.ts';
-import { numbersOf } from '../evaluate/elements.ts';
+import { refineShape, widenShape } from '../dimensions/index.ts';
+import { numbersOf } from '../evaluate/index.ts';
 import { arrayRules } from './array-rules.ts';
 import { type Known, RuleInputs, type Rules, unknown } from './known.ts';
 import { mathRules } from './math-rules.ts';
 import { fallback, otherRules } from './other-rules.ts';
-import { refineShape, widenShape } from './partial-shape.ts';
 import { isWhole, MAX_VALUES, withValues } from './values.ts';
 
 /** What is known of each tensor of a model before it runs. */

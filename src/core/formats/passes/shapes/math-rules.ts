@@ -1,7 +1,6 @@
 import { attribute, type GraphNode, type PartialShape } from '../../graph/index.ts';
-import { parseEquation } from './einsum.ts';
+import { broadcastShapes, parseEquation, refineShape, resolveAxis, unknownOfRank, windowOutputSize } from '../dimensions/index.ts';
 import { type Rule, type RuleInputs, type Rules, rulesOf } from './known.ts';
-import { broadcastShapes, refineShape, resolveAxis, unknownOfRank, windowOutputSize } from './partial-shape.ts';
 
 const sameShape: Rule = (_, inputs) => [{ dtype: inputs.at(0).dtype, shape: inputs.shape(0) }];
 

@@ -1,6 +1,6 @@
 import { attribute, type GraphDType, type GraphNode, type PartialShape } from '../../graph/index.ts';
+import { broadcastShapes } from '../dimensions/index.ts';
 import { type Known, type Rule, type Rules, rulesOf, unknown } from './known.ts';
-import { broadcastShapes } from './partial-shape.ts';
 
 const handle: Rule = () => [{ dtype: 'resource', shape: [] }];
 const list: Rule = () => [{ dtype: 'variant', shape: [] }];

@@ -1,9 +1,8 @@
 import { type AnyTensor, type DType, elementCount } from '../../../tensor/index.ts';
 import type { GraphNode } from '../../graph/index.ts';
-import { fromBigints, isBigDType, isFloatDType, isNumberDType, numbersOf, tensorOf } from '../evaluate/elements.ts';
-import { evaluateNode, isEvaluable } from '../evaluate/evaluate-node.ts';
+import { isStatic } from '../dimensions/index.ts';
+import { evaluateNode, fromBigints, isBigDType, isEvaluable, isFloatDType, isNumberDType, numbersOf, tensorOf } from '../evaluate/index.ts';
 import type { Known } from './known.ts';
-import { isStatic } from './partial-shape.ts';
 
 /** More elements than that are no shape. */
 export const MAX_VALUES = 1024;
