@@ -10,6 +10,7 @@ import {
   type ModelGraph,
   type Nodes,
   type PartialShape,
+  reachable,
   type SignatureOutput,
   sortNodes,
 } from '../graph/index.ts';
@@ -49,7 +50,9 @@ export async function convertModel(model: ModelGraph, precision: OnnxPrecision):
   const inputs = nameInputs(signatures);
   const builder = new GraphBuilder(precision, [...inputs.infos.keys(), ...signatures.flatMap(outputNames)]);
   const conversion = new Conversion(model, { builder, precision, table: await shapesOf(model), inputs: inputs.names });
-  await conversion.convertNodes(builder.root, model.nodes, { functionName: '', inputs: [], depth: 0 });
+  // What only other signatures need may be what has no ONNX form.
+  const outputNodes = signatures.flatMap(([, signature]) => Object.values(signature.outputs).map(({ edge }) => edge.node));
+  await conversion.convertNodes(builder.root, reachable(model.nodes, outputNodes), { functionName: '', inputs: [], depth: 0 });
   const { outputs, bindings } = bind(signatures, inputs, (output) => conversion.output(output));
   const graph = finishGraph(builder, [...inputs.infos.values()], [...outputs.values()]);
   const read = new Set(namesRead(graph));
