@@ -10,6 +10,7 @@ import {
   type ModelGraph,
   type Nodes,
   type PartialShape,
+  reachable,
   type SignatureOutput,
   sortNodes,
 } from '../graph/index.ts';
@@ -40,19 +41,32 @@ export interface ConvertedModel {
 
 /** Functions call each other at most this deep. */
 const MAX_DEPTH = 32;
+/** Nodes in all, those of functions at each of their calls: what calls itself twice over grows without end. */
+const MAX_NODES = 1_000_000;
 
 /** Writes all nodes of a model as ONNX nodes; what cannot be is among the problems. */
 export async function convertModel(model: ModelGraph, precision: OnnxPrecision): Promise<ConvertedModel> {
   const signatures = sorted(model.signatures);
   const inputs = nameInputs(signatures);
   const builder = new GraphBuilder(precision, [...inputs.infos.keys(), ...signatures.flatMap(outputNames)]);
-  const conversion = new Conversion(model, { builder, precision, table: await inferShapes(model), inputs: inputs.names });
-  await conversion.convertNodes(builder.root, model.nodes, { functionName: '', inputs: [], depth: 0 });
+  const conversion = new Conversion(model, { builder, precision, table: await shapesOf(model), inputs: inputs.names });
+  // What only other signatures need may be what has no ONNX form.
+  const outputNodes = signatures.flatMap(([, signature]) => Object.values(signature.outputs).map(({ edge }) => edge.node));
+  await conversion.convertNodes(builder.root, reachable(model.nodes, outputNodes), { functionName: '', inputs: [], depth: 0 });
   const { outputs, bindings } = bind(signatures, inputs, (output) => conversion.output(output));
   const graph = finishGraph(builder, [...inputs.infos.values()], [...outputs.values()]);
   const read = new Set(namesRead(graph));
   const initializers = [...builder.initializers.values()].filter(({ name }) => read.has(name));
   return { graph, initializers, bindings, problems: conversion.problems };
+}
+
+async function shapesOf(model: ModelGraph): Promise<ShapeTable> {
+  try {
+    return await inferShapes(model);
+  } catch (error) {
+    if (error instanceof NearfarError || !(error instanceof Error)) throw error;
+    throw new NearfarError('invalid-argument', `the graph is broken: ${error.message}`, { cause: error });
+  }
 }
 
 type Signatures = readonly (readonly [name: string, signature: GraphSignature])[];
@@ -179,6 +193,7 @@ class Conversion {
   readonly #numbers = new Map<Constant, readonly number[] | undefined>();
   readonly #contents = new Map<string, Constant>();
   #values: ReadonlyMap<string, Value> = new Map();
+  #count = 0;
 
   constructor(model: ModelGraph, parts: ConversionParts) {
     this.#model = model;
@@ -189,6 +204,12 @@ class Conversion {
   async convertNodes(scope: Scope, nodes: Nodes, call: Call): Promise<ReadonlyMap<string, Value>> {
     const values = new Map<string, Value>();
     for (const node of sortNodes(nodes)) {
+      this.#count += 1;
+      if (this.#count > MAX_NODES) {
+        throw new NearfarError('unsupported', `the model has more than ${MAX_NODES} nodes, those of its functions included`, {
+          details: { format: 'onnx' },
+        });
+      }
       const outputs = await this.#convert(scope, node, values, call);
       for (const [index, value] of outputs) values.set(edgeKey({ node: node.name, index }), value);
     }
@@ -248,8 +269,9 @@ class Conversion {
       await converter(operator);
       return operator.outputs;
     } catch (error) {
-      if (!(error instanceof Inexpressible)) throw error;
-      this.#report(node, error.message);
+      if (error instanceof NearfarError || !(error instanceof Error)) throw error;
+      // A converter takes what TensorFlow's operators allow for granted; what else a broken graph holds shows here.
+      this.#report(node, error instanceof Inexpressible ? error.message : `is malformed (${error.message})`);
       return new Map();
     }
   }

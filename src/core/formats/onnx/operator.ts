@@ -17,6 +17,8 @@ export function refuse(reason: string): never {
 /** A function of the graph, converted in place. */
 export type Inliner = (scope: Scope, name: string, inputs: readonly Value[]) => Promise<readonly Value[]>;
 
+const MAX_OUTPUTS = 65536;
+
 export interface OperatorParts {
   readonly node: GraphNode;
   readonly scope: Scope;
@@ -110,6 +112,9 @@ export class Operator {
   weight(index: number, { order, shape, channels }: Omit<WeightForm, 'dtype'>): string {
     const value = this.value(index);
     const dtype = this.dtype(index);
+    const isOrder = order.toSorted((a, b) => a - b).every((axis, position) => axis === position);
+    const rank = value.shape?.length ?? order.length;
+    if (!isOrder || rank !== order.length) refuse(`has the axes ${order.join()} of an input of rank ${rank}`);
     if (value.constant) return this.builder.weight({ ...value, constant: value.constant }, { order, shape, channels, dtype });
     const isSorted = order.every((axis, position) => axis === position);
     const permuted = isSorted ? this.in(index) : this.emit('Transpose', [this.in(index)], { perm: order });
@@ -118,10 +123,12 @@ export class Operator {
 
   /** One ONNX node of one output. */
   emit(op: string, inputs: readonly string[], attributes: OnnxAttributes = {}): string {
-    return this.builder.emit(this.scope, { op, name: `${this.node.name}/${op}`, inputs, attributes })[0]!;
+    return this.emitMany(op, inputs, attributes, 1)[0]!;
   }
 
   emitMany(op: string, inputs: readonly string[], attributes: OnnxAttributes, outputs: number): readonly string[] {
+    if (!(outputs > 0 && outputs <= MAX_OUTPUTS)) refuse(`has ${outputs} outputs`);
+    for (const value of Object.values(attributes)) if (typeof value === 'number' || Array.isArray(value)) assertWhole([value].flat());
     return this.builder.emit(this.scope, { op, name: `${this.node.name}/${op}`, inputs, attributes, outputs });
   }
 
@@ -150,6 +157,7 @@ export class Operator {
   }
 
   ints(values: readonly number[]): string {
+    assertWhole(values);
     return this.builder.ints(values);
   }
 
@@ -230,6 +238,10 @@ export interface OutputForm {
   readonly held?: DType;
   readonly dtype?: DType;
   readonly shape?: PartialShape;
+}
+
+function assertWhole(values: readonly number[]): void {
+  if (!values.every(Number.isSafeInteger)) refuse(`makes the numbers ${values.join()}, expected whole ones`);
 }
 
 function numeric(dtype: DType): NumericDType {

@@ -51,13 +51,24 @@ export async function readOnnx(folder: ModelFolder, entry = 'model.onnx'): Promi
     model: { ...model, initializers },
     emitted: {
       format: 'onnx',
-      precision: 'float32',
+      precision: precisionOf(initializers),
       entry: 'model.onnx',
       files: new Map([['model.onnx', { ...emitted, tensors: inside }]]),
       bindings: { serving_default: bindingsOf(model) },
       ops: model.ops,
     },
   };
+}
+
+/** The element type that most weight bytes have, among those a network computes with. */
+function precisionOf(initializers: readonly OnnxInitializer[]): EmittedModel['precision'] {
+  const bytes = new Map<EmittedModel['precision'], number>();
+  for (const { dataType, start, end } of initializers) {
+    const dtype = onnxDTypes[dataType];
+    if (dtype !== 'float32' && dtype !== 'float16' && dtype !== 'uint8' && dtype !== 'int8') continue;
+    bytes.set(dtype, (bytes.get(dtype) ?? 0) + end - start);
+  }
+  return [...bytes].reduce((most, entry) => (entry[1] > most[1] ? entry : most), ['float32', 0] as const)[0];
 }
 
 function bindingsOf({ inputs, outputs }: OnnxModel) {

@@ -12,7 +12,11 @@ const IR_VERSION = 8;
 /** Of a protobuf message. */
 const MAX_BYTES = 2 ** 31 - 1;
 
-/** What of a model cannot be written as ONNX; empty when `writeOnnx` will do. */
+/**
+ * What of a model cannot be written as ONNX; empty when `writeOnnx` will do. Only what its signatures need counts, so that a model with
+ * some of its signatures left out may do where the whole does not.
+ * @throws {NearfarError} `unsupported` when the signatures have different inputs.
+ */
 export async function checkOnnxOps(model: ModelGraph): Promise<readonly OnnxProblem[]> {
   return (await convertModel(model, 'float32')).problems;
 }

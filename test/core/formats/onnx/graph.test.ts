@@ -149,6 +149,17 @@ describe('signatures', () => {
     });
   });
 
+  test('do not mind what others need', async () => {
+    const model = graph([...doubled, node('noise', 'RandomUniform', ['x'])], {
+      good: { inputs: { x: ['x', [-1, 3]] }, outputs: { y: 'double' } },
+      bad: { inputs: { x: ['x', [-1, 3]] }, outputs: { y: 'noise' } },
+    });
+    const { good } = model.signatures;
+
+    expect(await checkOnnxOps(model)).toHaveLength(1);
+    expect(await checkOnnxOps({ ...model, signatures: { good: good! } })).toEqual([]);
+  });
+
   test('may give an input or a weight back, under names that nodes have too', async () => {
     const model = graph([placeholder('x', [-1, 3]), constNode('y', vector([7, 8])), node('w', 'Neg', ['x'])], {
       f: { inputs: { x: ['x', [-1, 3]] }, outputs: { same: 'x', w: 'y', c: 'w' } },

@@ -150,6 +150,17 @@ test('a model whose weights are inside stays as it is', async () => {
   expect(model).toEqual(parseOnnxModel(bytes));
 });
 
+test('says in what precision most weights are', async () => {
+  const model = onnxModel([
+    [5, externalTensor('a', { location: 'model.data' })],
+    [5, initializer('b', 10, [200], new Uint8Array(400))],
+    [11, valueInfo('x', 1, [1])],
+  ]);
+
+  expect((await readOnnx(folderOf(model))).emitted.precision).toBe('float16');
+  expect((await readOnnx(folderOf(externalModel({ location: 'model.data' })))).emitted.precision).toBe('float32');
+});
+
 test('damaged files are refused by a typed error', async () => {
   const good = externalModel({ location: 'model.data' });
   await fc.assert(

@@ -1,6 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type AnyTensor, type OnnxPrecision, optimize, type TensorMap, writeOnnx } from '../../../../src/core/index.ts';
-import { type GraphCase, readGraphCases, runOnnx } from '../../../support/onnx-graphs.ts';
+import type { GraphNode } from '../../../../src/core/formats/graph/index.ts';
+import { type AnyTensor, NearfarError, type OnnxPrecision, optimize, type TensorMap, writeOnnx } from '../../../../src/core/index.ts';
+import { bytesOf, type GraphCase, readGraphCases, runOnnx } from '../../../support/onnx-graphs.ts';
 
 const cases = await readGraphCases();
 
@@ -49,5 +51,48 @@ describe('ONNX Runtime answers as TensorFlow', () => {
     async (_, graph) => {
       expectAgreement(await answer(graph, 'float16'), graph.expected, 0.03);
     },
+  );
+});
+
+test('broken graphs are refused by a typed error', async () => {
+  // Anything that writes: edges and numbers of one node are exchanged for others.
+  const small = cases.filter(({ model }) => model.nodes.size < 60);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...small),
+      fc.nat(),
+      fc.integer({ min: -3, max: 2 ** 31 - 1 }),
+      fc.nat(),
+      async ({ model }, at, value, other) => {
+        const names = [...model.nodes.keys()].sort();
+        const node = model.nodes.get(names[at % names.length]!)!;
+        const numbers = Object.entries(node.attributes).filter(([, { kind }]) => kind === 'int' || kind === 'list');
+        const [key, attribute] = numbers[other % Math.max(1, numbers.length)] ?? [];
+        const changed: GraphNode = {
+          ...node,
+          inputs:
+            other % 2 === 0
+              ? node.inputs
+              : node.inputs.map((edge, index) =>
+                  index === value % node.inputs.length ? { node: names[other % names.length]!, index: 0 } : edge,
+                ),
+          attributes:
+            key === undefined || other % 2 === 1
+              ? node.attributes
+              : {
+                  ...node.attributes,
+                  [key]: attribute?.kind === 'list' ? { kind: 'list', value: [{ kind: 'int', value }] } : { kind: 'int', value },
+                },
+        };
+        const broken = { ...model, nodes: new Map([...model.nodes, [node.name, changed]]) };
+        try {
+          await bytesOf(await writeOnnx(broken, { precision: 'uint8' }));
+        } catch (error) {
+          expect(error).toBeInstanceOf(NearfarError);
+          expect(['invalid-argument', 'unsupported']).toContain((error as NearfarError).code);
+        }
+      },
+    ),
+    { numRuns: 1000 },
   );
 });

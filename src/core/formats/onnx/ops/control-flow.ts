@@ -85,8 +85,7 @@ function variableShape(node: Operator, index: number): readonly number[] | undef
 }
 
 const choose: Converter = async (node) => {
-  const names = node.node.attributes['branches'];
-  const branches = names?.kind === 'list' ? names.value.flatMap((item) => (item.kind === 'function' ? [item.value] : [])) : [];
+  const branches = node.strings('branches');
   const last = branches.length - 1;
   if (last < 0) refuse('has no branches');
   const index = node.in(0);

@@ -118,6 +118,9 @@ const range: Converter = (node) => {
   );
 };
 
+/** More are counted when the model runs. */
+const MAX_CLASSES = 4096;
+
 /** Compared with each class, as TensorFlow does: an index outside of them has none, where ONNX's OneHot counts negative ones from the end. */
 const oneHot: Converter = (node) => {
   const rank = node.rank(0);
@@ -127,7 +130,7 @@ const oneHot: Converter = (node) => {
   const indices = node.emit('Unsqueeze', [node.in(0, 'plain', indexType), node.ints([at])]);
   const depth = node.known(1)?.[0];
   const classes =
-    depth === undefined
+    depth === undefined || depth < 0 || depth > MAX_CLASSES
       ? node.emit('Range', [node.scalar(indexType, 0), node.in(1, 'plain', indexType), node.scalar(indexType, 1)])
       : node.literal(
           indexType,

@@ -174,11 +174,14 @@ const stridedSlice: Converter = (node) => {
   const end = node.known(2);
   const strides = node.need(3, 'strides');
   const sections = sectionsOf(node, strides.length);
-  const cut = sections.filter((section) => section.kind !== 'new');
-  const cuts = cut.flatMap((section, axis) => (isCut(section, strides) ? [{ axis, section }] : []));
+  const all = sections.filter((section) => section.kind !== 'new');
   const dtype = node.dtype(0);
   const held: DType = dtype === 'int32' && node.value(0).forms.has('plain/int64') ? 'int64' : dtype;
+  const forwards = begin && end ? cutForwards(all, { begin, end, strides }) : undefined;
+  const cut = forwards ? all.map((section, axis) => (forwards.axes.includes(axis) ? withoutBounds(section) : section)) : all;
+  const cuts = cut.flatMap((section, axis) => (isCut(section, strides) ? [{ axis, section }] : []));
   let name = node.in(0, 'plain', held);
+  if (forwards) name = node.emit('Slice', [name, node.ints(forwards.starts), node.ints(forwards.ends), node.ints(forwards.axes)]);
   if (cuts.length > 0) {
     const starts = boundary(node, { cuts, index: 1, known: begin, open: (stride) => (stride > 0 ? 0 : END) });
     const ends = boundary(node, { cuts, index: 2, known: end, open: (stride) => (stride > 0 ? END : -END) });
@@ -192,6 +195,34 @@ const stridedSlice: Converter = (node) => {
   if (added.length > 0) name = node.emit('Unsqueeze', [name, node.ints(added)]);
   node.set(0, name, { held });
 };
+
+interface Bounds {
+  readonly begin: readonly number[];
+  readonly end: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/**
+ * What is read backwards from one place to another is cut out forwards first, and then reversed whole: a Slice that does both gives wrong
+ * elements on ONNX Runtime 1.30's WebGPU.
+ */
+function cutForwards(
+  sections: readonly Section[],
+  { begin, end, strides }: Bounds,
+): { axes: number[]; starts: number[]; ends: number[] } | undefined {
+  const found = sections.flatMap((section, axis) => {
+    const isBackwards = section.kind === 'range' && strides[section.at]! < 0 && (section.hasBegin || section.hasEnd);
+    return isBackwards
+      ? [{ axis, start: section.hasEnd ? after(end[section.at]!) : 0, end: section.hasBegin ? after(begin[section.at]!) : END }]
+      : [];
+  });
+  if (found.length === 0) return undefined;
+  return { axes: found.map(({ axis }) => axis), starts: found.map(({ start }) => start), ends: found.map((place) => place.end) };
+}
+
+function withoutBounds(section: Section): Section {
+  return section.kind === 'range' ? { ...section, hasBegin: false, hasEnd: false } : section;
+}
 
 type Cut = Exclude<Section, { kind: 'all' | 'new' }>;
 
@@ -337,12 +368,14 @@ const mirrorPad: Converter = (node) => {
   // The elements at an edge, and that edge itself, in reverse.
   let name = node.in(0, order);
   axes.forEach((_, axis) => {
-    const reverse = (start: number, end: number) =>
-      node.emit('Slice', [name, node.ints([start]), node.ints([end]), node.ints([axis]), node.ints([-1])]);
+    const reversed = (start: number, end: number) => {
+      const edge = node.emit('Slice', [name, node.ints([start]), node.ints([end]), node.ints([axis])]);
+      return node.emit('Slice', [edge, node.ints([-1]), node.ints([-END]), node.ints([axis]), node.ints([-1])]);
+    };
     const parts = [
-      ...(before[axis]! > 0 ? [reverse(before[axis]! - 1, -END)] : []),
+      ...(before[axis]! > 0 ? [reversed(0, before[axis]!)] : []),
       name,
-      ...(behind[axis]! > 0 ? [reverse(-1, -1 - behind[axis]!)] : []),
+      ...(behind[axis]! > 0 ? [reversed(-behind[axis]!, END)] : []),
     ];
     if (parts.length > 1) name = node.emit('Concat', parts, { axis });
   });
