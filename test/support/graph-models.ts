@@ -31,7 +31,6 @@ export const int = (value: number) => ({ i: String(value) });
 export const float = (value: number) => ({ f: value });
 export const bool = (value: boolean) => ({ b: value });
 export const ints = (values: readonly number[]) => ({ list: { i: values.map(String) } });
-export const floats = (values: readonly number[]) => ({ list: { f: values } });
 export const texts = (values: readonly string[]) => ({ list: { s: values.map((value) => btoa(value)) } });
 export const types = (values: readonly DType[]) => ({ list: { type: values.map((value) => typeNames[value]) } });
 export const shapes = (values: readonly (readonly number[])[]) => ({ list: { shape: values.map((value) => shapeOf(value)) } });

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { NearfarError } from '../../core/index.ts';
+import type { NodeFunction } from './custom-nodes.ts';
 import { createParseExample } from './example-ops.ts';
 import { type AttributeReader, type GraphNode, inputsOf, readAttributes } from './graph.ts';
 import { createReplace } from './regex.ts';
@@ -10,7 +11,7 @@ import type { Table } from './tables.ts';
 // TensorFlow's kernels (tensorflow/core/kernels). Loaded by models that use one.
 
 /** Computes a node's outputs; the inputs are the node's, controls at the end included. */
-export type Execute = (inputs: readonly tf.Tensor[]) => tf.Tensor | tf.Tensor[];
+export type Execute = NodeFunction;
 
 /** What an operator may need besides its node. */
 export interface CustomOpContext {
@@ -318,6 +319,64 @@ const withTable = (execute: (table: Table, inputs: readonly tf.Tensor[]) => tf.T
 const find = withTable((table, [keys, otherwise]) => table.find(keys!, otherwise!));
 const sizeOf = withTable((table) => tf.scalar(table.size, 'int32'));
 
+/** A vector as condition chooses rows; TensorFlow.js would lay it along the last axis. */
+const select: Create = () => {
+  return ([condition, yes, no]) => {
+    const isOfRows = condition!.rank === 1 && yes!.rank > 1;
+    return tf.where(isOfRows ? tf.reshape(condition!, [condition!.size, ...yes!.shape.slice(1).map(() => 1)]) : condition!, yes!, no!);
+  };
+};
+
+/** Where a quotient is rounded down but TensorFlow rounds towards zero. */
+function isRoundedWrong(x: tf.Tensor, y: tf.Tensor, rest: tf.Tensor): tf.Tensor {
+  const differ = tf.notEqual(tf.cast(tf.less(x, 0), 'int32'), tf.cast(tf.less(y, 0), 'int32'));
+  return tf.logicalAnd(tf.notEqual(rest, 0), differ);
+}
+
+/** The remainder has the sign of the dividend; the converter takes FloorMod for it. */
+const mod: Create =
+  () =>
+  ([x, y]) =>
+    tf.tidy(() => {
+      const rest = tf.mod(x!, y!);
+      return tf.where(isRoundedWrong(x!, y!, rest), tf.sub(rest, y!), rest);
+    });
+
+/** Of whole numbers, rounded towards zero; the converter takes FloorDiv for it. */
+const div: Create = (attributes) => {
+  const isWhole = /INT/.test(attributes.type('T'));
+  return ([x, y]) =>
+    tf.tidy(() => {
+      if (!isWhole) return tf.div(x!, y!);
+      const rest = tf.mod(x!, y!);
+      return tf.add(tf.floorDiv(x!, y!), tf.cast(isRoundedWrong(x!, y!, rest), 'int32'));
+    });
+};
+
+/** The converter hands the number of lower diagonals on as that of upper ones. */
+const bandPart: Create = () => {
+  return ([x, lower, upper]) => tf.linalg.bandPart(x!, lower as tf.Scalar, upper as tf.Scalar);
+};
+
+/** TensorFlow.js suppresses by the threshold even where scores are to be lowered softly, and leaves the third output out. */
+const suppressV5: Create = () => {
+  return async ([boxes, scores, maxOutputSize, iouThreshold, scoreThreshold, sigma]) => {
+    const [most, iou, score, softness] = (
+      await Promise.all([maxOutputSize!, iouThreshold!, scoreThreshold!, sigma!].map((tensor) => tensor.data()))
+    ).map((data) => data[0]!);
+    if (softness! > 0) throw new NearfarError('unsupported', `NonMaxSuppressionV5 with a soft_nms_sigma of ${softness} is not supported`);
+    const { selectedIndices, selectedScores } = await tf.image.nonMaxSuppressionWithScoreAsync(
+      boxes as tf.Tensor2D,
+      scores as tf.Tensor1D,
+      most!,
+      iou!,
+      score!,
+      0,
+    );
+    return [selectedIndices!, selectedScores!, tf.scalar(selectedIndices!.size, 'int32')];
+  };
+};
+
 const raggedToTensor: Create = (attributes) => {
   const types = attributes.texts('row_partition_types');
   return ([shape, values, otherwise, ...partitions]) =>
@@ -347,10 +406,14 @@ const raggedRange: Create = () => {
 const creators: Readonly<Record<string, Create>> = {
   AsString: asString,
   DecodeRaw: decodeRaw,
+  Div: div,
   LookupTableFind: find,
   LookupTableFindV2: find,
   LookupTableSize: sizeOf,
   LookupTableSizeV2: sizeOf,
+  MatrixBandPart: bandPart,
+  Mod: mod,
+  NonMaxSuppressionV5: suppressV5,
   ParseExample: (_, node) => createParseExample(node),
   ParseExampleV2: (_, node) => createParseExample(node),
   ParseSingleExample: (_, node) => createParseExample(node),
@@ -362,6 +425,7 @@ const creators: Readonly<Record<string, Create>> = {
     return ([input, pattern, rewrite]) =>
       replaceAll(op, input!, decode(op, bytesOf(pattern!)[0]!), decode(op, bytesOf(rewrite!)[0]!), isGlobal);
   },
+  Select: select,
   StaticRegexReplace: replaceStatic,
   StringJoin: join,
   StringLength: lengthOf,

@@ -1,6 +1,6 @@
 // Which kernels the graph converter's operators need on a backend (@tensorflow/tfjs-converter 4.22.0). The test of this
 // file derives the same lists from the installed packages. Kept as words: this reaches every page that loads tfjs.
-import { type Graph, type GraphNode, typesOf, withFunctionNodes } from './graph.ts';
+import { type Graph, type GraphNode, readAttributes, typesOf, withFunctionNodes } from './graph.ts';
 
 const sameName = `
   Abs Acos Acosh Add AddN All Any ArgMax ArgMin Asin Asinh Atan Atan2 Atanh AvgPool AvgPool3D BatchMatMul BatchToSpaceND Bincount
@@ -18,16 +18,16 @@ const sameName = `
 const renamed = `
   AddV2:Add BatchMatMulV2:BatchMatMul BiasAdd:Add BroadcastTo:Tile ConcatV2:Concat Conv2dTranspose:Conv2DBackpropInput
   DepthwiseConv2d:DepthwiseConv2dNative Div:RealDiv FloorMod:Mod FusedBatchNormV2:FusedBatchNorm FusedBatchNormV3:FusedBatchNorm
-  FusedDepthwiseConv2dNative:FusedDepthwiseConv2D Gather:GatherV2 ImageProjectiveTransformV3:Transform MatMul:BatchMatMul Mul:Multiply
+  FusedDepthwiseConv2dNative:FusedDepthwiseConv2D Gather:GatherV2 IRFFT:IFFT RFFT:FFT ImageProjectiveTransformV3:Transform MatMul:BatchMatMul Mul:Multiply
   Pad:PadV2 ReverseV2:Reverse SelectV2:Select Split:SplitV TopKV2:TopK UniqueV2:Unique _FusedConv2D:FusedConv2D
 `;
 
 // Made of several kernels, or of none; which ones depends on shapes and attributes.
 const composite = `
-  Const Conv1D DivNoNan EmptyTensorList EnsureShape Enter EuclideanNorm Exit FakeQuantWithMinMaxVars HashTable HashTableV2 IRFFT Identity
+  Const Conv1D DivNoNan EmptyTensorList EnsureShape Enter EuclideanNorm Exit FakeQuantWithMinMaxVars HashTable HashTableV2 Identity
   IdentityN If InitializeTable InitializeTableV2 ListDiff LogSoftmax LookupTableFind LookupTableFindV2 LookupTableImport
   LookupTableImportV2 LookupTableSize LookupTableSizeV2 LoopCond LowerBound MatrixBandPart Merge NextIteration NoOp NonMaxSuppressionV2
-  NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 Ones Placeholder PlaceholderWithDefault Print RFFT RandomStandardNormal
+  NonMaxSuppressionV3 NonMaxSuppressionV4 NonMaxSuppressionV5 Ones Placeholder PlaceholderWithDefault Print RandomStandardNormal
   RandomUniform RandomUniformInt Rank Shape ShapeN Size Snapshot Squeeze StatelessIf StatelessWhile StopGradient Switch
   TensorArrayCloseV3 TensorArrayConcatV3 TensorArrayGatherV3 TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3
   TensorArrayV3 TensorArrayWriteV3 TensorListConcat TensorListConcatV2 TensorListFromTensor TensorListGather TensorListGetItem
@@ -53,18 +53,24 @@ const asyncOps = new Set(
 `),
 );
 
-/** Operators that the converter lacks or gets wrong, with implementations of ours (in `custom-ops.ts`). */
-export const customOps: ReadonlySet<string> = new Set(
-  words(`
+/** Operators of numbers that the converter gets wrong, computed on the engine's own backend by functions of ours. */
+const correctedOps = words('Div MatrixBandPart Mod NonMaxSuppressionV5 Select');
+
+/** Operators over strings, tables and ragged tensors that the converter lacks or gets wrong. */
+const addedOps = words(`
   AsString DecodeRaw LookupTableFind LookupTableFindV2 LookupTableSize LookupTableSizeV2 ParseExample ParseExampleV2 ParseSingleExample
-  RaggedGather RaggedRange RaggedTensorToTensor RegexReplace StaticRegexReplace StringJoin StringLength StringLower StringSplitV2 StringStrip StringToNumber
-  StringUpper Substr
-`),
-);
+  RaggedGather RaggedRange RaggedTensorToTensor RegexReplace StaticRegexReplace StringJoin StringLength StringLower StringSplitV2
+  StringStrip StringToNumber StringUpper Substr
+`);
+
+const addedOpNames = new Set(addedOps);
+
+/** Operators with implementations of ours, in `custom-ops.ts`. */
+export const customOps: ReadonlySet<string> = new Set([...correctedOps, ...addedOps]);
 
 /** Operators over strings, tables and ragged tensors, which only the CPU backend has or has right. */
 const hostOps = new Set([
-  ...customOps,
+  ...addedOps,
   ...words('HashTable HashTableV2 SparseFillEmptyRows SparseReshape StringNGrams StringSplit StringToHashBucketFast'),
 ]);
 
@@ -115,15 +121,33 @@ export function passesHandle({ op }: GraphNode): boolean {
   return passingOps.has(op);
 }
 
-/** Operators without a kernel on WebGPU that are computed on the CPU between two of its kernels, with their outputs. */
-const detours: Readonly<Record<string, number>> = { Unique: 2, UniqueV2: 2 };
+/** What the CPU computes between two kernels of WebGPU: what has no kernel there, and whole numbers that float32 cannot hold. */
+const detours: Readonly<Record<string, { readonly outputs: number; readonly type?: string }>> = {
+  ArgMax: { outputs: 1, type: 'DT_INT32' },
+  ArgMin: { outputs: 1, type: 'DT_INT32' },
+  Cumprod: { outputs: 1, type: 'DT_INT32' },
+  Cumsum: { outputs: 1, type: 'DT_INT32' },
+  Pow: { outputs: 1, type: 'DT_INT32' },
+  Prod: { outputs: 1, type: 'DT_INT32' },
+  Sum: { outputs: 1, type: 'DT_INT32' },
+  Unique: { outputs: 2 },
+  UniqueV2: { outputs: 2 },
+};
 
-export function isDetour({ op }: GraphNode, { hasKernel }: Pick<KernelSource, 'hasKernel'>): boolean {
-  return Object.hasOwn(detours, op) && !kernelsOfOp.get(op)!.every(hasKernel);
+export function isDetour(node: GraphNode, backend: 'cpu' | 'wasm' | 'webgpu'): boolean {
+  const detour = backend === 'webgpu' && Object.hasOwn(detours, node.op) ? detours[node.op] : undefined;
+  return (
+    detour !== undefined && (detour.type === undefined || typesOf({ ...node, attr: { T: node.attr?.['T'] ?? {} } }).includes(detour.type))
+  );
+}
+
+/** Whether the asynchronous executor does not know that a node needs it. */
+export function isUnknownToWait(node: GraphNode, backend: 'cpu' | 'wasm' | 'webgpu'): boolean {
+  return ['ListDiff', 'NonMaxSuppressionV4', 'NonMaxSuppressionV5'].includes(node.op) || isDetour(node, backend);
 }
 
 export function outputCount({ op }: GraphNode): number {
-  return detours[op] ?? 1;
+  return detours[op]?.outputs ?? 1;
 }
 
 /** What can run nodes. */
@@ -153,7 +177,7 @@ export function unsupportedOps(nodes: readonly GraphNode[], { name: backend, has
 }
 
 function problemsOf(node: GraphNode, backend: string, hasKernel: KernelSource['hasKernel']): readonly string[] {
-  if (customOps.has(node.op)) return [];
+  if (addedOpNames.has(node.op)) return [];
   const kernels = kernelsOfOp.get(node.op);
   // The converter asks for inputs of BitwiseAnd by names that it does not give them.
   if (kernels === undefined || node.op === 'BitwiseAnd') return ['is unknown to TensorFlow.js'];
@@ -163,8 +187,43 @@ function problemsOf(node: GraphNode, backend: string, hasKernel: KernelSource['h
   if (missing.length > 0)
     return missing.map((kernel) => (kernel === node.op ? `has no kernel on ${backend}` : `has no kernel ${kernel} on ${backend}`));
   const wrong = (wrongTypes[backend]?.[node.op] ?? []).filter((type) => types.includes(type));
-  return wrong.map((type) => `does not compute ${type} right on ${backend}`);
+  return [...wrong.map((type) => `does not compute ${type} right on ${backend}`), ...wrongAttributes(node, backend)];
 }
 
 /** Kernels that give wrong numbers, or none, for a type, and have no way round; the conformance suite shows each. */
-const wrongTypes: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {};
+const wrongTypes: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
+  cpu: { DepthToSpace: ['DT_INT32', 'DT_BOOL'] },
+  wasm: {
+    BatchMatMul: ['DT_INT32'],
+    BatchMatMulV2: ['DT_INT32'],
+    DepthToSpace: ['DT_INT32', 'DT_BOOL'],
+    // Takes the smallest positive number for the smallest.
+    Dilation2D: ['DT_FLOAT'],
+    MatMul: ['DT_INT32'],
+    _FusedMatMul: ['DT_INT32'],
+  },
+  webgpu: {
+    BatchMatMul: ['DT_INT32'],
+    BatchMatMulV2: ['DT_INT32'],
+    DepthToSpace: ['DT_INT32', 'DT_BOOL'],
+    MatMul: ['DT_INT32'],
+    _FusedMatMul: ['DT_INT32'],
+  },
+};
+
+/** The same for attributes. */
+function wrongAttributes(node: GraphNode, backend: string): string[] {
+  const { text, texts } = readAttributes(node);
+  switch (node.op) {
+    case 'FusedDepthwiseConv2dNative':
+      // The converter does not hand its alpha on.
+      return texts('fused_ops').includes('LeakyRelu') ? ['does not compute a fused LeakyRelu right in TensorFlow.js'] : [];
+    case 'ImageProjectiveTransformV3': {
+      const [fill, interpolation] = [text('fill_mode', 'CONSTANT'), text('interpolation')];
+      const isWrong = backend === 'wasm' ? fill === 'REFLECT' : backend === 'webgpu' && fill !== 'CONSTANT' && interpolation === 'NEAREST';
+      return isWrong ? [`does not compute ${interpolation} with ${fill} right on ${backend}`] : [];
+    }
+    default:
+      return [];
+  }
+}

@@ -5,7 +5,7 @@ import { assertOneRuns, findProblems, type GraphSignature, readSignatures } from
 import { type CustomNodes, createCustomNodes, type NodeFunction } from './custom-nodes.ts';
 import { artifactsOf, type Executable, loadExecutable } from './executable.ts';
 import { createGraph, type Graph, type GraphNode, inputsOf, type Topology, withFunctionNodes } from './graph.ts';
-import { customOps, isDetour, outputCount } from './graph-ops.ts';
+import { customOps, isDetour, isUnknownToWait, outputCount } from './graph-ops.ts';
 import type { GraphVariantHost } from './graph-variant.ts';
 import type { GraphModelFiles } from './model-files.ts';
 import { cutFromHost, findHostNodes, planRun, type RunPlan } from './split.ts';
@@ -43,7 +43,7 @@ export async function layOut(source: VariantSource, files: GraphModelFiles, owne
     graph.functions,
   );
   const custom = usedNodes.filter(({ op }) => customOps.has(op));
-  const detours = usedNodes.filter((node) => !host.has(node.name) && isDetour(node, backend));
+  const detours = usedNodes.filter((node) => !host.has(node.name) && isDetour(node, backend.kind));
   const hostBackend = host.size > 0 || detours.length > 0 ? await owner.openHost() : undefined;
   const loaded: Executable[] = [];
   const nodes = createCustomNodes();
@@ -189,7 +189,12 @@ async function loadParts(
       loaded.push(executable);
       return executable;
     });
-  if (functions.size === 0 && host.size === 0) return { device: await load(owner.backend, files.artifacts) };
+  const plans = signatures
+    .filter(({ problems }) => problems.length === 0)
+    .map((signature) => parts.plan(signature, outputsOf(signature, files)));
+  const isMarked = (name: string) => isUnknownToWait(graph.nodes.get(name)!, (host.has(name) ? hostBackend : owner.backend).kind);
+  const isPlain = functions.size === 0 && host.size === 0 && !plans.some(({ deviceNodes }) => [...deviceNodes].some(isMarked));
+  if (isPlain) return { device: await load(owner.backend, files.artifacts) };
 
   const rewrite = (node: GraphNode) => {
     const compute = functions.get(node.name);
@@ -200,11 +205,11 @@ async function loadParts(
     ...topology,
     library: { function: library.map((body) => ({ ...body, nodeDef: (body.nodeDef ?? []).map(rewrite) })) },
   };
-  const plans = signatures
-    .filter(({ problems }) => problems.length === 0)
-    .map((signature) => parts.plan(signature, outputsOf(signature, files)));
   const collect = (names: (plan: RunPlan) => ReadonlySet<string>) =>
-    [...new Set(plans.flatMap((plan) => [...names(plan)]))].map((name) => rewrite(graph.nodes.get(name)!));
+    [...new Set(plans.flatMap((plan) => [...names(plan)]))].flatMap((name) => {
+      const node = rewrite(graph.nodes.get(name)!);
+      return isMarked(name) ? markAsync(node) : [node];
+    });
   const hostNodes = collect((plan) => plan.hostNodes);
   const deviceNodes = cutFromHost(
     collect((plan) => plan.deviceNodes),
@@ -214,6 +219,19 @@ async function loadParts(
     host: hostNodes.length === 0 ? undefined : await load(hostBackend, artifactsOf(hostNodes, rewritten, files)),
     device: deviceNodes.length === 0 ? undefined : await load(owner.backend, artifactsOf(deviceNodes, rewritten, files)),
   };
+}
+
+/**
+ * The asynchronous executor prints a complaint at each run of a graph without an operator that it knows to need it. So a
+ * merge, which hands its input on, runs before one that does.
+ */
+function markAsync(node: GraphNode): GraphNode[] {
+  const mark = `${node.name}|wait`;
+  const [first = ''] = node.input ?? [];
+  return [
+    { name: mark, op: 'Merge', input: [first], attr: {} },
+    { ...node, input: [...(node.input ?? []), `^${mark}`] },
+  ];
 }
 
 /** The graph's tensors behind the outputs of a signature. */
