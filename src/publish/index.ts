@@ -1,6 +1,14 @@
 export type { GivenBindings } from './bindings.ts';
 export type { BuildOptions } from './build.ts';
 export { replaceFile } from './commit.ts';
+export {
+  type ConvertedFormat,
+  type ConvertFormat,
+  type ConvertOptions,
+  type ConvertPrecision,
+  type ConvertReport,
+  convert,
+} from './convert.ts';
 export { type Changes, diffVersions, type VariantDiff, type VersionDiff } from './diff.ts';
 export type { ImageClassificationOptions } from './image-task.ts';
 export { type ImportOptions, importDirectory } from './import-directory.ts';

@@ -80,18 +80,20 @@ function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   const channelOf = (index: number) => Math.floor(index / inner) % channels;
   const low = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
   const high = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
-  for (const [index, value] of data.entries()) {
-    const channel = channelOf(index);
+  // Plain loops: entries() and Uint8Array.from with a function put every element on the heap.
+  for (let index = 0; index < data.length; index++) {
+    const [value, channel] = [data[index]!, channelOf(index)];
     if (value < low[channel]!) low[channel] = value;
     if (value > high[channel]!) high[channel] = value;
   }
   const scale = low.map((least, channel) => (high[channel]! - least) / 255);
   // Not finite, or all alike: the offset alone says it.
   const isFlat = scale.map((step) => (step > 0 && Number.isFinite(step) ? 0 : 1));
-  const bytes = Uint8Array.from(data, (value, index) => {
+  const bytes = new Uint8Array(data.length);
+  for (let index = 0; index < data.length; index++) {
     const channel = channelOf(index);
-    return isFlat[channel] ? 0 : Math.max(0, Math.min(255, Math.round((value - low[channel]!) / scale[channel]!)));
-  });
+    if (!isFlat[channel]) bytes[index] = Math.max(0, Math.min(255, Math.round((data[index]! - low[channel]!) / scale[channel]!)));
+  }
   const one = shape.map((size, index) => (index === axis ? size : 1));
   return {
     bytes: createTensor('uint8', shape, bytes),
@@ -147,19 +149,16 @@ function copyPermuted(
 const LARGEST_FLOAT16 = 65504;
 
 function castTensor(tensor: AnyTensor, dtype: NumericDType): AnyTensor {
-  const numbers = toNumbers(tensor);
+  // Weights are large, and as an array of numbers several times as large.
+  const numbers: ArrayLike<number> = tensor.dtype === 'float32' ? tensor.data : toNumbers(tensor);
   if (dtype === 'int64' || dtype === 'uint64') {
     const data = createData(dtype, numbers.length);
-    numbers.forEach((value, index) => {
-      data[index] = BigInt(Math.trunc(value));
-    });
+    for (let index = 0; index < numbers.length; index++) data[index] = BigInt(Math.trunc(numbers[index]!));
     return { dtype, shape: tensor.shape, data } as AnyTensor;
   }
   const data = createData(dtype, numbers.length) as { [index: number]: number };
   const encode = encoderOf(dtype);
-  numbers.forEach((value, index) => {
-    data[index] = encode(value);
-  });
+  for (let index = 0; index < numbers.length; index++) data[index] = encode(numbers[index]!);
   return { dtype, shape: tensor.shape, data } as unknown as AnyTensor; // made for this dtype, which the union cannot see
 }
 
