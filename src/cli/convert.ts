@@ -1,11 +1,12 @@
 import { type Command, Option } from 'commander';
 import { type ConvertFormat, type ConvertOptions, type ConvertReport, convert } from '../publish/index.ts';
 import { type CommandContext, runCommand } from './command.ts';
-import { parseList } from './parse-option.ts';
+import { collect, parseList } from './parse-option.ts';
 import { openProgress } from './progress.ts';
 
 interface ConvertFlags extends Pick<ConvertOptions, 'out' | 'precision' | 'optimize'> {
   readonly formats?: ConvertFormat[];
+  readonly signature?: string[];
   readonly json?: boolean;
 }
 
@@ -20,18 +21,19 @@ export function addConvert(program: Command): void {
       new Option('--precision <type>', 'how weights are stored').choices(['float32', 'float16', 'uint8']).default('float32' as const),
     )
     .addOption(new Option('--optimize <passes>', 'none writes the graph as it was read').choices(['all', 'none']).default('all' as const))
+    .option('--signature <name>', 'write this one alone; may be repeated (default: all that can be run)', collect)
     .option('--json', 'print the result as JSON')
     .action((source: string, flags: ConvertFlags) => runCommand(flags, (context) => convertSource(context, flags, source), printReport));
 }
 
 async function convertSource(
   { json, signal }: CommandContext,
-  { out, formats, precision, optimize }: ConvertFlags,
+  { out, formats, precision, optimize, signature: signatures }: ConvertFlags,
   source: string,
 ): Promise<ConvertReport> {
   using progress = openProgress(json);
   const onProgress = (bytes: number, total: number) => progress.update(bytes, total, out);
-  return await convert(source, { out, formats, precision, optimize, signal, onProgress });
+  return await convert(source, { out, formats, precision, optimize, signatures, signal, onProgress });
 }
 
 function printReport({ source, out, formats, skipped }: ConvertReport): string {

@@ -38,6 +38,8 @@ export interface ConvertOptions {
   readonly precision?: ConvertPrecision | undefined;
   /** `none` writes the graph as it was read. @default 'all' */
   readonly optimize?: 'all' | 'none' | undefined;
+  /** Signatures to write; an ONNX file holds only such as take the same inputs. @default all that can be run */
+  readonly signatures?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each part that is written. */
   readonly onProgress?: ((writtenBytes: number, totalBytes: number) => void) | undefined;
@@ -85,11 +87,7 @@ export async function convert(source: string | ModelFolder, options: ConvertOpti
   const { written, skipped } =
     found.format === 'onnx'
       ? await fromOnnx(folder, found, formats, precision)
-      : await fromGraph(
-          await optimize(shareInputs(await readModelGraph(folder, found)), { passes: options.optimize ?? 'all' }),
-          formats,
-          precision,
-        );
+      : await fromGraph(await readGraph(folder, found, options), formats, precision);
   if (written.length === 0) throw nothingWritten(skipped);
   signal?.throwIfAborted();
   await writeFolder(written, options);
@@ -108,6 +106,27 @@ interface Written {
 interface Conversion {
   readonly written: readonly Written[];
   readonly skipped: readonly Skipped[];
+}
+
+async function readGraph(
+  folder: ModelFolder,
+  found: FoundModel,
+  { signatures, optimize: passes = 'all' }: ConvertOptions,
+): Promise<ModelGraph> {
+  const whole = await readModelGraph(folder, found);
+  return optimize(shareInputs(signatures ? pickSignatures(whole, signatures) : whole), { passes });
+}
+
+function pickSignatures(graph: ModelGraph, wanted: readonly string[]): ModelGraph {
+  const names = Object.keys(graph.signatures);
+  for (const name of wanted) {
+    if (names.includes(name)) continue;
+    const reasons = graph.unusable[name];
+    const why = reasons ? `cannot be run: ${reasons.join('; ')}` : `is not there; the model has ${names.join(', ')}`;
+    throw new NearfarError(reasons ? 'unsupported' : 'not-found', `the signature ${name} ${why}`, { details: { name, signatures: names } });
+  }
+  const others = names.filter((name) => !wanted.includes(name));
+  return { ...withoutSignatures(graph, Object.fromEntries(others.map((name) => [name, []]))), unusable: {} };
 }
 
 /** Each format gets the signatures that it can express. */

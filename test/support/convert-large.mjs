@@ -37,15 +37,25 @@ function frozenGraph(layers) {
   const addBytes = (bytes) => add(bytes.length, (from, to) => Uint8Array.from(bytes.subarray(from, to)));
   addBytes(field(1, node('x', 'Placeholder', [], { dtype: type(), shape: field(7, dimensions([-1, SIDE])) })));
   for (let layer = 0; layer < layers; layer++) {
-    const head = new BinaryWriter().tag(1, WireType.Varint).int32(DT_FLOAT).raw(field(2, dimensions([SIDE, SIDE]))).finish();
+    const head = new BinaryWriter()
+      .tag(1, WireType.Varint)
+      .int32(DT_FLOAT)
+      .raw(field(2, dimensions([SIDE, SIDE])))
+      .finish();
     const contentHead = new BinaryWriter().tag(4, WireType.LengthDelimited).uint32(TENSOR_BYTES).finish();
     const tensorLength = head.length + contentHead.length + TENSOR_BYTES;
     const tensorHead = new BinaryWriter().tag(8, WireType.LengthDelimited).uint32(tensorLength).finish();
-    const valueHead = new BinaryWriter().tag(2, WireType.LengthDelimited).uint32(tensorHead.length + tensorLength).finish();
+    const valueHead = new BinaryWriter()
+      .tag(2, WireType.LengthDelimited)
+      .uint32(tensorHead.length + tensorLength)
+      .finish();
     const entryLength = field(1, text('value')).length + valueHead.length + tensorHead.length + tensorLength;
     const entryHead = new BinaryWriter().tag(5, WireType.LengthDelimited).uint32(entryLength).finish();
     const rest = node(`w${layer}`, 'Const', [], { dtype: type() });
-    const nodeHead = new BinaryWriter().tag(1, WireType.LengthDelimited).uint32(rest.length + entryHead.length + entryLength).finish();
+    const nodeHead = new BinaryWriter()
+      .tag(1, WireType.LengthDelimited)
+      .uint32(rest.length + entryHead.length + entryLength)
+      .finish();
     for (const bytes of [nodeHead, rest, entryHead, field(1, text('value')), valueHead, tensorHead, head, contentHead]) addBytes(bytes);
     add(TENSOR_BYTES, (from, to) => madeUp(layer, from, to));
     const before = layer === 0 ? 'x' : `y${layer - 1}`;
@@ -89,7 +99,15 @@ function node(name, op, inputs, attributes) {
   const writer = new BinaryWriter().raw(field(1, text(name))).raw(field(2, text(op)));
   for (const input of inputs) writer.raw(field(3, text(input)));
   for (const [key, value] of Object.entries(attributes)) {
-    writer.raw(field(5, new BinaryWriter().raw(field(1, text(key))).raw(field(2, value)).finish()));
+    writer.raw(
+      field(
+        5,
+        new BinaryWriter()
+          .raw(field(1, text(key)))
+          .raw(field(2, value))
+          .finish(),
+      ),
+    );
   }
   return writer.finish();
 }
