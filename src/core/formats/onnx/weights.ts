@@ -44,6 +44,7 @@ export interface QuantizedConstant {
 /**
  * 8 bits per weight, each channel between its own smallest and largest weight.
  * @param axis Of the channels.
+ * @throws {NearfarError} When it is read: `unsupported` for weights that are not finite.
  */
 export function quantizeConstant(constant: Constant, axis: number): QuantizedConstant {
   // The three parts are written one after the other: the last reading is kept until the third has had it.
@@ -80,15 +81,16 @@ function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   const channelOf = (index: number) => Math.floor(index / inner) % channels;
   const low = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
   const high = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
-  // Plain loops: entries() and Uint8Array.from with a function put every element on the heap.
   for (let index = 0; index < data.length; index++) {
-    const [value, channel] = [data[index]!, channelOf(index)];
+    const channel = channelOf(index);
+    const value = data[index]!;
+    if (!Number.isFinite(value)) throw new NearfarError('unsupported', `a weight holds ${value}, which has no form in 8 bits`);
     if (value < low[channel]!) low[channel] = value;
     if (value > high[channel]!) high[channel] = value;
   }
   const scale = low.map((least, channel) => (high[channel]! - least) / 255);
-  // Not finite, or all alike: the offset alone says it.
-  const isFlat = scale.map((step) => (step > 0 && Number.isFinite(step) ? 0 : 1));
+  // All alike: the offset alone says it.
+  const isFlat = scale.map((step) => (step > 0 ? 0 : 1));
   const bytes = new Uint8Array(data.length);
   for (let index = 0; index < data.length; index++) {
     const channel = channelOf(index);
@@ -149,16 +151,14 @@ function copyPermuted(
 const LARGEST_FLOAT16 = 65504;
 
 function castTensor(tensor: AnyTensor, dtype: NumericDType): AnyTensor {
-  // Weights are large, and as an array of numbers several times as large.
-  const numbers: ArrayLike<number> = tensor.dtype === 'float32' ? tensor.data : toNumbers(tensor);
-  if (dtype === 'int64' || dtype === 'uint64') {
-    const data = createData(dtype, numbers.length);
-    for (let index = 0; index < numbers.length; index++) data[index] = BigInt(Math.trunc(numbers[index]!));
-    return { dtype, shape: tensor.shape, data } as AnyTensor;
+  // Element by element: a weight as an array of numbers would take several times its memory.
+  const { length, at } = readerOf(tensor);
+  const data = createData(dtype, length) as { [index: number]: number | bigint };
+  if (dtype === 'int64' || dtype === 'uint64') for (let index = 0; index < length; index++) data[index] = BigInt(Math.trunc(at(index)));
+  else {
+    const encode = encoderOf(dtype);
+    for (let index = 0; index < length; index++) data[index] = encode(at(index));
   }
-  const data = createData(dtype, numbers.length) as { [index: number]: number };
-  const encode = encoderOf(dtype);
-  for (let index = 0; index < numbers.length; index++) data[index] = encode(numbers[index]!);
   return { dtype, shape: tensor.shape, data } as unknown as AnyTensor; // made for this dtype, which the union cannot see
 }
 
@@ -177,22 +177,38 @@ function encoderOf(dtype: NumericDType): (value: number) => number {
  * @throws {NearfarError} `unsupported` for strings and complex numbers.
  */
 export function toNumbers(tensor: AnyTensor): number[] {
+  const { length, at } = readerOf(tensor);
+  return Array.from({ length }, (_, index) => at(index));
+}
+
+interface NumberReader {
+  readonly length: number;
+  readonly at: (index: number) => number;
+}
+
+function readerOf(tensor: AnyTensor): NumberReader {
   switch (tensor.dtype) {
     case 'string':
     case 'complex64':
     case 'complex128':
       throw new NearfarError('unsupported', `a constant of ${tensor.dtype} has no numbers`);
-    case 'float16':
-      return Array.from(tensor.data, float16ToNumber);
+    case 'float16': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => float16ToNumber(data[index]!) };
+    }
     case 'bfloat16': {
       const wide = new Float32Array(Uint32Array.from(tensor.data, (bits) => bits << 16).buffer);
-      return Array.from(wide);
+      return { length: wide.length, at: (index) => wide[index]! };
     }
     case 'int64':
-    case 'uint64':
-      return Array.from(tensor.data, Number);
-    default:
-      return Array.from(tensor.data);
+    case 'uint64': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => Number(data[index]) };
+    }
+    default: {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => data[index]! };
+    }
   }
 }
 
