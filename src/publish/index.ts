@@ -12,7 +12,16 @@ export {
 export { type Changes, diffVersions, type VariantDiff, type VersionDiff } from './diff.ts';
 export type { ImageClassificationOptions } from './image-task.ts';
 export { type ImportOptions, importDirectory } from './import-directory.ts';
-export { type Inspection, inspect, summarizeVersion, type VersionSummary } from './inspect.ts';
+export {
+  drawModel,
+  drawVersion,
+  type Inspection,
+  inspect,
+  inspectVersion,
+  type SourceSummary,
+  type VariantSummary,
+  type VersionSummary,
+} from './inspect.ts';
 export { createLock, type LockRequest } from './lock.ts';
 export { type ModelConfig, scanModels, writeModelConfigList } from './model-config.ts';
 export { type PublishOptions, type PublishReport, type PublishStep, publish } from './publish.ts';
