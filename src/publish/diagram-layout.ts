@@ -28,7 +28,7 @@ export const BOX_HEIGHT = 46;
 const MIN_WIDTH = 92;
 const MAX_WIDTH = 260;
 /** Of a letter, about: a drawing made in Node has no fonts to measure. */
-const LETTER_WIDTH = 7.4;
+const LETTER_WIDTH = 8.6;
 
 /**
  * Lays a graph out in layers, from the inputs above to the outputs below.
@@ -51,7 +51,7 @@ export function layOut({ nodes, edges }: Diagram): LaidOut {
 }
 
 function widthOf({ op, detail }: DiagramNode): number {
-  return Math.min(MAX_WIDTH, Math.max(MIN_WIDTH, Math.max(op.length, detail.length * 0.9) * LETTER_WIDTH + 30));
+  return Math.min(MAX_WIDTH, Math.max(MIN_WIDTH, Math.max(op.length, detail.length * 0.8) * LETTER_WIDTH + 30));
 }
 
 /** How many letters fit into a box. */

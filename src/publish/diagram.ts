@@ -58,17 +58,19 @@ export interface DiagramEdge {
 
 /** More boxes than this on one page help nobody: nodes are put together by the scopes of their names. */
 export const MAX_DRAWN_NODES = 1500;
+/** How many boxes they are put together to, at most. */
+const MAX_GROUPS = 400;
 
 /** The graph of a model and its functions. */
 export async function diagramsOfGraph(model: ModelGraph): Promise<Diagram[]> {
   const shapes = await inferShapes(model);
-  const main = summarize(drawNodes('', model.nodes, shapes, endsOf(model)));
+  const main = summarize(drawNodes('', model.nodes, shapes, { ends: endsOf(model), inputs: inputNames(model) }));
   const functions = [...model.functions].sort(([a], [b]) => (a < b ? -1 : 1));
   return [
     main,
     ...functions.map(([name, { nodes, outputs }]) => {
       const ends = outputs.map((edge, index) => ({ label: `result ${index}`, edge, signatures: [] as string[] }));
-      return summarize(drawNodes(name, nodes, shapes, ends));
+      return summarize(drawNodes(name, nodes, shapes, { ends, inputs: new Map() }));
     }),
   ];
 }
@@ -93,19 +95,35 @@ function endsOf({ signatures }: ModelGraph): End[] {
   return [...ends.values()];
 }
 
-function drawNodes(functionName: string, all: Nodes, shapes: ShapeTable, ends: readonly End[]): Diagram {
+/** The names that signatures give to placeholders. */
+function inputNames({ signatures }: ModelGraph): ReadonlyMap<string, string> {
+  const names = new Map<string, Set<string>>();
+  for (const { inputs } of Object.values(signatures)) {
+    for (const [name, { node }] of Object.entries(inputs)) names.set(node, (names.get(node) ?? new Set()).add(name));
+  }
+  return new Map([...names].map(([node, given]) => [node, [...given].join(', ')]));
+}
+
+interface Borders {
+  readonly ends: readonly End[];
+  readonly inputs: ReadonlyMap<string, string>;
+}
+
+function drawNodes(functionName: string, all: Nodes, shapes: ShapeTable, { ends, inputs: inputsByNode }: Borders): Diagram {
   const tensorOf = (edge: End['edge']) => {
     const { dtype, shape } = shapes.of(edge, functionName);
     return { dtype: dtype === 'variant' ? 'unknown' : dtype, shape };
   };
   const nodes: DiagramNode[] = [];
   const edges: DiagramEdge[] = [];
-  const drawn = sortNodes(all).filter(({ op }) => op !== 'Const');
+  const drawn = sortNodes(all).filter((node) => !constantBehind(node, all));
+  const names = new Set(drawn.map(({ name }) => name));
+  const isDrawn = (name: string) => names.has(name);
   for (const node of drawn) {
     const first = tensorOf({ node: node.name, index: 0 });
     const inputs = node.inputs.map((edge, index): [string, string] => {
       const source = all.get(edge.node);
-      const constant = source?.op === 'Const' ? constantIn(source) : undefined;
+      const constant = source && constantBehind(source, all);
       const { dtype, shape } = constant ?? tensorOf(edge);
       const size = constant ? `, ${formatBytes(constant.byteLength)}` : '';
       return [
@@ -115,13 +133,19 @@ function drawNodes(functionName: string, all: Nodes, shapes: ShapeTable, ends: r
     });
     nodes.push({
       id: node.name,
-      op: node.op,
+      op: inputsByNode.get(node.name) ?? node.op,
       detail: formatShape(first.shape, ''),
       kind: kindOf(node.op),
-      facts: [['name', node.name], ['output', `${first.dtype} ${formatShape(first.shape)}`], ...inputs, ...attributesOf(node)],
+      facts: [
+        ['name', node.name],
+        ['operator', node.op],
+        ['output', `${first.dtype} ${formatShape(first.shape)}`],
+        ...inputs,
+        ...attributesOf(node),
+      ],
     });
     const sources = new Set([...node.inputs.map((edge) => edge.node), ...node.controls]);
-    for (const source of sources) if (all.get(source)?.op !== 'Const') edges.push({ from: source, to: node.name });
+    for (const source of sources) if (isDrawn(source)) edges.push({ from: source, to: node.name });
   }
   for (const { label, edge, signatures } of ends) {
     const id = `output ${edgeKey(edge)} ${label}`;
@@ -133,7 +157,7 @@ function drawNodes(functionName: string, all: Nodes, shapes: ShapeTable, ends: r
     if (signatures.length > 0) facts.push(['signatures', signatures.join(', ')]);
     nodes.push({ id, op: label, detail: formatShape(shape, ''), kind: 'output', facts });
     // What is a constant is drawn by its output alone.
-    if (all.get(edge.node)?.op !== 'Const') edges.push({ from: edge.node, to: id });
+    if (isDrawn(edge.node)) edges.push({ from: edge.node, to: id });
   }
   return { name: functionName, nodes, edges, count: drawn.length };
 }
@@ -170,7 +194,13 @@ export function diagramOfOnnx({ nodes: all, inputs, outputs, weights, tensors }:
       op: node.op,
       detail: shapeOf(node.outputs[0] ?? ''),
       kind: kindOf(node.op),
-      facts: [...(node.name === '' ? [] : [['name', node.name] as const]), ...made, ...read, ...Object.entries(node.attributes)],
+      facts: [
+        ...(node.name === '' ? [] : [['name', node.name] as const]),
+        ...made,
+        ['operator', node.op],
+        ...read,
+        ...Object.entries(node.attributes),
+      ],
     });
     for (const from of new Set(node.inputs.map((name) => maker.get(name)))) if (from !== undefined) edges.push({ from, to: ids[index]! });
   }
@@ -191,10 +221,10 @@ function summarize(diagram: Diagram): Diagram {
   const scopeAt = (depth: number) => (node: DiagramNode) => node.id.split('/').slice(0, depth).join('/');
   const countOf = (group: (node: DiagramNode) => string) => new Set(inner.map(group)).size;
   let depth = 0;
-  while (depth < 16 && countOf(scopeAt(depth + 1)) <= MAX_DRAWN_NODES) depth += 1;
+  while (depth < 16 && countOf(scopeAt(depth + 1)) <= MAX_GROUPS) depth += 1;
   const position = new Map(inner.map((node, index) => [node, index]));
   // Names without scopes: neighbours in the order of the computation.
-  const perGroup = Math.ceil(inner.length / (MAX_DRAWN_NODES / 2));
+  const perGroup = Math.ceil(inner.length / (MAX_GROUPS / 2));
   const stretch = (node: DiagramNode) => `step ${Math.floor((position.get(node) ?? 0) / perGroup) + 1}`;
   const groupOf = depth > 0 && countOf(scopeAt(depth)) > 1 ? scopeAt(depth) : stretch;
   return group(diagram, (node) => (isEnd(node) ? node.id : groupOf(node)));
@@ -262,8 +292,14 @@ function kindOf(op: string): NodeKind {
   return kinds.find(([, pattern]) => pattern.test(op))?.[0] ?? 'other';
 }
 
-function constantIn({ attributes }: GraphNode): Constant | undefined {
-  const value = attributes['value'];
+/** Reads of variables are identities of constants; more than this in a row there are not. */
+const MAX_IDENTITIES = 8;
+
+/** The constant that a node is, or only hands on. */
+function constantBehind(node: GraphNode, all: Nodes): Constant | undefined {
+  let source: GraphNode | undefined = node;
+  for (let steps = 0; source?.op === 'Identity' && steps < MAX_IDENTITIES; steps++) source = all.get(source.inputs[0]?.node ?? '');
+  const value = source?.op === 'Const' ? source.attributes['value'] : undefined;
   return value?.kind === 'tensor' ? value.value : undefined;
 }
 
@@ -296,6 +332,7 @@ function formatAttribute(attribute: Attribute): string {
 
 /** `[?, 224, 224, 3]`. */
 export function formatShape(shape: PartialShape, unknown = 'any shape'): string {
+  if (shape?.length === 0) return 'scalar';
   return shape ? `[${shape.map((size) => (size < 0 ? '?' : size)).join(', ')}]` : unknown;
 }
 

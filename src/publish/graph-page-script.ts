@@ -213,7 +213,7 @@ function matches(s, text) {
     const facts = s.data.facts[index];
     const isIn = s.data.labels[index].toLowerCase().includes(wanted) || s.data.names[index].toLowerCase().includes(wanted);
     // A box that stands for many nodes tells their operators as facts.
-    return isIn || (s.data.groups[index] && facts.some(([label]) => label.toLowerCase() === wanted)) ? [index] : [];
+    return isIn || facts.some(([label, value]) => (label === 'operator' ? value : s.data.groups[index] ? label : '').toLowerCase() === wanted) ? [index] : [];
   });
 }
 

@@ -104,14 +104,14 @@ function drawing({ name, nodes, count }: Diagram, { boxes, lines }: LaidOut, ind
     const aria = `${node.op}${node.detail === '' ? '' : `, ${node.detail}`}`;
     const letters = lettersIn(width);
     const second =
-      node.detail === '' ? '' : `<text class="detail" x="16" y="35">${escapeHtml(cut(node.detail, Math.floor(letters * 1.15)))}</text>`;
+      node.detail === '' ? '' : `<text class="detail" x="16" y="35">${escapeHtml(cut(node.detail, Math.floor(letters * 1.25)))}</text>`;
     return `<g class="node k-${node.kind}" role="button" tabindex="${position === 0 ? 0 : -1}" aria-label="${escapeHtml(aria)}" transform="translate(${round(x)} ${round(y)})"><title>${escapeHtml(titleOf(node))}</title><rect class="box" width="${round(width)}" height="${height}" rx="7"/><rect class="stripe" width="6" height="${height}" rx="3"/><text class="op" x="16" y="${node.detail === '' ? 28 : 19}">${escapeHtml(cut(node.op, letters))}</text>${second}</g>`;
   });
   const summary =
     nodes.length < count
-      ? `<p class="summary">${count} nodes, drawn as ${nodes.length}: more than ${MAX_DRAWN_NODES} are put together by the scopes of their names.</p>`
+      ? `<p class="summary">${count} nodes, drawn as ${nodes.length}: more than ${MAX_DRAWN_NODES} are put together, by the scopes of their names or by their order.</p>`
       : '';
-  return `${index === 0 ? summary : ''}<svg class="graph" role="group" aria-label="${escapeHtml(label)}"${index > 0 ? ' hidden' : ''}><defs><marker id="arrow${index}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto-start-reverse"><path class="arrow" d="M0 0.5 L8 4 L0 7.5 Z"/></marker></defs><g class="view">${paths.join('')}${drawn.join('')}</g></svg>`;
+  return `${index === 0 ? summary : ''}<svg class="graph" role="group" aria-label="${escapeHtml(label)}"${index > 0 ? ' hidden' : ''}><defs><marker id="arrow${index}" viewBox="0 0 8 8" refX="7" refY="4" markerUnits="userSpaceOnUse" markerWidth="10" markerHeight="10" orient="auto-start-reverse"><path class="arrow" d="M0 0.5 L8 4 L0 7.5 Z"/></marker></defs><g class="view">${paths.join('')}${drawn.join('')}</g></svg>`;
 }
 
 function titleOf({ facts, op }: DiagramNode): string {

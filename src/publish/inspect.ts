@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import {
   digestOf,
   type FoundModel,
@@ -105,7 +105,9 @@ export async function drawModel(path: string, variant?: string): Promise<string>
   if (version) return drawOpened(version, variant);
   const model = await openModel(path);
   const summary = await summarizeSource(path);
-  const title = basename(path) || path;
+  // The folder of a version says little without the model's.
+  const [parent, name = path] = resolve(path).split(sep).slice(-2);
+  const title = /^\d+$/.test(name) && parent ? `${parent}/${name}` : name;
   return writeGraphPage({ title, inspection: { kind: 'source', ...summary }, diagrams: await diagramsOf(model.folder, model.found) });
 }
 
