@@ -20,11 +20,15 @@ export interface NamedSignature extends NamedTensors {
   readonly method: Signature['method'];
 }
 
-/** The source that decides the signatures: the first GraphModel, whose names and layout are TensorFlow's, else the first source. */
+/**
+ * The source that decides the signatures and the right answers: the first GraphModel, whose names and layout are TensorFlow's, else the
+ * first source; of those that were written from its graph in its format, the one in float32.
+ */
 export function decidingSource(sources: readonly Source[]): Source {
-  const [first] = sources;
+  const first = sources.find(({ format }) => format === 'tfjs-graph') ?? sources[0];
   if (!first) throw new NearfarError('invalid-argument', 'publishing needs at least one source');
-  return sources.find(({ format }) => format === 'tfjs-graph') ?? first;
+  const isFull = ({ graph, format, precision }: Source) => graph === first.graph && format === first.format && precision === 'float32';
+  return (first.graph && sources.find(isFull)) ?? first;
 }
 
 /**
@@ -76,12 +80,16 @@ export function mainSignature(named: ReadonlyMap<string, NamedSignature>, wanted
 }
 
 /** The signature, with the shapes that the source leaves open taken from a run: the rank is kept, every size is open. */
-export function completeSignature({ method, inputs, outputs }: NamedSignature, results: TensorMap): Signature {
-  const complete = (tensors: readonly NamedTensor[]): Record<string, TensorInfo> =>
+export function completeSignature(
+  { method, inputs, outputs }: NamedSignature,
+  example: { readonly inputs: TensorMap; readonly outputs: TensorMap } | undefined,
+): Signature {
+  const complete = (tensors: readonly NamedTensor[], run: TensorMap = {}): Record<string, TensorInfo> =>
     Object.fromEntries(
-      tensors.map(({ name, dtype, shape }) => [name, { dtype, shape: [...(shape ?? results[name]?.shape.map(() => -1) ?? [])] }]),
+      // A batch of values where nothing is known.
+      tensors.map(({ name, dtype, shape }) => [name, { dtype, shape: [...(shape ?? run[name]?.shape.map(() => -1) ?? [-1])] }]),
     );
-  return { method, inputs: complete(inputs), outputs: complete(outputs) };
+  return { method, inputs: complete(inputs, example?.inputs), outputs: complete(outputs, example?.outputs) };
 }
 
 function withoutIndex(name: string): string {
