@@ -20,11 +20,15 @@ export interface NamedSignature extends NamedTensors {
   readonly method: Signature['method'];
 }
 
-/** The source that decides the signatures: the first GraphModel, whose names and layout are TensorFlow's, else the first source. */
+/**
+ * The source that decides the signatures and gives the golden outputs: a GraphModel, whose names and layout are TensorFlow's, in full
+ * precision where there is one; else the first source.
+ */
 export function decidingSource(sources: readonly Source[]): Source {
   const [first] = sources;
   if (!first) throw new NearfarError('invalid-argument', 'publishing needs at least one source');
-  return sources.find(({ format }) => format === 'tfjs-graph') ?? first;
+  const graphs = sources.filter(({ format }) => format === 'tfjs-graph');
+  return graphs.find(({ precision }) => precision === 'float32') ?? graphs[0] ?? first;
 }
 
 /**
