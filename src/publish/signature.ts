@@ -21,44 +21,16 @@ export interface NamedSignature extends NamedTensors {
 }
 
 /**
- * The source that decides the signatures and the right answers: the first GraphModel, whose names and layout are TensorFlow's, else the
- * first source; of those that were written from its graph in its format, the one in float32.
+ * The source that decides the signatures and gives the golden outputs: a GraphModel, whose names and layout are TensorFlow's, else the first
+ * source; in full precision where there is one.
  */
 export function decidingSource(sources: readonly Source[]): Source {
-  const first = sources.find(({ format }) => format === 'tfjs-graph') ?? sources[0];
+  const [first] = sources;
   if (!first) throw new NearfarError('invalid-argument', 'publishing needs at least one source');
-  const isFull = ({ graph, format, precision }: Source) => graph === first.graph && format === first.format && precision === 'float32';
-  return (first.graph && sources.find(isFull)) ?? first;
-}
-
-/**
- * Names for the tensors of the deciding source, by signature: the names it gives them without TensorFlow's `:0`, then the renames.
- * @param renames New name by old name, where an old name is the source's, its tensor's, or either without `:0`.
- * @throws {NearfarError} `invalid-argument` when a rename meets nothing, or two tensors would have one name.
- */
-export function nameSignatures({ signatures }: Source, renames: Readonly<Record<string, string>>): ReadonlyMap<string, NamedSignature> {
-  const unused = new Set(Object.keys(renames));
-  const known = new Set<string>();
-  const name = (tensors: Readonly<Record<string, SourceTensor>>): NamedTensor[] =>
-    Object.entries(tensors).map(([key, { tensor, dtype, shape }]) => {
-      known.add(key);
-      const old = [key, tensor, withoutIndex(key), withoutIndex(tensor)].find((candidate) => Object.hasOwn(renames, candidate));
-      if (old !== undefined) unused.delete(old);
-      return { name: (old !== undefined && renames[old]) || withoutIndex(key), key, tensor, dtype, shape };
-    });
-  const named = new Map(
-    Object.entries(signatures).map(([signature, { method, inputs, outputs }]) => [
-      signature,
-      { method, inputs: name(inputs), outputs: name(outputs) },
-    ]),
-  );
-  if (unused.size > 0) {
-    throw new NearfarError('invalid-argument', `nothing is called ${[...unused].join(', ')}; the model has: ${[...known].join(', ')}`, {
-      details: { unknown: [...unused], known: [...known] },
-    });
-  }
-  for (const { inputs, outputs } of named.values()) for (const tensors of [inputs, outputs]) assertDistinct(tensors);
-  return named;
+  const graphs = sources.filter(({ format }) => format === 'tfjs-graph');
+  const isFull = ({ precision }: Source) => precision === 'float32';
+  const isSibling = ({ graph, format }: Source) => graph !== undefined && graph === first.graph && format === first.format;
+  return graphs.find(isFull) ?? graphs[0] ?? sources.find((source) => isSibling(source) && isFull(source)) ?? first;
 }
 
 /**

@@ -44,6 +44,7 @@ export interface QuantizedConstant {
 /**
  * 8 bits per weight, each channel between its own smallest and largest weight.
  * @param axis Of the channels.
+ * @throws {NearfarError} When it is read: `unsupported` for weights that are not finite.
  */
 export function quantizeConstant(constant: Constant, axis: number): QuantizedConstant {
   // The three parts are written one after the other: the last reading is kept until the third has had it.
@@ -80,18 +81,21 @@ function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   const channelOf = (index: number) => Math.floor(index / inner) % channels;
   const low = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
   const high = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
-  for (const [index, value] of data.entries()) {
+  for (let index = 0; index < data.length; index++) {
     const channel = channelOf(index);
+    const value = data[index]!;
+    if (!Number.isFinite(value)) throw new NearfarError('unsupported', `a weight holds ${value}, which has no form in 8 bits`);
     if (value < low[channel]!) low[channel] = value;
     if (value > high[channel]!) high[channel] = value;
   }
   const scale = low.map((least, channel) => (high[channel]! - least) / 255);
-  // Not finite, or all alike: the offset alone says it.
-  const isFlat = scale.map((step) => (step > 0 && Number.isFinite(step) ? 0 : 1));
-  const bytes = Uint8Array.from(data, (value, index) => {
+  // All alike: the offset alone says it.
+  const isFlat = scale.map((step) => (step > 0 ? 0 : 1));
+  const bytes = new Uint8Array(data.length);
+  for (let index = 0; index < data.length; index++) {
     const channel = channelOf(index);
-    return isFlat[channel] ? 0 : Math.max(0, Math.min(255, Math.round((value - low[channel]!) / scale[channel]!)));
-  });
+    if (!isFlat[channel]) bytes[index] = Math.max(0, Math.min(255, Math.round((data[index]! - low[channel]!) / scale[channel]!)));
+  }
   const one = shape.map((size, index) => (index === axis ? size : 1));
   return {
     bytes: createTensor('uint8', shape, bytes),
@@ -147,19 +151,14 @@ function copyPermuted(
 const LARGEST_FLOAT16 = 65504;
 
 function castTensor(tensor: AnyTensor, dtype: NumericDType): AnyTensor {
-  const numbers = toNumbers(tensor);
-  if (dtype === 'int64' || dtype === 'uint64') {
-    const data = createData(dtype, numbers.length);
-    numbers.forEach((value, index) => {
-      data[index] = BigInt(Math.trunc(value));
-    });
-    return { dtype, shape: tensor.shape, data } as AnyTensor;
+  // Element by element: a weight as an array of numbers would take several times its memory.
+  const { length, at } = readerOf(tensor);
+  const data = createData(dtype, length) as { [index: number]: number | bigint };
+  if (dtype === 'int64' || dtype === 'uint64') for (let index = 0; index < length; index++) data[index] = BigInt(Math.trunc(at(index)));
+  else {
+    const encode = encoderOf(dtype);
+    for (let index = 0; index < length; index++) data[index] = encode(at(index));
   }
-  const data = createData(dtype, numbers.length) as { [index: number]: number };
-  const encode = encoderOf(dtype);
-  numbers.forEach((value, index) => {
-    data[index] = encode(value);
-  });
   return { dtype, shape: tensor.shape, data } as unknown as AnyTensor; // made for this dtype, which the union cannot see
 }
 
@@ -178,22 +177,38 @@ function encoderOf(dtype: NumericDType): (value: number) => number {
  * @throws {NearfarError} `unsupported` for strings and complex numbers.
  */
 export function toNumbers(tensor: AnyTensor): number[] {
+  const { length, at } = readerOf(tensor);
+  return Array.from({ length }, (_, index) => at(index));
+}
+
+interface NumberReader {
+  readonly length: number;
+  readonly at: (index: number) => number;
+}
+
+function readerOf(tensor: AnyTensor): NumberReader {
   switch (tensor.dtype) {
     case 'string':
     case 'complex64':
     case 'complex128':
       throw new NearfarError('unsupported', `a constant of ${tensor.dtype} has no numbers`);
-    case 'float16':
-      return Array.from(tensor.data, float16ToNumber);
+    case 'float16': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => float16ToNumber(data[index]!) };
+    }
     case 'bfloat16': {
       const wide = new Float32Array(Uint32Array.from(tensor.data, (bits) => bits << 16).buffer);
-      return Array.from(wide);
+      return { length: wide.length, at: (index) => wide[index]! };
     }
     case 'int64':
-    case 'uint64':
-      return Array.from(tensor.data, Number);
-    default:
-      return Array.from(tensor.data);
+    case 'uint64': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => Number(data[index]) };
+    }
+    default: {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => data[index]! };
+    }
   }
 }
 
