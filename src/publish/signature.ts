@@ -34,6 +34,36 @@ export function decidingSource(sources: readonly Source[]): Source {
 }
 
 /**
+ * Names for the tensors of the deciding source, by signature: the names it gives them without TensorFlow's `:0`, then the renames.
+ * @param renames New name by old name, where an old name is the source's, its tensor's, or either without `:0`.
+ * @throws {NearfarError} `invalid-argument` when a rename meets nothing, or two tensors would have one name.
+ */
+export function nameSignatures({ signatures }: Source, renames: Readonly<Record<string, string>>): ReadonlyMap<string, NamedSignature> {
+  const unused = new Set(Object.keys(renames));
+  const known = new Set<string>();
+  const name = (tensors: Readonly<Record<string, SourceTensor>>): NamedTensor[] =>
+    Object.entries(tensors).map(([key, { tensor, dtype, shape }]) => {
+      known.add(key);
+      const old = [key, tensor, withoutIndex(key), withoutIndex(tensor)].find((candidate) => Object.hasOwn(renames, candidate));
+      if (old !== undefined) unused.delete(old);
+      return { name: (old !== undefined && renames[old]) || withoutIndex(key), key, tensor, dtype, shape };
+    });
+  const named = new Map(
+    Object.entries(signatures).map(([signature, { method, inputs, outputs }]) => [
+      signature,
+      { method, inputs: name(inputs), outputs: name(outputs) },
+    ]),
+  );
+  if (unused.size > 0) {
+    throw new NearfarError('invalid-argument', `nothing is called ${[...unused].join(', ')}; the model has: ${[...known].join(', ')}`, {
+      details: { unknown: [...unused], known: [...known] },
+    });
+  }
+  for (const { inputs, outputs } of named.values()) for (const tensors of [inputs, outputs]) assertDistinct(tensors);
+  return named;
+}
+
+/**
  * The signature that is meant where none is named: `serving_default`, else the only one.
  * @throws {NearfarError} `invalid-argument` when it has to be named.
  */

@@ -26,7 +26,7 @@ export interface VariantSpeed {
 
 /** No variant and backend takes longer than this, but for the run that is under way then. */
 const BUDGET_MS = 1000;
-const MAX_ROUNDS = 21;
+const MAX_ROUNDS = 11;
 
 export interface SpeedOptions {
   readonly openEngine: OpenEngine;
