@@ -44,6 +44,23 @@ export function parseSize(text: string): [number, number] {
   return [height, width ?? height];
 }
 
+/** Precisions of weights, with commas. */
+export function parsePrecisions(text: string): ('float32' | 'float16' | 'uint16' | 'uint8')[] {
+  return parseChoices(text, ['float32', 'float16', 'uint16', 'uint8'] as const);
+}
+
+/** `tfjs` and `onnx`, with commas. */
+export function parseFormats(text: string): ('tfjs-graph' | 'onnx')[] {
+  return parseChoices(text, ['tfjs', 'onnx'] as const).map((format) => (format === 'tfjs' ? 'tfjs-graph' : format));
+}
+
+function parseChoices<T extends string>(text: string, known: readonly T[]): T[] {
+  const found = text.split(',').map((word) => known.find((each) => each === word.trim()));
+  const chosen = found.filter((each) => each !== undefined);
+  if (chosen.length < found.length) throw new InvalidArgumentError(`expected ${known.join(', ')}, with commas`);
+  return [...new Set(chosen)];
+}
+
 /** `absolute,relative`. */
 export function parseTolerance(text: string): { absolute: number; relative: number } {
   const [absolute, relative, ...rest] = text.split(',').map(parseNumber);

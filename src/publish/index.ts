@@ -23,9 +23,11 @@ export {
   type VersionSummary,
 } from './inspect.ts';
 export { createLock, type LockRequest } from './lock.ts';
+export type { Distance, PruningMeasure, VariantMeasure } from './measure.ts';
 export { type ModelConfig, scanModels, writeModelConfigList } from './model-config.ts';
-export { type PublishOptions, type PublishReport, type PublishStep, publish } from './publish.ts';
+export { type PublishOptions, type PublishReport, type PublishStep, publish, publishSteps, type StepDetail } from './publish.ts';
 export { connectRepository, listModels, type PinnedManifest, type Repository, readManifest, readVersions } from './repository.ts';
 export type { OpenEngine } from './run.ts';
 export type { BackendCheck } from './self-check.ts';
+export type { VariantSpeed } from './speed.ts';
 export { findStrays, type VerifyOptions, type VerifyReport, verify } from './verify.ts';
