@@ -78,6 +78,31 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('signatures on %s', (backend) 
     expect(y!.data).toEqual(Float32Array.of(-1, 2));
   });
 
+  test('an operator of ours works in a function, one with several outputs is refused there', async () => {
+    const input = createTensor('float32', [2], Float32Array.of(3, 5));
+    const nodes = [
+      placeholder('x', 'float32'),
+      node('c', 'Greater', ['s', 's'], floats),
+      node('y', 'StatelessIf', ['c', 'x'], branches('then', 'else')),
+    ];
+    const model = (op: string) => {
+      const weights = [weight('s', 'float32', [], [0])];
+      return graphSource({
+        nodes,
+        weights,
+        functions: [oneNode('then', 'Relu'), oneNode('else', op, ['arg', 'arg'])],
+        signatures: { good: both.good },
+      });
+    };
+    await using loaded = await engine.load(model('Mod'));
+
+    expect((await loaded.run({ signature: 'good', inputs: { x: input } }))['y']!.data).toEqual(Float32Array.of(0, 0));
+    await expect(engine.load(model('StringSplitV2'))).rejects.toMatchObject({
+      code: 'unsupported',
+      details: { problems: [expect.stringContaining('several outputs')] },
+    });
+  });
+
   test('a signature that leaves out an input its outputs need says so', async () => {
     const nodes = [
       placeholder('x', 'float32'),
@@ -131,8 +156,8 @@ function branches(yes: string, no: string) {
   return { Tcond: type('bool'), then_branch: { func: { name: yes } }, else_branch: { func: { name: no } }, stateful: bool(false) };
 }
 
-function oneNode(name: string, op: string) {
-  const nodeDef: TestNode[] = [node('result', op, ['arg'], floats)];
+function oneNode(name: string, op: string, inputs = ['arg']) {
+  const nodeDef: TestNode[] = [node('result', op, inputs, floats)];
   return {
     signature: { name, inputArg: [{ name: 'arg', type: 'DT_FLOAT' }], outputArg: [{ name: 'out', type: 'DT_FLOAT' }] },
     nodeDef,

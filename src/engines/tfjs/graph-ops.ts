@@ -146,6 +146,14 @@ export function isUnknownToWait(node: GraphNode, backend: 'cpu' | 'wasm' | 'webg
   return ['ListDiff', 'NonMaxSuppressionV4', 'NonMaxSuppressionV5'].includes(node.op) || isDetour(node, backend);
 }
 
+const withSeveralOutputs = new Set(
+  words('NonMaxSuppressionV5 ParseExample ParseExampleV2 ParseSingleExample RaggedGather RaggedRange StringSplitV2 Unique UniqueV2'),
+);
+
+export function hasSeveralOutputs({ op }: GraphNode): boolean {
+  return withSeveralOutputs.has(op);
+}
+
 export function outputCount({ op }: GraphNode): number {
   return detours[op]?.outputs ?? 1;
 }
