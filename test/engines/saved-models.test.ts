@@ -26,7 +26,8 @@ import {
 
 const platform = await openNodePlatform({ gpu: false });
 const cases = readSavedModelCases();
-const models = [...new Set(cases.map(({ dir, file }) => (file ? `${dir}/${file}` : dir)))];
+// Its constants are beyond int32: a test of its own.
+const models = [...new Set(cases.map(({ dir, file }) => (file ? `${dir}/${file}` : dir)))].filter((path) => path !== 'types');
 
 async function readFixture(path: string): Promise<ModelGraph> {
   if (/\.(pb|pbtxt)$/.test(path)) return readGraphDef(new Uint8Array(readFileSync(`${savedModelFixtures}/${path}`)));
