@@ -33,10 +33,10 @@ interface Versus {
 type VersionName = 'ours' | 'unoptimised' | 'official' | 'hand-made';
 
 const names: Readonly<Record<VersionName, string>> = {
-  ours: 'from the SavedModel',
-  unoptimised: 'from the SavedModel, --optimize none',
-  official: "the official converter's graph",
-  'hand-made': 'the hand-made ONNX file',
+  ours: 'SavedModel',
+  unoptimised: '--optimize none',
+  official: 'official graph',
+  'hand-made': 'hand-made',
 };
 
 const graphBar = { text: '≤ 1.05', most: 1.05 };
@@ -53,7 +53,7 @@ function graphCases(backend: Backend): Versus[] {
 /** Smaller weights against float32, of one format. */
 function precisionCases(family: 'tfjs' | 'onnx', backend: Backend): Versus[] {
   return ['float16', 'uint8'].map((precision) => ({
-    what: precision,
+    what: `${precision} to float32`,
     subject: ['ours', `${family}-${precision}`, backend],
     reference: ['ours', `${family}-float32`, backend],
   }));
@@ -69,7 +69,7 @@ const onServer: readonly Versus[] = [
   },
   { what: 'ONNX', subject: ['unoptimised', 'onnx-float32', 'onnx-cpu'], reference: ['hand-made', 'onnx-float32', 'onnx-cpu'] },
   {
-    what: 'ONNX against tfjs',
+    what: 'ONNX to tfjs',
     subject: ['ours', 'onnx-float32', 'onnx-cpu'],
     reference: ['ours', 'tfjs-float32', 'tfjs-wasm'],
     bar: { text: '≥ 3 × its speed', most: 1 / 3 },
@@ -93,8 +93,10 @@ export const benchImporter: Bench = async ({ pairs, report }) => {
   const { repository, directories } = models;
   const threads = Math.max(1, availableParallelism() - 1);
   const tell = (platform: string, { what, subject, reference, bar }: Versus, measured: readonly Pair[]) => {
-    const side = ([version, variant, backend]: Versus['subject']) => `${names[version]}: ${variant} on ${backend}`;
-    const about = { bench: 'importer', case: `${what}, ${platform}`, unit: 'ms' } as const;
+    const [, , backend] = subject;
+    // The backend is said once where both sides have it.
+    const side = ([version, , on]: Versus['subject']) => (backend === reference[2] ? names[version] : `${names[version]}, ${on}`);
+    const about = { bench: 'importer', case: `${what}, ${backend}, ${platform}`, unit: 'ms' } as const;
     report(compare({ ...about, subject: side(subject), reference: side(reference) }, measured, bar && barOf(bar)));
   };
   const measure = async (time: (side: Versus['subject']) => Promise<number>, versus: Versus, count: number) => {
