@@ -15,6 +15,7 @@ const { sides, threads } = JSON.parse(process.argv[2] ?? '{}');
 const platform = await openNodePlatform({ gpu: false, threads });
 /** @type {Map<string, Engine>} */
 const engines = new Map();
+/** @type {(() => Promise<unknown>)[]} */
 const runs = [];
 for (const { backend, directory, variant, shape } of sides) {
   const engine = engines.get(backend) ?? (await openEngine(backend, platform));

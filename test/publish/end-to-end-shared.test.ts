@@ -49,7 +49,7 @@ describe('MobileNetV2 from its SavedModel', () => {
 });
 
 describe('ResNet8', () => {
-  test.each(['keras/resnet8_cifar10.h5', 'savedmodel/resnet8_cifar10/1', 'tfjs/resnet8-cifar10-layers'])(
+  test.for(['keras/resnet8_cifar10.h5', 'savedmodel/resnet8_cifar10/1', 'tfjs/resnet8-cifar10-layers'])(
     'from %s',
     async (path, context) => {
       const source = sharedData(path);
@@ -79,10 +79,10 @@ describe('keyword spotting', () => {
     neg_sine: (i) => -20 * Math.cos(0.05 * i),
   };
 
-  test.each([
+  test.for([
     ['savedmodel/kws_ref_model/1', 'expected/savedmodel-kws_ref_model.json'],
     ['tfjs/kws-graph', 'expected/tfjs-kws-graph.json'],
-  ])('from %s', async (path, results, context) => {
+  ] as const)('from %s', async ([path, results], context) => {
     const folder = sharedData(path);
     const expected = shared<{ results: Record<string, number[]> }>(results);
     if (folder === undefined || expected === undefined) return context.skip('the shared data is absent');
@@ -137,10 +137,10 @@ function expectSummary(got: Tensor<'float32'>, { shape, mean, min, max, first8 }
 }
 
 describe('GraphModels that are written as ONNX, too', () => {
-  test.each([
+  test.for([
     ['blazeface', 'input', (value: number) => value / 127.5 - 1],
     ['selfie', 'input_1', (value: number) => value / 255],
-  ] as const)('%s', async (name, input, scale, context) => {
+  ] as const)('%s', async ([name, input, scale], context) => {
     const folder = sharedData(`tfjs/${name}-graph`);
     const expected = shared<{ results: Record<string, Summary | Record<string, Summary>> }>(`expected/tfjs-${name}-graph.json`);
     if (folder === undefined || expected === undefined) return context.skip('the shared data is absent');
@@ -167,7 +167,7 @@ describe('the SavedModels of TensorFlow Serving', () => {
     readonly calls: { signature: string; inputs: Record<string, unknown>; outputs: Record<string, unknown> }[];
   }
 
-  test.each([
+  test.for([
     'saved_model_half_plus_two_2_versions-00000123',
     'saved_model_half_plus_two_2_versions-00000124',
     'saved_model_half_plus_two_cpu-00000123',

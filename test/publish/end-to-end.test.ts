@@ -36,7 +36,7 @@ describe('the SavedModels and frozen graphs of TensorFlow', () => {
 
   // No ONNX graph holds all of its types, and TensorFlow.js has whole numbers of 32 bits: what does not fit is refused, never cut.
   test('types answers as TensorFlow did, but for a number of more than 32 bits', async () => {
-    const [{ inputs, outputs } = { inputs: {}, outputs: {} }] = models.get('types') ?? [];
+    const { inputs, outputs } = models.get('types')![0]!;
     const small = { x: { ...inputs['x']!, data: ['-7'] } };
     await using model = await openImported([fixtures('savedmodel/types')], { goldenInputs: [toInputs(small)] });
 
