@@ -78,6 +78,31 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('signatures on %s', (backend) 
     expect(y!.data).toEqual(Float32Array.of(-1, 2));
   });
 
+  test('an operator of ours works in a function, one with several outputs is refused there', async () => {
+    const input = createTensor('float32', [2], Float32Array.of(3, 5));
+    const nodes = [
+      placeholder('x', 'float32'),
+      node('c', 'Greater', ['s', 's'], floats),
+      node('y', 'StatelessIf', ['c', 'x'], branches('then', 'else')),
+    ];
+    const model = (op: string) => {
+      const weights = [weight('s', 'float32', [], [0])];
+      return graphSource({
+        nodes,
+        weights,
+        functions: [oneNode('then', 'Relu'), oneNode('else', op, ['arg', 'arg'])],
+        signatures: { good: both.good },
+      });
+    };
+    await using loaded = await engine.load(model('Mod'));
+
+    expect((await loaded.run({ signature: 'good', inputs: { x: input } }))['y']!.data).toEqual(Float32Array.of(0, 0));
+    await expect(engine.load(model('StringSplitV2'))).rejects.toMatchObject({
+      code: 'unsupported',
+      details: { problems: [expect.stringContaining('several outputs')] },
+    });
+  });
+
   test('a signature that leaves out an input its outputs need says so', async () => {
     const nodes = [
       placeholder('x', 'float32'),
@@ -92,6 +117,37 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('signatures on %s', (backend) 
       code: 'unsupported',
       details: { problems: ['it needs the placeholder w, which is none of its inputs'] },
     });
+  });
+
+  test('outputs that are an input, a weight or one another can be read again and again', async () => {
+    const nodes = [
+      placeholder('x', 'float32'),
+      node('same', 'Identity', ['w'], floats),
+      node('y', 'AddV2', ['x', 'w'], floats),
+      node('where', 'Where', ['b']),
+    ];
+    const weights = [weight('w', 'float32', [2], [10, 20]), weight('b', 'bool', [1], [1])];
+    const outputs = { x: 'float32', w: 'float32', 'w:0': 'float32', same: 'float32', y: 'float32', 'y:0': 'float32' } as const;
+    const signatures = {
+      now: { inputs: { x: 'float32' }, outputs },
+      later: { inputs: { x: 'float32' }, outputs: { ...outputs, where: 'int64' } },
+    } as const;
+    await using loaded = await engine.load(graphSource({ nodes, weights, signatures }));
+    const alive = engine.memory().tensors;
+
+    for (const signature of ['now', 'later', 'now', 'later']) {
+      const got = await loaded.run({ signature, inputs: { x } });
+
+      expect(Object.keys(outputs).map((name) => [...(got[name]!.data as Float32Array)])).toEqual([
+        [1, -2],
+        [10, 20],
+        [10, 20],
+        [10, 20],
+        [11, 18],
+        [11, 18],
+      ]);
+      expect(engine.memory().tensors).toBe(alive);
+    }
   });
 
   test('a damaged graph is refused: a node that is not there', async () => {
@@ -131,8 +187,8 @@ function branches(yes: string, no: string) {
   return { Tcond: type('bool'), then_branch: { func: { name: yes } }, else_branch: { func: { name: no } }, stateful: bool(false) };
 }
 
-function oneNode(name: string, op: string) {
-  const nodeDef: TestNode[] = [node('result', op, ['arg'], floats)];
+function oneNode(name: string, op: string, inputs = ['arg']) {
+  const nodeDef: TestNode[] = [node('result', op, inputs, floats)];
   return {
     signature: { name, inputArg: [{ name: 'arg', type: 'DT_FLOAT' }], outputArg: [{ name: 'out', type: 'DT_FLOAT' }] },
     nodeDef,

@@ -6,7 +6,7 @@ import {
   type SignatureBindings,
   type VariantSource,
 } from '../../core/index.ts';
-import { type Graph, nodeName, reachableNodes, withFunctionNodes } from './graph.ts';
+import { type Graph, type GraphNode, nodeName, reachableNodes, withFunctionNodes } from './graph.ts';
 import { type KernelSource, unsupportedOps } from './graph-ops.ts';
 import type { GraphModelFiles } from './model-files.ts';
 
@@ -50,27 +50,27 @@ export interface Placement {
   readonly host: ReadonlySet<string>;
   readonly hostKernels: KernelSource;
   readonly deviceKernels: KernelSource;
-  /** What is wrong with the attributes of a node, by its name. */
-  readonly badNodes: ReadonlyMap<string, string>;
+  /** What is wrong with a node of an operator of ours. */
+  readonly badNodes: ReadonlyMap<GraphNode, string>;
   /** Nodes that are computed in another way than by their operator. */
-  readonly replaced: ReadonlySet<string>;
+  readonly replaced: ReadonlySet<GraphNode>;
 }
 
 /** Adds to each signature what its nodes and the functions they call lack. */
 export function findProblems(signatures: readonly GraphSignature[], graph: Graph, placement: Placement): void {
   const { host, hostKernels, deviceKernels, badNodes, replaced } = placement;
   for (const { nodes, problems, fed } of signatures) {
-    const own = [...nodes].filter((name) => !fed.has(name) && !replaced.has(name));
+    const own = [...nodes].filter((name) => !fed.has(name));
     const nodesOf = (isHost: boolean) => {
       const here = own.filter((name) => host.has(name) === isHost).map((name) => graph.nodes.get(name)!);
-      return withFunctionNodes(here, graph.functions).filter(({ name }) => !replaced.has(name));
+      return withFunctionNodes(here, graph.functions).filter((node) => !replaced.has(node));
     };
     problems.push(...unsupportedOps(nodesOf(true), hostKernels), ...unsupportedOps(nodesOf(false), deviceKernels));
     for (const node of withFunctionNodes(
       [...nodes].map((name) => graph.nodes.get(name)!),
       graph.functions,
     )) {
-      const why = badNodes.get(node.name);
+      const why = badNodes.get(node);
       if (why !== undefined) problems.push(`operator ${node.op} (node "${node.name}") is not supported: ${why}`);
     }
   }

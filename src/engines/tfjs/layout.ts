@@ -5,7 +5,7 @@ import { assertOneRuns, findProblems, type GraphSignature, readSignatures } from
 import { type CustomNodes, createCustomNodes, type NodeFunction } from './custom-nodes.ts';
 import { artifactsOf, type Executable, loadExecutable } from './executable.ts';
 import { createGraph, type Graph, type GraphNode, inputsOf, type Topology, withFunctionNodes } from './graph.ts';
-import { customOps, isDetour, isUnknownToWait, outputCount } from './graph-ops.ts';
+import { customOps, hasSeveralOutputs, isCustomNode, isDetour, isUnknownToWait, outputCount } from './graph-ops.ts';
 import type { GraphVariantHost } from './graph-variant.ts';
 import type { GraphModelFiles } from './model-files.ts';
 import { cutFromHost, findHostNodes, planRun, type RunPlan } from './split.ts';
@@ -42,7 +42,7 @@ export async function layOut(source: VariantSource, files: GraphModelFiles, owne
     [...used].map((name) => graph.nodes.get(name)!),
     graph.functions,
   );
-  const custom = usedNodes.filter(({ op }) => customOps.has(op));
+  const custom = usedNodes.filter(isCustomNode);
   const detours = usedNodes.filter((node) => !host.has(node.name) && isDetour(node, backend.kind));
   const hostBackend = host.size > 0 || detours.length > 0 ? await owner.openHost() : undefined;
   const loaded: Executable[] = [];
@@ -57,7 +57,12 @@ export async function layOut(source: VariantSource, files: GraphModelFiles, owne
   try {
     const onCpu = hostBackend ?? backend;
     const computed = await computeCustom(custom, { files, topology, onCpu, tableOf });
-    for (const node of detours) computed.functions.set(node.name, createDetour(node, hostBackend!, backend));
+    for (const node of detours) computed.functions.set(node, createDetour(node, hostBackend!, backend));
+    for (const node of [...custom, ...detours]) {
+      // Inside a function outputs are named, and the names are those of operators that the converter knows.
+      if (graph.nodes.get(node.name) === node || !hasSeveralOutputs(node)) continue;
+      computed.problems.set(node, 'it has several outputs and is inside a function');
+    }
     const kernelsOf = ({ kind, hasKernel }: TfjsBackend) => ({ name: kind, hasKernel });
     const placement = { host, hostKernels: kernelsOf(onCpu), deviceKernels: kernelsOf(backend), badNodes: computed.problems };
     findProblems(signatures, graph, { ...placement, replaced: new Set(computed.functions.keys()) });
@@ -96,9 +101,9 @@ function withoutTables({ topology, capturedTables }: GraphModelFiles): { topolog
 }
 
 interface Computed {
-  readonly functions: Map<string, NodeFunction>;
+  readonly functions: Map<GraphNode, NodeFunction>;
   /** Why a node has no function. */
-  readonly problems: ReadonlyMap<string, string>;
+  readonly problems: Map<GraphNode, string>;
 }
 
 interface CustomParts {
@@ -110,8 +115,8 @@ interface CustomParts {
 
 /** Functions of the nodes with operators of ours. */
 async function computeCustom(custom: readonly GraphNode[], { files, topology, onCpu, tableOf }: CustomParts): Promise<Computed> {
-  const functions = new Map<string, NodeFunction>();
-  const problems = new Map<string, string>();
+  const functions = new Map<GraphNode, NodeFunction>();
+  const problems = new Map<GraphNode, string>();
   if (custom.length === 0) return { functions, problems };
   const { createCustomOp } = await import('./custom-ops.ts');
   const fillers = [...files.initializer, ...topology.node];
@@ -121,10 +126,10 @@ async function computeCustom(custom: readonly GraphNode[], { files, topology, on
     : new Map();
   for (const node of custom) {
     try {
-      functions.set(node.name, createCustomOp(node, { tableOf: (name) => tables.get(tableOf.get(name) ?? '') }));
+      functions.set(node, createCustomOp(node, { tableOf: (name) => tables.get(tableOf.get(name) ?? '') }));
     } catch (error) {
       if (!(error instanceof NearfarError) || error.code !== 'unsupported') throw error;
-      problems.set(node.name, error.message);
+      problems.set(node, error.message);
     }
   }
   return { functions, problems };
@@ -169,7 +174,7 @@ interface Parts {
   readonly host: ReadonlySet<string>;
   readonly signatures: readonly GraphSignature[];
   readonly plan: LaidOutModel['plan'];
-  readonly functions: ReadonlyMap<string, NodeFunction>;
+  readonly functions: ReadonlyMap<GraphNode, NodeFunction>;
   readonly nodes: CustomNodes;
 }
 
@@ -197,7 +202,7 @@ async function loadParts(
   if (isPlain) return { device: await load(owner.backend, files.artifacts) };
 
   const rewrite = (node: GraphNode) => {
-    const compute = functions.get(node.name);
+    const compute = functions.get(node);
     return compute === undefined ? node : nodes.replace(node, compute);
   };
   const library = topology.library?.function ?? [];
