@@ -1,30 +1,11 @@
 import { expect } from 'vitest';
-import {
-  type AnyTensor,
-  type BackendId,
-  bytesPerElement,
-  createData,
-  type DType,
-  dataFromBytes,
-  type Engine,
-  elementCount,
-  float16ToNumber,
-  type LoadedVariant,
-  type Manifest,
-  type TensorMap,
-} from '../../src/core/index.ts';
+import type { AnyTensor, BackendId, Engine, LoadedVariant, Manifest, TensorMap } from '../../src/core/index.ts';
 import { buildVersion } from '../../src/publish/build.ts';
 import { openLocalEngines } from '../../src/publish/publish.ts';
 import { type ReadSources, readSources, type WriteOptions } from '../../src/publish/read-source.ts';
+import { type CaseTensor, valuesOfTensor } from './saved-model-cases.ts';
 
 // Model files through the reading of `publish` and its build, in memory, and run on our engines: all of the way but the checks and the disk.
-
-/** A tensor as the recorded calls have it: flat data, strings as base64, 64-bit integers as decimal strings. */
-export interface RecordedTensor {
-  readonly dtype: string;
-  readonly shape: readonly number[];
-  readonly data: readonly (number | string | boolean)[];
-}
 
 /** A model that was read and written as variants. */
 export interface ImportedModel extends AsyncDisposable {
@@ -81,49 +62,16 @@ export async function openImported(
   };
 }
 
-/** Recorded values as a tensor that an engine takes. */
-export function toTensor({ dtype, shape, data }: RecordedTensor): AnyTensor {
-  const sizes = [...shape];
-  if (dtype === 'string') {
-    return { dtype, shape: sizes, data: data.map((value) => new Uint8Array(Buffer.from(String(value), 'base64'))) };
-  }
-  const values = createData(dtype as Exclude<DType, 'string'>, elementCount(sizes)); // fixtures name dtypes of ours
-  if (values instanceof BigInt64Array || values instanceof BigUint64Array) {
-    for (const [index, value] of data.entries()) values[index] = BigInt(value as string);
-  } else for (const [index, value] of data.entries()) values[index] = Number(value);
-  const bytes = new Uint8Array(values.buffer);
-  if (bytes.byteLength !== elementCount(sizes) * bytesPerElement(dtype as DType & string & Exclude<DType, 'string'>))
-    throw new Error(dtype);
-  return { dtype, shape: sizes, data: dataFromBytes(dtype as Exclude<DType, 'string'>, bytes) } as AnyTensor;
-}
-
-/** The values as the recordings have them. */
-export function valuesOf({ dtype, data }: AnyTensor): (number | string)[] {
-  switch (dtype) {
-    case 'string':
-      return data.map((bytes) => Buffer.from(bytes).toString('base64'));
-    case 'int64':
-    case 'uint64':
-      return Array.from(data as Iterable<bigint>, String);
-    case 'float16':
-      return Array.from(data, float16ToNumber);
-    case 'bfloat16':
-      return Array.from(data, (bits) => new Float32Array(Uint32Array.of(bits << 16).buffer)[0]!);
-    default:
-      return Array.from(data as Iterable<number>);
-  }
-}
-
 const inexact: readonly string[] = ['float16', 'bfloat16', 'float32', 'float64', 'complex64', 'complex128'];
 
 /**
  * Fails unless dtype, shape and values are those recorded: whole numbers, booleans and strings the very same, others within
  * `parts` of the largest.
  */
-export function expectRecorded(got: AnyTensor | undefined, want: RecordedTensor, what: string, parts = 1e-5): void {
+export function expectRecorded(got: AnyTensor | undefined, want: CaseTensor, what: string, parts = 1e-5): void {
   expect({ dtype: got?.dtype, shape: got?.shape }, what).toEqual({ dtype: want.dtype, shape: want.shape });
   if (!got) return;
-  const values = valuesOf(got);
+  const values = valuesOfTensor(got);
   if (!inexact.includes(want.dtype)) {
     expect(values.map(String), what).toEqual(want.data.map((value) => String(typeof value === 'boolean' ? Number(value) : value)));
     return;
