@@ -44,6 +44,11 @@ const MAX_DEPTH = 32;
 /** Nodes in all, those of functions at each of their calls: what calls itself twice over grows without end. */
 const MAX_NODES = 1_000_000;
 
+/** What ONNX has and ONNX Runtime's JavaScript packages neither take nor give. */
+function isForeign(dtype: string): boolean {
+  return dtype === 'bfloat16' || dtype.startsWith('complex');
+}
+
 /** Writes all nodes of a model as ONNX nodes; what cannot be is among the problems. */
 export async function convertModel(model: ModelGraph, precision: OnnxPrecision): Promise<ConvertedModel> {
   const signatures = sorted(model.signatures);
@@ -220,6 +225,8 @@ class Conversion {
   /** The name that an output has inside of the graph, and its shape as far as known. */
   output({ edge, dtype, shape }: SignatureOutput): { made: string; shape: PartialShape } {
     const value = this.#values.get(edgeKey(edge));
+    const node = this.#model.nodes.get(edge.node);
+    if (node && (dtype === 'string' || isForeign(dtype))) this.#report(node, `is an output of ${dtype === 'string' ? 'strings' : dtype}`);
     // A node that is a problem has no outputs.
     return { made: value ? this.#parts.builder.form(value, 'plain', dtype) : edgeKey(edge), shape: shape ?? value?.shape };
   }
@@ -250,6 +257,7 @@ class Conversion {
     const { dtype, shape } = this.#parts.table.of({ node: node.name, index: 0 });
     if (name === undefined || dtype === 'resource' || dtype === 'variant') return new Map();
     if (dtype === 'string') this.#report(node, 'is an input of strings');
+    else if (isForeign(dtype)) this.#report(node, `is an input of ${dtype}`);
     return new Map([[0, this.#parts.builder.value(scope, name, { dtype, held: dtype, shape })]]);
   }
 
