@@ -55,7 +55,7 @@ export interface Environment {
 
 /**
  * Makes a client of model repositories and, optionally, servers. Costs nothing until a model is opened.
- * @throws {NearfarError} `invalid-argument` that names the option; `unsupported` for `trust` and for a later lock file.
+ * @throws {NearfarError} `invalid-argument` that names the option; `unsupported` for a later lock file.
  */
 export function createClient(options: ClientOptions): Client {
   return createClientIn(options, { clock: systemClock, baseUrl: globalThis.document?.baseURI ?? globalThis.location?.href });

@@ -15,7 +15,7 @@ export interface EventDetails {
   phase: DetailOf<'phase'>;
   /** A call or the opening went on with another leg or backend than the preferred one. */
   fallback: EventDetail & { readonly from: string; readonly to?: string; readonly code: NearfarErrorCode; readonly message: string };
-  /** A request to a repository or an opening is tried again. */
+  /** A request to a repository or an opening is tried again, or a server did not answer and the next one did. */
   retry: EventDetail & { readonly url?: string; readonly attempt: number; readonly code: NearfarErrorCode; readonly message: string };
   /** From now on calls are answered by another leg first. */
   switch: EventDetail & { readonly from: Leg; readonly to: Leg };

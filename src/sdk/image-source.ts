@@ -62,7 +62,11 @@ export async function toImageSource(photo: Photo, baseUrl: string | undefined): 
 }
 
 function is<K extends keyof TaggedPhotos>(value: unknown, tag: K): value is TaggedPhotos[K] {
-  return Object.prototype.toString.call(value) === `[object ${tag}]`;
+  return tagOf(value) === `[object ${tag}]`;
+}
+
+function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value);
 }
 
 function absoluteUrl(url: string, baseUrl: string | undefined): string {
@@ -76,11 +80,11 @@ function absoluteUrl(url: string, baseUrl: string | undefined): string {
 function pixelsOf({ width, height, data }: ImageData) {
   // Canvases may hold 16-bit floats where the browser has them.
   if (is8Bit(data)) return { width, height, channels: 4 as const, data };
-  throw new NearfarError('unsupported', 'photo: only ImageData of 8 bits per channel can be read');
+  throw new NearfarError('unsupported', 'photo: expected 8-bit ImageData');
 }
 
 function is8Bit(data: unknown): data is Uint8ClampedArray<ArrayBuffer> {
-  return data instanceof Uint8ClampedArray || Object.prototype.toString.call(data) === '[object Uint8ClampedArray]';
+  return tagOf(data) === '[object Uint8ClampedArray]';
 }
 
 type DrawableElement = HTMLImageElement | SVGImageElement | HTMLCanvasElement | OffscreenCanvas | HTMLVideoElement;
@@ -99,7 +103,7 @@ async function loaded(photo: DrawableElement): Promise<DrawableElement> {
   }
   if (is(photo, 'HTMLCanvasElement') || is(photo, 'OffscreenCanvas') || is(photo, 'SVGImageElement')) return photo;
   throw new NearfarError('invalid-argument', 'photo: expected an image, canvas, video, VideoFrame, ImageData, ImageBitmap, Blob or URL', {
-    details: { got: Object.prototype.toString.call(photo) },
+    details: { got: tagOf(photo) },
   });
 }
 
@@ -109,7 +113,7 @@ async function drawn(photo: DrawableElement): Promise<ImageBitmap> {
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : String(cause);
     if (cause instanceof DOMException && cause.name === 'SecurityError') {
-      throw new NearfarError('permission-denied', `photo: the image is of another origin that does not allow reading: ${message}`, {
+      throw new NearfarError('permission-denied', `photo: another origin does not allow reading it: ${message}`, {
         cause,
       });
     }

@@ -20,6 +20,7 @@ export type {
   NearfarErrorCode,
   Phase,
   Reason,
+  Retry,
   Signature,
   SkippedBackend,
   Tensor,

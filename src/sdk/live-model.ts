@@ -122,7 +122,7 @@ export class LiveModel implements Model {
     return this.#track(options, async (scope) => {
       const [signature, info] = chooseSignature(this.#parts.manifest, options.signature);
       const tensors = encodeInputs(inputs, info);
-      const call = { signature, inputs: tensors, ...(options.outputs ? { outputs: checkOutputs(options.outputs, info) } : {}) };
+      const call = { signature, inputs: tensors, ...(options.outputs && { outputs: checkOutputs(options.outputs, info) }) };
       const { answer, run } = await this.#answer<PredictAnswer>(scope, {
         preprocessMs: 0,
         onDevice: (api, handle, callId) => api.predict(handle, { ...call, callId }),
@@ -233,11 +233,11 @@ export class LiveModel implements Model {
       obstacle: undefined,
       ready: async () => {},
       run: async (options) => {
-        const { answer, backend, variant } = await server.run(onServer, options);
-        return { value: answer, timing: answer.timing, backend, variant, cache: 'miss' };
+        const { answer, ...how } = await server.run(onServer, options);
+        return { ...how, value: answer, timing: answer.timing, cache: 'miss' };
       },
     };
-    return { ...(near ? { 'on-device': near } : {}), ...(far ? { server: far } : {}) };
+    return { ...(near && { 'on-device': near }), ...(far && { server: far }) };
   }
 }
 

@@ -95,7 +95,8 @@ export function checkMode(mode: Mode): Mode {
 
 /** @throws {NearfarError} `invalid-argument` */
 export function checkBackends(backends: readonly BackendId[]): readonly BackendId[] {
-  const isBackend = (value: unknown) => typeof value === 'string' && /^(tfjs|onnx)-\w+$/.test(value);
+  // Every BackendId; as a pattern, it takes the fewest bytes.
+  const isBackend = (value: unknown) => typeof value === 'string' && /^((tfjs|onnx)-(webgpu|wasm|cpu)|onnx-(cuda|tensorrt))$/.test(value);
   if (Array.isArray(backends) && backends.length > 0 && backends.every(isBackend)) return [...backends];
   return fail('backends', `a list of backends such as ${nearBackends.join(', ')}`, backends);
 }

@@ -1,4 +1,4 @@
-import type { BackendId, CacheOutcome, Leg, LegTiming, NearfarErrorCode, Pin } from '../core/index.ts';
+import type { BackendId, CacheOutcome, Leg, LegTiming, NearfarErrorCode, Pin, Retry } from '../core/index.ts';
 
 /** Why an answer did not come from the preferred leg or backend. */
 export interface Fallback {
@@ -25,6 +25,8 @@ export interface RunReport {
   readonly cache: CacheOutcome;
   /** Set whenever leg or backend is not the preferred one. */
   readonly fallback?: Fallback;
+  /** Set when several servers are configured and some did not answer: those asked before the one that did, each with why. */
+  readonly retries?: readonly Retry[];
   /** Milliseconds; the total is measured by the caller and holds what the parts do not. */
   readonly timing: LegTiming & { readonly totalMs: number };
 }
@@ -39,6 +41,8 @@ export interface LegAnswer<Value> {
   readonly cache: CacheOutcome;
   /** Set by the device leg when it runs on another backend than the preferred one. */
   readonly fallback?: Fallback | undefined;
+  /** Set by the server leg when other servers failed before. */
+  readonly retries?: readonly Retry[] | undefined;
 }
 
 export function createRunReport(
@@ -59,7 +63,8 @@ export function createRunReport(
     backend: backend.join('-'),
     variant: answer.variant,
     cache: answer.cache,
-    ...(why ? { fallback: why } : {}),
+    ...(why && { fallback: why }),
+    ...(answer.retries && { retries: answer.retries }),
     timing: { ...answer.timing, preprocessMs: answer.timing.preprocessMs + preprocessMs, totalMs },
   };
 }

@@ -4,6 +4,7 @@ import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { EventHub } from './events.ts';
 import { openLimit, withoutLimit } from './limit.ts';
+import { emitWorkerEvent } from './worker-events.ts';
 
 export interface ServerLegOptions {
   readonly channel: Channel<MediaWorkerApi>;
@@ -42,7 +43,7 @@ export class ServerLeg {
     invoke: (api: Remote<MediaWorkerApi>, target: ServerTarget, callId: number, deadlineMs: number) => Promise<ServerAnswer<T>>,
     { signal, deadlineMs }: { signal: AbortSignal; deadlineMs: number | undefined },
   ): Promise<ServerAnswer<T>> {
-    const { channel, clock, target, timeoutMs } = this.#options;
+    const { channel, clock, hub, target, timeoutMs } = this.#options;
     this.#assertReachable();
     // A server that never answers does not hold a call that named no deadline. No `using`: its lowered form is a tenth of a kilobyte.
     const limit =
@@ -53,6 +54,7 @@ export class ServerLeg {
     try {
       const answer = await channel.call((api, callId) => invoke(api, target, callId, wholeMs), { signal: limit.signal });
       assertPinned(target, answer);
+      for (const retry of answer.retries ?? []) emitWorkerEvent(hub, { type: 'retry', ...retry });
       return answer;
     } catch (error) {
       if (error instanceof NearfarError && error.code === 'version-mismatch') this.#reportOther(error);

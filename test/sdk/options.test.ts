@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { BackendId } from '../../src/core/index.ts';
 import { type ClientOptions, resolveOptions } from '../../src/sdk/options.ts';
 
 const base = 'https://app.example.com/photos/index.html';
@@ -43,6 +44,8 @@ test.each<[string, ClientOptions]>([
   ['cacheBudgetBytes', { models: '/m', cacheBudgetBytes: Number.NaN }],
   ['hangTimeoutMs', { models: '/m', hangTimeoutMs: 0 }],
   ['backends', { models: '/m', backends: [] }],
+  ['backends', { models: '/m', backends: ['tfjs-foo' as BackendId] }],
+  ['backends', { models: '/m', backends: ['tfjs-cuda' as BackendId] }],
   ['lock.models.tiny.version', { models: '/m', lock: { lockfileVersion: 1, models: { tiny: { version: '01', digest } } } }],
   ['lock.models.tiny.digest', { models: '/m', lock: { lockfileVersion: 1, models: { tiny: { version: '1', digest: 'sha256:12' } } } }],
 ])('names the option that is wrong: %s (%#)', (option, options) => {

@@ -68,6 +68,7 @@ export {
   type Phase,
   type PredictAnswer,
   type PredictCall,
+  type Retry,
   type RoleMessage,
   type ServerAnswer,
   type ServerTarget,

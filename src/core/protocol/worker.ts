@@ -46,6 +46,16 @@ export interface OpenRequest extends VersionRequest {
 
 export type Phase = 'download' | 'verify' | 'compile' | 'warm-up' | 'ready';
 
+/** One try that failed, with another one behind it. */
+export interface Retry {
+  /** What is asked next in a repository; of a server, the one that failed. */
+  readonly url: string;
+  /** Counts from 1. */
+  readonly attempt: number;
+  readonly code: NearfarErrorCode;
+  readonly message: string;
+}
+
 /** Where the bytes of an opened version came from. */
 export type CacheOutcome = 'hit' | 'partial' | 'miss' | 'memory';
 
@@ -53,7 +63,7 @@ export type CacheOutcome = 'hit' | 'partial' | 'miss' | 'memory';
 export type WorkerEvent =
   | { readonly type: 'phase'; readonly phase: Phase; readonly backend?: BackendId }
   | { readonly type: 'downloadprogress'; readonly loadedBytes: number; readonly totalBytes: number }
-  | { readonly type: 'retry'; readonly url: string; readonly attempt: number; readonly code: NearfarErrorCode; readonly message: string }
+  | ({ readonly type: 'retry' } & Retry)
   | {
       readonly type: 'integrity';
       readonly file: string;
@@ -127,6 +137,8 @@ export interface ServerAnswer<Answer> {
   /** The server's backend, as its `nearfar-backend` header says. */
   readonly backend: string;
   readonly variant: string;
+  /** Servers that were asked before this one and did not answer; absent where the first answered. */
+  readonly retries?: readonly Retry[] | undefined;
 }
 
 /** One cached version, complete or not. */

@@ -1,4 +1,4 @@
-import { isNearfarErrorCode, NearfarError, type NearfarErrorCode, type Pin, serializeError } from '../../core/index.ts';
+import { isNearfarErrorCode, NearfarError, type NearfarErrorCode, type Pin, type Retry, serializeError } from '../../core/index.ts';
 
 export interface RemoteOptions {
   readonly fetch: typeof fetch;
@@ -22,6 +22,8 @@ const defaultDeadlineMs = 30_000;
 export interface ServerReply {
   readonly body: Uint8Array<ArrayBuffer>;
   readonly headers: Headers;
+  /** The servers before the one that answered, with why they did not. */
+  readonly retries: readonly Retry[];
 }
 
 /** Another server may do better after these: one of several may be behind, or ahead, of the wanted version. */
@@ -43,7 +45,7 @@ export async function askServers(
   const { signal } = options;
   const { deadlineMs = defaultDeadlineMs } = request;
   const startedAt = performance.now();
-  const failures: { readonly server: string; readonly error: NearfarError }[] = [];
+  const failures: Failure[] = [];
   for (const [index, server] of servers.entries()) {
     signal?.throwIfAborted();
     const leftMs = Math.max(1, Math.round(startedAt + deadlineMs - performance.now()));
@@ -52,7 +54,8 @@ export async function askServers(
     const signals = [signal, limit].filter((each) => each !== undefined);
     const headers = { ...request.headers, ...(request.deadlineMs !== undefined && { 'nearfar-deadline-ms': String(leftMs) }) };
     try {
-      return await askServer(server, pin, { ...request, headers }, { ...options, signal: AbortSignal.any(signals) });
+      const reply = await askServer(server, pin, { ...request, headers }, { ...options, signal: AbortSignal.any(signals) });
+      return { ...reply, retries: failures.map(toRetry) };
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
       if (!(error instanceof NearfarError) || !passing.has(error.code)) throw error;
@@ -62,8 +65,17 @@ export async function askServers(
   throw combine(failures);
 }
 
+interface Failure {
+  readonly server: string;
+  readonly error: NearfarError;
+}
+
+function toRetry({ server, error }: Failure, index: number): Retry {
+  return { url: server, attempt: index + 1, code: error.code, message: error.message };
+}
+
 /** One server's failure is told as it is; several are told together. */
-function combine(failures: readonly { readonly server: string; readonly error: NearfarError }[]): NearfarError {
+function combine(failures: readonly Failure[]): NearfarError {
   const [first, ...others] = failures;
   if (!first) return new NearfarError('network', 'no server is configured');
   if (others.length === 0) return first.error;
@@ -78,7 +90,12 @@ function combine(failures: readonly { readonly server: string; readonly error: N
   });
 }
 
-async function askServer(server: string, pin: Pin, request: ServerRequest, { fetch, signal }: RemoteOptions): Promise<ServerReply> {
+async function askServer(
+  server: string,
+  pin: Pin,
+  request: ServerRequest,
+  { fetch, signal }: RemoteOptions,
+): Promise<Omit<ServerReply, 'retries'>> {
   const url = `${server.replace(/\/+$/, '')}/${request.path}`;
   const reach = async <T>(work: Promise<T>): Promise<T> => {
     try {

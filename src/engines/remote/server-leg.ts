@@ -84,8 +84,9 @@ function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {
   return parseServerTiming(headers.get('server-timing'));
 }
 
-function describe<Answer>({ pin }: ServerTarget, { headers }: ServerReply, answer: Answer): ServerAnswer<Answer> {
-  return { answer, pin, backend: headers.get('nearfar-backend') ?? 'unknown', variant: headers.get('nearfar-variant') ?? 'unknown' };
+function describe<Answer>({ pin }: ServerTarget, { headers, retries }: ServerReply, answer: Answer): ServerAnswer<Answer> {
+  const of = (name: string) => headers.get(name) ?? 'unknown';
+  return { answer, pin, backend: of('nearfar-backend'), variant: of('nearfar-variant'), ...(retries.length > 0 && { retries }) };
 }
 
 function readOutputs({ body, headers }: ServerReply, { outputs: wanted = [] }: PredictCall): PredictAnswer['outputs'] {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { ServerTarget } from '../../../src/core/index.ts';
+import type { Pin, ServerTarget } from '../../../src/core/index.ts';
 import { classifyOnServer, isReadyOnServer } from '../../../src/engines/index.ts';
 import { manifest, otherPin, pin } from '../../sdk/stand-in-workers.ts';
 
@@ -9,13 +9,16 @@ import { manifest, otherPin, pin } from '../../sdk/stand-in-workers.ts';
 
 const toldDeadlines: number[] = [];
 const refusal = JSON.stringify({ error: 'another version', code: 'version-mismatch', details: { got: otherPin.digest } });
+const answer = JSON.stringify({ predictions: [{ label: 'cat', index: 0, score: 1 }] });
+const named = ({ version, digest }: Pin) => ({ 'nearfar-model-version': version, 'nearfar-model-digest': digest });
 const server = createServer((request, response) => {
   const has = request.url?.startsWith('/ahead') ? otherPin : pin;
   if (request.url?.startsWith('/black-hole')) return;
   if (request.headers['nearfar-deadline-ms'] !== undefined) toldDeadlines.push(Number(request.headers['nearfar-deadline-ms']));
   if (request.url?.startsWith('/refuses')) response.writeHead(409).end(refusal);
   else if (request.url?.startsWith('/behind')) response.writeHead(404).end();
-  else response.writeHead(200, { 'nearfar-model-version': has.version, 'nearfar-model-digest': has.digest }).end();
+  else if (request.url?.startsWith('/whole')) response.writeHead(200, named(pin)).end(answer);
+  else response.writeHead(200, named(has)).end();
 });
 let base: string;
 
@@ -62,4 +65,19 @@ test('the failure of several servers keeps the details of the most telling one',
     code: 'version-mismatch',
     details: { got: otherPin.digest, servers: [{ code: 'version-mismatch' }, { code: 'version-mismatch' }] },
   });
+});
+
+test('an answer says which servers failed before it, and why; nothing where the first one answered', async () => {
+  const image = { width: 1, height: 1, data: new Uint8Array(3) };
+  const classify = (...paths: string[]) => classifyOnServer(targetAt(...paths), { callId: 1, image, topK: 1 }, { fetch });
+
+  const late = await classify('behind', 'refuses', 'whole');
+  const first = await classify('whole', 'behind');
+
+  expect(late).toMatchObject({ answer: { predictions: [{ label: 'cat' }] } });
+  expect(late.retries).toEqual([
+    { url: `${base}/behind`, attempt: 1, code: 'not-found', message: expect.stringContaining('404') },
+    { url: `${base}/refuses`, attempt: 2, code: 'version-mismatch', message: 'another version' },
+  ]);
+  expect(first).not.toHaveProperty('retries');
 });
