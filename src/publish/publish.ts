@@ -186,16 +186,21 @@ function checkBuilt(built: BuiltVersion, version: string, openEngine: OpenEngine
 }
 
 function assertNames({ name, version, labels = [], minAgreement = 0 }: PublishOptions): void {
-  if (!v.is(modelNameSchema, name))
-    throw new NearfarError('invalid-argument', `"${name}" is no model name: one path segment without / or :`);
+  // Readers take more names than we make: servers pass over hidden folders, and commands write name@version and name@label.
+  if (!v.is(modelNameSchema, name) || name.startsWith('.') || name.includes('@'))
+    throw new NearfarError(
+      'invalid-argument',
+      `"${name}" is no model name: one path segment without / : or @ that does not begin with a dot`,
+    );
   if (version !== undefined && !v.is(versionSchema, version)) {
     throw new NearfarError('invalid-argument', `"${version}" is no version: a positive int64 as a decimal number`);
   }
   if (!(minAgreement >= 0 && minAgreement <= 1)) {
     throw new NearfarError('invalid-argument', `the least agreement is a share from 0 to 1, got ${minAgreement}`);
   }
-  const bad = labels.find((label) => label === '');
-  if (bad !== undefined) throw new NearfarError('invalid-argument', 'a label is not empty');
+  const bad = labels.find((label) => /^\d*$/.test(label));
+  if (bad !== undefined)
+    throw new NearfarError('invalid-argument', `"${bad}" is no label: a name that is not a number, which would be taken for a version`);
 }
 
 function measure(manifest: Manifest): Pick<PublishReport, 'manifest' | 'bytes' | 'chunks'> {

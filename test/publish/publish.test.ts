@@ -168,6 +168,15 @@ describe('what is refused publishes nothing', () => {
     };
 
     await expect(publish([source], { name: 'a/b', repository: path })).rejects.toMatchObject({ code: 'invalid-argument' });
+    for (const name of ['.hidden', 'm@1', '@scope']) {
+      await expect(publish([source], { name, repository: path })).rejects.toMatchObject({ code: 'invalid-argument' });
+    }
+    for (const label of ['', '7']) {
+      await expect(publish([source], { name: 'm', labels: ['beta', label], repository: path })).rejects.toMatchObject({
+        code: 'invalid-argument',
+        message: expect.stringContaining(`"${label}" is no label`),
+      });
+    }
     await expect(publish([source], { name: 'm', version: '01', repository: path })).rejects.toMatchObject({ code: 'invalid-argument' });
     await expect(publish([source], { name: 'm', rename: { z: 'y' }, repository: path })).rejects.toMatchObject({
       code: 'invalid-argument',
