@@ -7,6 +7,8 @@ import {
   type Manifest,
   NearfarError,
   type OpenRequest,
+  type Signature,
+  type TensorInfo,
   type TensorMap,
   type WorkerEvent,
 } from '../../src/core/index.ts';
@@ -77,21 +79,9 @@ const describeDoubling = (manifest: Manifest): Manifest => ({
 });
 
 const text = (value: string) => new TextEncoder().encode(value);
-const repository = await createSmallRepository(
-  [
-    {
-      version: '1',
-      chunkBytes: 64,
-      files: {
-        'graph.json': text('a graph'),
-        'model.onnx': text('an onnx model'),
-        'golden/0.in.safetensors': golden.in,
-        'golden/0.out.safetensors': golden.out,
-      },
-    },
-  ],
-  { name: 'doubling', describe: describeDoubling },
-);
+const models = { 'graph.json': text('a graph'), 'model.onnx': text('an onnx model') };
+const files = { ...models, 'golden/0.in.safetensors': golden.in, 'golden/0.out.safetensors': golden.out };
+const repository = await createSmallRepository([{ version: '1', chunkBytes: 64, files }], { name: 'doubling', describe: describeDoubling });
 const server = await serveFaulty(repository.folder);
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
@@ -113,6 +103,7 @@ interface Behaviour {
 function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
   const log: string[] = [];
   const variants: string[] = [];
+  const runs: { readonly signature: string; readonly shape: readonly number[] | undefined }[] = [];
   const live = new Set<Engine>();
   let running = 0;
   const openEngine: OpenEngine = async (backend, { allowSoftwareAdapter }) => {
@@ -133,8 +124,9 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
         await readFile(variant.entry);
         variants.push(variant.id);
         return {
-          async run({ inputs }, { signal } = {}) {
+          async run({ signature, inputs }, { signal } = {}) {
             signal?.throwIfAborted();
+            runs.push({ signature, shape: inputs['x']?.shape });
             expect(++running).toBe(1);
             await new Promise((resolve) => setImmediate(resolve));
             running--;
@@ -162,7 +154,7 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
     live.add(engine);
     return engine;
   };
-  return { openEngine, log, variants, live };
+  return { openEngine, log, variants, runs, live };
 }
 
 const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), features: async () => [] };
@@ -288,6 +280,82 @@ describe('opening a model', () => {
 
     expect(of('fallback')).toEqual([]);
     expect(engines.live.size).toBe(0);
+  });
+
+  test('runs offline on the first backend whose files are all cached, and says why not on those before it', async () => {
+    const { open, device, of } = createWorker();
+    await device.close((await open({ backends: ['tfjs-wasm'] })).handle);
+    server.fail((path) => (path.includes('/1/') ? { status: 503 } : undefined));
+    server.forget();
+
+    const opened = await open({ backends: ['onnx-webgpu', 'onnx-wasm', 'tfjs-wasm'] });
+
+    expect(opened).toMatchObject({
+      backend: 'tfjs-wasm',
+      cache: 'hit',
+      skipped: [
+        { backend: 'onnx-webgpu', code: 'network' },
+        { backend: 'onnx-wasm', code: 'network' },
+      ],
+    });
+    expect(of('fallback')).toMatchObject([
+      { from: 'onnx-webgpu', to: 'tfjs-wasm', code: 'network' },
+      { from: 'onnx-wasm', to: 'tfjs-wasm', code: 'network' },
+    ]);
+    expect(new Set(server.requests.map(({ path }) => path))).toEqual(new Set(['doubling/1/model.onnx']));
+  });
+
+  test('offline, a cached backend that fails itself leaves the network as the reason', async () => {
+    const engines = createEngines({ 'tfjs-wasm': { factor: 3 } });
+    const { open, engines: shared } = createWorker(engines);
+    await open({ backends: ['tfjs-wasm'] }).catch(() => undefined);
+    server.fail((path) => (path.includes('/1/') ? { status: 503 } : undefined));
+
+    await expect(open({ backends: ['onnx-webgpu', 'tfjs-wasm'] })).rejects.toMatchObject({ code: 'network' });
+    await expect(open({ backends: ['onnx-webgpu', 'onnx-wasm'] })).rejects.toMatchObject({ code: 'network' });
+
+    expect(shared.live.size).toBe(0);
+  });
+
+  test('without golden examples, runs once each signature that zeros can stand for', async () => {
+    const { serving_default: doubling } = describeDoubling({} as Manifest).signatures;
+    const of = (x: TensorInfo): Signature => ({ method: 'predict', inputs: { x }, outputs: doubling?.outputs ?? {} });
+    const signatures = {
+      rows: of({ dtype: 'float32', shape: [-1, 3] }),
+      fixed: of({ dtype: 'float32', shape: [2, 3] }),
+      open: of({ dtype: 'float32', shape: [-1, -1] }),
+      words: of({ dtype: 'string', shape: [-1] }),
+    };
+    const describeCold = (manifest: Manifest): Manifest => ({ ...describeDoubling(manifest), signatures, tasks: {}, golden: [] });
+    await using cold = await createSmallRepository([{ version: '1', chunkBytes: 64, files: models }], {
+      name: 'cold',
+      describe: describeCold,
+    });
+    await using origin = await serveFaulty(cold.folder);
+    const { open, engines } = createWorker();
+
+    const opened = await open({ name: 'cold', repositories: [origin.origin], lock: cold.lockTo('1') });
+
+    expect(opened.backend).toBe('tfjs-webgpu');
+    expect(engines.runs).toEqual([
+      { signature: 'fixed', shape: [2, 3] },
+      { signature: 'rows', shape: [1, 3] },
+    ]);
+  });
+
+  test.each(['device-lost', 'out-of-memory'] as const)('goes to the next backend when warming up ends in %s', async (code) => {
+    const describeCold = (manifest: Manifest): Manifest => ({ ...describeDoubling(manifest), golden: [] });
+    await using cold = await createSmallRepository([{ version: '1', chunkBytes: 64, files: models }], {
+      name: 'cold',
+      describe: describeCold,
+    });
+    await using origin = await serveFaulty(cold.folder);
+    const runError = new NearfarError(code, 'while warming up');
+    const { open } = createWorker(createEngines({ 'tfjs-webgpu': { runError } }));
+
+    const opened = await open({ name: 'cold', repositories: [origin.origin], lock: cold.lockTo('1') });
+
+    expect(opened).toMatchObject({ backend: 'onnx-webgpu', skipped: [{ backend: 'tfjs-webgpu', code }] });
   });
 
   test('can be cancelled, and leaves no engine behind', async () => {

@@ -14,7 +14,7 @@ import {
   unfitReason,
   type Variant,
 } from '../../core/index.ts';
-import { type LoaderContext, loadFiles, type ResolvedVersion } from '../loader/index.ts';
+import { areFilesStored, type LoaderContext, loadFiles, type ResolvedVersion } from '../loader/index.ts';
 import { chooseVariant, variantsFor } from './choose-variant.ts';
 import type { EngineLease, EnginePool } from './engine-pool.ts';
 import { warmUp } from './warm-up.ts';
@@ -63,17 +63,24 @@ const backendFailures: ReadonlySet<NearfarErrorCode> = new Set([
 
 /**
  * Opens a version on the first backend that passes: its engine opens, the files are verified, the model compiles and
- * reproduces its golden examples. Each backend that does not is reported as a `fallback`.
+ * reproduces its golden examples. Each backend that does not is reported as a `fallback`. Where the network fails, only backends whose
+ * files are all cached are tried after it.
  * @throws {NearfarError} the one reason, or `device-unfit`, when no backend passes; `network`, `integrity-mismatch` and
  * other errors that no backend can help. Rejects with `signal.reason` when aborted.
  */
 export async function openModel(context: OpenContext, version: ResolvedVersion, request: OpenRequest): Promise<OpenOutcome> {
   const { signal, notify } = context.loader;
   const { pin, manifest } = version;
-  const candidates = request.backends.filter((backend) => variantsFor(manifest, backend).length > 0);
+  let candidates = request.backends.filter((backend) => variantsFor(manifest, backend).length > 0);
   const files = createFilePool(context.loader, version, request);
   const skipped: SkippedBackend[] = [];
-  for (const [index, backend] of candidates.entries()) {
+  let outage: NearfarError | undefined;
+  const giveUp = (backend: BackendId, { code, message }: NearfarError) => {
+    skipped.push({ backend, code, message });
+    const [to] = candidates;
+    notify({ type: 'fallback', from: backend, ...(to && { to }), code, message });
+  };
+  for (let backend = candidates.shift(); backend; backend = candidates.shift()) {
     try {
       const shared = context.findLoaded(pin, backend);
       if (shared) return { model: shared, isShared: true, skipped };
@@ -82,17 +89,39 @@ export async function openModel(context: OpenContext, version: ResolvedVersion, 
     } catch (error) {
       signal.throwIfAborted();
       const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
-      if (!backendFailures.has(failure.code)) throw failure;
-      const { code, message } = failure;
-      skipped.push({ backend, code, message });
-      const to = candidates[index + 1];
-      notify({ type: 'fallback', from: backend, ...(to ? { to } : {}), code, message });
+      const isOutage = failure.code === 'network';
+      if (!isOutage && !backendFailures.has(failure.code)) throw failure;
+      const dropped = isOutage ? candidates : [];
+      if (isOutage) {
+        // The network does not come back for the next backend; one whose files are all here needs none.
+        outage = failure;
+        candidates = await withoutNetwork(context, version, candidates);
+        if (candidates.length === 0) throw failure;
+      }
+      giveUp(backend, failure);
+      for (const other of dropped.filter((each) => !candidates.includes(each))) giveUp(other, failure);
     }
   }
+  if (outage) throw outage;
   const { code, message } = unfitReason(skipped);
   throw new NearfarError(code, `${manifest.name} version ${manifest.version} cannot run on this device: ${message}`, {
     details: { skipped },
   });
+}
+
+/** Those of the backends that need no byte from the network: loaded already, or with every file in the store. */
+async function withoutNetwork(
+  context: OpenContext,
+  { pin, manifest }: ResolvedVersion,
+  backends: readonly BackendId[],
+): Promise<BackendId[]> {
+  const isHere = async (backend: BackendId) => {
+    if (context.findLoaded(pin, backend)) return true;
+    const variant = await variantOf(context, manifest, backend).catch(() => undefined);
+    return variant !== undefined && (await areFilesStored(context.loader, manifest, filesOfVariant(manifest, variant)));
+  };
+  const here = await Promise.all(backends.map(isHere));
+  return backends.filter((_, index) => here[index]);
 }
 
 async function variantOf(context: OpenContext, manifest: Manifest, backend: BackendId): Promise<Variant> {

@@ -1,4 +1,4 @@
 export type { LoaderContext } from './context.ts';
 export { fetchBytes } from './http.ts';
-export { loadFiles, type VersionFiles } from './load-files.ts';
+export { areFilesStored, loadFiles, type VersionFiles } from './load-files.ts';
 export { type ResolvedVersion, resolveVersion } from './resolve.ts';

@@ -71,6 +71,12 @@ export async function loadFiles(context: LoaderContext, request: LoadRequest): P
   return { pin, manifest, cache, readFile: (path) => assembly.readFile(path) };
 }
 
+/** Whether the store holds every chunk of these files, so that loading them asks for nothing. */
+export async function areFilesStored({ store }: LoaderContext, manifest: Manifest, files: readonly string[]): Promise<boolean> {
+  const digests = new Set(listChunks(manifest, files).map(({ digest }) => digest));
+  return (await findStored(store, [...digests])).size === digests.size;
+}
+
 /** The buffers of the wanted files, filled chunk by chunk. */
 interface Assembly {
   /** Length of each distinct chunk. */
