@@ -67,6 +67,33 @@ function expectRight(predictions: number[] | undefined): void {
 }
 
 describe('startServer', () => {
+  test('answers a client pinned to its digest, and refuses one pinned to another on every route', async () => {
+    await copyEveryday10(join(folder.path, 'models/everyday10'), '1');
+    await using server = await start();
+    await server.whenReady();
+    const { digest } = await (await fetch(`${server.restAddress}/nearfar/v1/models`)).json().then(({ models }) => models[0].versions[0]);
+    const pixels = new Uint8Array(32 * 32 * 3);
+    const shape = { 'content-type': 'application/octet-stream', 'nearfar-image-shape': '32,32,3' };
+    const tensor = { name: 'image', datatype: 'FP32', shape: [1, 32, 32, 3], data: row };
+    const calls: [string, RequestInit][] = [
+      ['/v1/models/everyday10:predict', { method: 'POST', body }],
+      ['/v2/models/everyday10/infer', { method: 'POST', body: JSON.stringify({ inputs: [tensor] }) }],
+      ['/v2/models/everyday10/versions/1/ready', {}],
+      ['/nearfar/v1/models/everyday10/tasks/image-classification', { method: 'POST', body: pixels, headers: shape }],
+    ];
+    const other = `sha256:${'0'.repeat(64)}`;
+    const ask = ([path, init]: [string, RequestInit], pinned: string) =>
+      fetch(`${server.restAddress}${path}`, { ...init, headers: { ...init.headers, 'nearfar-model-digest': pinned } });
+
+    for (const call of calls) {
+      const right = await ask(call, digest);
+      const wrong = await ask(call, other);
+
+      expect([right.status, right.headers.get('nearfar-model-digest')], call[0]).toEqual([200, digest]);
+      expect([wrong.status, await wrong.json()], call[0]).toMatchObject([409, { code: 'version-mismatch', details: { got: digest } }]);
+    }
+  });
+
   test('answers over REST with the version and digest, and shows ready, metrics and the repository', async () => {
     await copyEveryday10(join(folder.path, 'models/everyday10'), '1');
     await using server = await start();
