@@ -20,6 +20,17 @@ export function showAnswer(predictions: readonly Classification[], run: RunRepor
   showFacts(run);
 }
 
+/** In place of an answer: why there is none; the bars of an earlier one would pass for its own. */
+export function showNoAnswer(text: string): void {
+  element('badge', HTMLParagraphElement).replaceChildren(
+    create('span', { className: 'leg' }, 'no answer'),
+    create('span', { className: 'detail' }, text),
+  );
+  document.querySelector<HTMLElement>('.answer')?.removeAttribute('data-leg');
+  for (const id of ['bars', 'timing', 'facts']) element(id, HTMLElement).replaceChildren();
+  element('fallback', HTMLParagraphElement).hidden = true;
+}
+
 function legBadge(leg: RunReport['leg']): HTMLElement {
   const badge = create('span', { className: 'leg' }, legNames[leg]);
   badge.dataset['leg'] = leg;

@@ -20,6 +20,11 @@ export async function showCache(client: Client): Promise<void> {
   );
 }
 
+/** Asking would start the device worker, which this mode goes without. */
+export function showNoCache(): void {
+  element('cache-report', HTMLDivElement).replaceChildren(create('p', {}, 'The server answers alone: this browser keeps nothing.'));
+}
+
 export function watchCacheButtons(client: () => Client, onProblem: (error: unknown) => void): void {
   const message = element('cache-message', HTMLParagraphElement);
   const act = (id: string, action: () => Promise<string>) =>

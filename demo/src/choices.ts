@@ -26,8 +26,8 @@ export async function watchChoices(onChange: (choice: Choice) => void): Promise<
     offered.map(({ name }) => name),
   );
   fill(element('backend', HTMLSelectElement), ['auto', ...backends]);
-  fillVersions();
   restoreFromAddress();
+  fillVersions();
   model.addEventListener('change', fillVersions);
   document.querySelector('.model')?.addEventListener('change', () => onChange(currentChoice()));
   return currentChoice();
@@ -45,7 +45,7 @@ function currentChoice(): Choice {
   };
 }
 
-/** `?mode=only-server&backend=tfjs-webgpu&software` makes a view that can be linked to. */
+/** `?model=everyday10&mode=only-server&backend=tfjs-webgpu&software` makes a view that can be linked to. */
 function restoreFromAddress(): void {
   const wanted = new URLSearchParams(location.search);
   for (const radio of document.querySelectorAll<HTMLInputElement>('input[name="mode"]')) {
@@ -54,14 +54,29 @@ function restoreFromAddress(): void {
   element('software', HTMLInputElement).checked = wanted.has('software');
   const backend = wanted.get('backend');
   if (backend && backends.some((known) => known === backend)) element('backend', HTMLSelectElement).value = backend;
+  const model = element('model', HTMLSelectElement);
+  const name = wanted.get('model');
+  if (name && [...model.options].some(({ value }) => value === name)) model.value = name;
+}
+
+interface ListedModel {
+  readonly name: string;
+  /** `tasks` is known of loaded versions. */
+  readonly versions: readonly { readonly version: string; readonly tasks?: readonly string[] }[];
+}
+
+/** What can classify: other models have nothing to say of a photo. A version that is not loaded may still run on this device. */
+function ofPictures({ name, versions }: ListedModel): OfferedModel {
+  const able = versions.filter(({ tasks = ['image-classification'] }) => tasks.includes('image-classification'));
+  return { name, versions: able.map(({ version }) => version) };
 }
 
 async function offeredModels(): Promise<readonly OfferedModel[]> {
   try {
     const response = await fetch('/nearfar/v1/models');
     if (!response.ok) throw new TypeError(`the server answered ${response.status}`);
-    const { models }: { models: { name: string; versions: { version: string }[] }[] } = await response.json();
-    const offered = models.map(({ name, versions }) => ({ name, versions: versions.map(({ version }) => version) }));
+    const { models }: { models: ListedModel[] } = await response.json();
+    const offered = models.map(ofPictures).filter(({ versions }) => versions.length > 0);
     localStorage.setItem(storageKey, JSON.stringify(offered));
     return offered;
   } catch {

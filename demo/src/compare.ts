@@ -1,11 +1,20 @@
 import type { Classification } from 'nearfar';
-import { create, element } from './dom.ts';
+import { create, element, messageOf } from './dom.ts';
 import type { Choice, Session } from './session.ts';
 
 /** Asks both legs for the same photo and shows every class side by side with the largest difference. */
 export async function compareLegs(session: Session, choice: Choice, photo: Blob): Promise<void> {
   const place = element('comparison', HTMLDivElement);
   place.replaceChildren('Asking both legs…');
+  try {
+    await compareIn(place, session, choice, photo);
+  } catch (error) {
+    place.replaceChildren(create('p', { className: 'problem' }, `Not compared. ${messageOf(error)}`));
+    throw error;
+  }
+}
+
+async function compareIn(place: HTMLElement, session: Session, choice: Choice, photo: Blob): Promise<void> {
   await using near = await session.openBeside({ ...choice, mode: 'only-on-device' });
   await using far = await session.openBeside({ ...choice, mode: 'only-server' });
   const topK = near.info.labels?.length ?? 1000;

@@ -1,3 +1,5 @@
+import { NearfarError } from 'nearfar';
+
 /** The element with this id, narrowed to its class; the page's own markup is at fault when it is missing. */
 export function element<T extends Element>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
@@ -14,6 +16,11 @@ export function create<K extends keyof HTMLElementTagNameMap>(
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
   return node;
+}
+
+/** An error as a visitor sees it: nearfar's with their code. */
+export function messageOf(error: unknown): string {
+  return error instanceof NearfarError ? `${error.code}: ${error.message}` : String(error);
 }
 
 export function formatBytes(bytes: number): string {

@@ -1,9 +1,9 @@
-import { NearfarError } from 'nearfar';
-import { showAnswer } from './answer.ts';
-import { showCache, watchCacheButtons } from './cache-panel.ts';
+import { showAnswer, showNoAnswer } from './answer.ts';
+import { showCache, showNoCache, watchCacheButtons } from './cache-panel.ts';
 import { watchChoices } from './choices.ts';
 import { compareLegs } from './compare.ts';
-import { create, element } from './dom.ts';
+import { create, element, messageOf } from './dom.ts';
+import { showLosable } from './faults.ts';
 import { watchPhotos } from './photo.ts';
 import { resetPreparation, showDownload, showPhase, showPreparationNote } from './preparation.ts';
 import { samples } from './samples.ts';
@@ -18,7 +18,11 @@ const session = new Session({
   onEvent: (type, detail) => {
     if ('phase' in detail) showPhase(detail.phase);
     else log(type, 'from' in detail ? `${detail.from}: ${detail.reason}` : detail.reason);
-    if ('phase' in detail && detail.phase === 'ready') void showCache(session.client).catch(report);
+    if ('phase' in detail && detail.phase === 'ready') {
+      showLosable(choice.mode, detail.backend);
+      void showCache(session.client).catch(logProblem);
+    }
+    if (type === 'device-lost') showLosable(choice.mode, undefined);
     if (type === 'switch') void answerAgain().catch(report);
   },
 });
@@ -35,23 +39,26 @@ watchPhotos(
   },
   (problem) => log('photo', problem),
 );
-watchCacheButtons(() => session.client, report);
+watchCacheButtons(() => session.client, logProblem);
 watchFaults();
 onClick('compare', async () => {
-  if (photo) await compareLegs(session, choice, photo);
+  if (photo) await compareLegs(session, choice, photo).catch(logProblem);
 });
 watchNetwork();
 
 await open(choice).catch(report);
 await classifyFirstSample();
-if ('serviceWorker' in navigator) await navigator.serviceWorker.register('./service-worker.js').catch(report);
+if ('serviceWorker' in navigator) await navigator.serviceWorker.register('./service-worker.js').catch(logProblem);
 
 async function open(next: Choice): Promise<void> {
   resetPreparation();
   isFirstSwitch = true;
-  if (next.mode === 'only-server') showPreparationNote('Nothing is downloaded: the server answers.');
-  const model = await session.open(next);
-  model.faults.cutServer(isServerCut);
+  showLosable(next.mode, undefined);
+  if (next.mode === 'only-server') {
+    showPreparationNote('Nothing is downloaded: the server answers.');
+    showNoCache();
+  }
+  await session.open(next);
 }
 
 async function classify(): Promise<void> {
@@ -75,17 +82,25 @@ async function classifyFirstSample(): Promise<void> {
 }
 
 function watchFaults(): void {
-  onClick('lose-gpu', async () => {
-    await (await session.model).faults.loseDevice();
-    log('fault', 'the device was lost');
-    await classify();
+  const lose = element('lose-gpu', HTMLButtonElement);
+  // Not by onClick: whether the button can be pressed again is for the device to say.
+  lose.addEventListener('click', async () => {
+    lose.disabled = true;
+    try {
+      await (await session.model).faults.loseDevice();
+      log('fault', 'the device was lost');
+    } catch (error) {
+      logProblem(error);
+      return;
+    }
+    await classify().catch(report);
   });
   onClick('cut-server', async () => {
     isServerCut = !isServerCut;
     const button = element('cut-server', HTMLButtonElement);
     button.setAttribute('aria-pressed', String(isServerCut));
     button.textContent = isServerCut ? 'Connect the server' : 'Cut the server';
-    (await session.model).faults.cutServer(isServerCut);
+    await session.cutServer(isServerCut);
     log('fault', isServerCut ? 'the server was cut' : 'the server is back');
     await classify();
   });
@@ -115,11 +130,14 @@ function log(type: string, text: string): void {
   while (list.childElementCount > 50) list.lastElementChild?.remove();
 }
 
+/** For what went wrong beside the answer, which stays. */
+function logProblem(error: unknown): void {
+  log('error', messageOf(error));
+}
+
 function report(error: unknown): void {
   // A newer choice ended the opening of the one before: the newer one tells how it goes.
   if (error instanceof DOMException && error.name === 'AbortError') return;
-  const text = error instanceof NearfarError ? `${error.code}: ${error.message}` : String(error);
-  log('error', text);
-  const badge = element('badge', HTMLParagraphElement);
-  badge.replaceChildren(create('span', { className: 'leg' }, 'no answer'), create('span', { className: 'detail' }, text));
+  logProblem(error);
+  showNoAnswer(messageOf(error));
 }

@@ -24,6 +24,7 @@ export class Session {
   #model: Promise<Model> | undefined;
   #opening = new AbortController();
   #isSoftwareAllowed = false;
+  #isServerCut = false;
   readonly #listeners: Listeners;
 
   constructor(listeners: Listeners) {
@@ -40,6 +41,12 @@ export class Session {
     return this.#model ?? Promise.reject(new DOMException('no model is open', 'InvalidStateError'));
   }
 
+  /** Cuts the server for the open model and for every one opened later, or connects it again. */
+  async cutServer(isCut: boolean): Promise<void> {
+    this.#isServerCut = isCut;
+    (await this.model).faults.cutServer(isCut);
+  }
+
   /** Ends an opening that is still under way: that one rejects with an AbortError. */
   open(choice: Choice): Promise<Model> {
     const previous = this.#model;
@@ -50,8 +57,13 @@ export class Session {
   }
 
   /** Opens a second model beside the shown one, such as the other leg of a comparison. */
-  openBeside(choice: Choice): Promise<Model> {
-    return this.client.open(choice.name, openOptions(choice));
+  async openBeside(choice: Choice): Promise<Model> {
+    return this.#broken(await this.client.open(choice.name, openOptions(choice)));
+  }
+
+  #broken(model: Model): Model {
+    model.faults.cutServer(this.#isServerCut);
+    return model;
   }
 
   async #reopen(previous: Promise<Model> | undefined, choice: Choice, signal: AbortSignal): Promise<Model> {
@@ -62,7 +74,7 @@ export class Session {
       this.#isSoftwareAllowed = choice.allowSoftwareAdapter;
     }
     signal.throwIfAborted();
-    return this.client.open(choice.name, {
+    const model = await this.client.open(choice.name, {
       ...openOptions(choice),
       signal,
       monitor: (monitor) => {
@@ -70,6 +82,7 @@ export class Session {
         for (const type of shownEvents) monitor.addEventListener(type, ({ detail }) => this.#listeners.onEvent(type, detail));
       },
     });
+    return this.#broken(model);
   }
 }
 

@@ -1,14 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import type { ServableStore } from '../server/index.ts';
 import { runCommand } from './command.ts';
 import { parsePort } from './parse-option.ts';
+import { namePortFlag } from './port-flag.ts';
 import { classifyPhoto, type PhotoAnswer, printAnswer } from './predict.ts';
 
 interface DemoFlags {
   readonly httpPort: number;
   readonly grpcPort: number;
   readonly models: string;
+  readonly model?: string;
   readonly once?: boolean;
   readonly json?: boolean;
 }
@@ -33,6 +36,7 @@ export function addDemo(program: Command): void {
     .option('--http-port <port>', 'page and REST; 0 takes any free port', parsePort, 8501)
     .option('--grpc-port <port>', 'gRPC; 0 takes any free port', parsePort, 8500)
     .option('--models <folder>', 'a model repository', builtInModels)
+    .option('--model <name>', 'the model that predicts (default: the first that classifies pictures)')
     .option('--once', 'stop after the prediction')
     .option('--json', 'print the addresses and the prediction as JSON')
     .action((flags: DemoFlags) =>
@@ -48,10 +52,11 @@ interface DemoReport {
   readonly rest: string;
   readonly grpc: string;
   readonly photo: string;
-  readonly answer: PhotoAnswer;
+  /** Absent where no model classifies pictures. */
+  readonly answer?: PhotoAnswer | undefined;
 }
 
-async function runDemo({ httpPort, grpcPort, models, once = false }: DemoFlags, signal: AbortSignal): Promise<DemoReport> {
+async function runDemo({ httpPort, grpcPort, models, model, once = false }: DemoFlags, signal: AbortSignal): Promise<DemoReport> {
   const { startServer } = await import('../server/index.ts');
   const server = await startServer({
     host: '127.0.0.1',
@@ -60,13 +65,14 @@ async function runDemo({ httpPort, grpcPort, models, once = false }: DemoFlags, 
     modelsRoot: models,
     site: { root: fileURLToPath(site), headers: { 'content-security-policy': contentSecurityPolicy } },
     logLevel: 'warn',
-  });
+  }).catch(namePortFlag({ rest: '--http-port', grpc: '--grpc-port' }));
   try {
     await server.whenReady({ signal });
     const photo = 'samples/ship.png';
     const picture = new Uint8Array(await readFile(new URL(photo, site)));
     const rest = server.restAddress ?? '';
-    const answer = await classifyPhoto(rest, 'everyday10', picture, { topK: 3, signal });
+    const name = model ?? findClassifier(server.servables);
+    const answer = name === undefined ? undefined : await classifyPhoto(rest, encodeURIComponent(name), picture, { topK: 3, signal });
     if (!once) keepServing(server.close);
     else await server.close();
     return { rest, grpc: server.grpcAddress ?? '', photo, answer };
@@ -74,6 +80,13 @@ async function runDemo({ httpPort, grpcPort, models, once = false }: DemoFlags, 
     await server.close();
     throw error;
   }
+}
+
+function findClassifier(servables: ServableStore): string | undefined {
+  return servables.names().find((name) => {
+    using handle = servables.lend({ name });
+    return handle.manifest.tasks?.['image-classification'] !== undefined;
+  });
 }
 
 /** The open sockets keep the process alive; the first signal drains, and the process ends by itself when all is closed. */
@@ -86,8 +99,9 @@ function printDemo({ rest, grpc, photo, answer }: DemoReport, { once = false }: 
     `  page and REST  ${rest}`,
     `  gRPC           ${grpc}`,
     '',
-    `  the server says of ${photo}:`,
-    printAnswer(answer),
+    ...(answer
+      ? [`  the server says of ${photo}:`, printAnswer(answer)]
+      : ['  no model here classifies pictures: there is no prediction to show']),
     ...(once ? [] : ['', '  Ctrl+C stops.']),
   ].join('\n');
 }

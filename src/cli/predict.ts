@@ -27,7 +27,7 @@ export function addPredict(program: Command): void {
     .description('ask a running server to classify a picture')
     .argument('<model>', 'a name, name@version or name@label')
     .requiredOption('--image <file>', 'a JPEG, PNG, GIF, WebP or AVIF file')
-    .option('--server <url>', 'address of the server', 'http://localhost:8501')
+    .option('--url, --server <url>', 'address of the server', 'http://localhost:8501')
     .option('--top-k <count>', 'how many classes to show', parseCount, 5)
     .option('--json', 'print the result as JSON')
     .action((model: string, flags: PredictFlags) => runCommand(flags, ({ signal }) => predictFile(model, flags, signal), printAnswer));

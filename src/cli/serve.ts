@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Command } from 'commander';
 import type { RunningServer } from '../server/index.ts';
 import { type CommandContext, runCommand } from './command.ts';
+import { namePortFlag } from './port-flag.ts';
 import { packageVersion } from './version.ts';
 
 /** Where a server listened, and why it stopped. */
@@ -55,7 +56,7 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
   const { parseConfig, startServer } = await importServer();
   const { config, warnings } = parseConfig(argv, process.env);
   for (const warning of warnings) process.stderr.write(`nearfar: ${warning}\n`);
-  await using server = await startServer(config);
+  await using server = await startServer(config).catch(namePortFlag({ rest: '--rest_api_port', grpc: '--port' }));
   const { restAddress: rest, grpcAddress: grpc } = server;
   if (json) process.stdout.write(`${JSON.stringify({ rest, grpc })}\n`);
   else process.stdout.write(`REST on ${rest ?? 'no port'}, gRPC on ${grpc ?? 'no port'}\n`);

@@ -30,7 +30,13 @@ export function createGrpcServer(context: GrpcContext): Transport {
       new Promise((resolve, reject) => {
         const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
         server.bindAsync(address, ServerCredentials.createInsecure(), (cause, bound) => {
-          if (cause) reject(new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, { cause }));
+          if (cause)
+            reject(
+              new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, {
+                cause,
+                details: { transport: 'grpc', host, port },
+              }),
+            );
           else resolve({ port: bound });
         });
       }),

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { ServableStore, VersionStatus } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 
-/** What the server has: each model's versions with state, labels and digest. */
+/** What the server has: each model's versions with state, labels and digest, and of loaded ones the tasks. */
 export function addModels(app: FastifyInstance, { servables }: RestContext): void {
   app.get('/nearfar/v1/models', async () => ({ models: servables.names().map((name) => describeModel(servables, name)) }));
 }
@@ -30,5 +30,5 @@ function describeVersion(servables: ServableStore, name: string, status: Version
   const described = { version, state, digest, labels, ...(errorMessage !== '' && { error: errorMessage }) };
   if (state !== 'AVAILABLE') return described;
   using handle = servables.lend({ name, version });
-  return { ...described, backend: handle.backend, variant: handle.variant };
+  return { ...described, backend: handle.backend, variant: handle.variant, tasks: Object.keys(handle.manifest.tasks ?? {}) };
 }

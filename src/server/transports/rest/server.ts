@@ -78,6 +78,7 @@ export function createRestServer(context: RestContext): Transport {
       } catch (cause) {
         throw new NearfarError('unavailable', `cannot listen on ${host} port ${port}: ${cause instanceof Error ? cause.message : cause}`, {
           cause,
+          details: { transport: 'rest', host, port },
         });
       }
       const address = app.server.address();
