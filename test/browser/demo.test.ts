@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser, type TestBrowser } from '../support/browser.ts';
+import { copyEveryday10 } from '../support/everyday10.ts';
+import { openTempFolder } from '../support/model-folder.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -76,6 +79,73 @@ test('losing the device moves the answer to the server, with the reason on the p
   expect(await topLabel(visit.page)).toBe('airplane');
 });
 
+test.each([
+  ['?backend=tfjs-wasm&mode=only-on-device', 'on-device', 'tfjs-wasm runs on the processor'],
+  ['?mode=only-server', 'server', 'the server answers alone'],
+] as const)('with %s there is no device to lose, and the page says why', async (query, leg, reason) => {
+  await using visit = await openDemo(query);
+  await expectLeg(visit.page, leg);
+
+  await visit.page.locator('#fault-note').getByText(reason).waitFor();
+
+  expect(await visit.page.locator('#lose-gpu').isDisabled()).toBe(true);
+  expect(await topLabel(visit.page)).toBe('airplane');
+});
+
+test('in the mode without a device the cache panel says that nothing is kept', async () => {
+  await using visit = await openDemo('?mode=only-server');
+  await expectLeg(visit.page, 'server');
+
+  expect(await visit.page.locator('#cache-report').innerText()).toContain('this browser keeps nothing');
+});
+
+test('a comparison with the server cut says so and leaves the answer as it is', async () => {
+  await using visit = await openDemo('?mode=only-on-device');
+  await expectLeg(visit.page, 'on-device');
+  await visit.page.click('#cut-server');
+
+  await visit.page.click('#compare');
+
+  await visit.page.locator('#comparison').getByText('network: the server leg was cut').waitFor();
+  await expectLeg(visit.page, 'on-device');
+  expect(await topLabel(visit.page)).toBe('airplane');
+});
+
+test('where nobody is left to answer, no bars of an earlier answer stay', async () => {
+  await using visit = await openDemo('?mode=only-server');
+  await expectLeg(visit.page, 'server');
+
+  await visit.page.click('#cut-server');
+
+  await visit.page.locator('#badge').getByText('no answer').waitFor();
+  expect(await visit.page.locator('#bars li').count()).toBe(0);
+});
+
+test('a repository of other models: the pickers offer what classifies pictures, and the first of them answers', async () => {
+  await using folder = await openTempFolder();
+  await copyEveryday10(join(folder.path, 'tensors'), '1', (manifest) => {
+    manifest['name'] = 'tensors';
+    delete manifest['tasks'];
+  });
+  for (const name of ['things', 'vehicles']) {
+    await copyEveryday10(join(folder.path, name), '1', (manifest) => Object.assign(manifest, { name }));
+  }
+  const other = await startDemo('--models', folder.path);
+  const page = await browser.newPage();
+  try {
+    await page.goto(other.report.rest);
+    await expectLeg(page, 'on-device', 'things version 1');
+    expect(await page.locator('#model option').allInnerTexts()).toEqual(['things', 'vehicles']);
+
+    await page.goto(`${other.report.rest}/?model=vehicles`);
+    await expectLeg(page, 'on-device', 'vehicles version 1');
+    expect(await topLabel(page)).toBe('airplane');
+  } finally {
+    await page.close();
+    await other.stop();
+  }
+});
+
 test('a new choice ends the opening before it, without an error on the page', async () => {
   await using visit = await openDemo('?mode=only-on-device');
   await expectLeg(visit.page, 'on-device');
@@ -146,8 +216,8 @@ interface Demo {
 }
 
 /** Runs what `npm start` runs after the build, on free ports. */
-async function startDemo(): Promise<Demo> {
-  const child = spawn(process.execPath, ['dist/cli/main.js', 'demo', '--http-port', '0', '--grpc-port', '0', '--json'], {
+async function startDemo(...args: readonly string[]): Promise<Demo> {
+  const child = spawn(process.execPath, ['dist/cli/main.js', 'demo', '--http-port', '0', '--grpc-port', '0', '--json', ...args], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

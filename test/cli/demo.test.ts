@@ -3,6 +3,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { build } from '../../scripts/build.mjs';
+import { copyEveryday10 } from '../support/everyday10.ts';
+import { openTempFolder } from '../support/model-folder.ts';
 import { type CommandResult, repositoryRoot, runCommand } from '../support/packed.ts';
 
 beforeAll(async () => {
@@ -60,6 +62,42 @@ test('says once that onnxruntime-node is not installed, how to get it, and what 
   });
 });
 
+const freePorts = ['--http-port', '0', '--grpc-port', '0'];
+
+test('any repository will do: the first model that classifies pictures predicts, or the one that is named', async () => {
+  await using folder = await openTempFolder();
+  await copyEveryday10(join(folder.path, 'a-tensors'), '1', withoutTask('a-tensors'));
+  await copyEveryday10(join(folder.path, 'b-pictures'), '1', (manifest) => Object.assign(manifest, { name: 'b-pictures' }));
+  await copyEveryday10(join(folder.path, 'c-pictures'), '1', (manifest) => Object.assign(manifest, { name: 'c-pictures' }));
+
+  const first = await demo('--once', '--json', ...freePorts, '--models', folder.path);
+  const named = await demo('--once', '--json', ...freePorts, '--models', folder.path, '--model', 'c-pictures');
+  const unknown = await demo('--once', ...freePorts, '--models', folder.path, '--model', 'none');
+
+  expect(JSON.parse(first.stdout), first.stderr).toMatchObject({
+    answer: { model_name: 'b-pictures', predictions: [{ label: 'ship' }, {}, {}] },
+  });
+  expect(JSON.parse(named.stdout), named.stderr).toMatchObject({ answer: { model_name: 'c-pictures' } });
+  expect(unknown).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('(not-found)') });
+});
+
+test('a repository without a model that classifies pictures is served, with a note in place of the prediction', async () => {
+  await using folder = await openTempFolder();
+  await copyEveryday10(join(folder.path, 'tensors'), '1', withoutTask('tensors'));
+
+  const { status, stdout, stderr } = await demo('--once', ...freePorts, '--models', folder.path);
+
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toMatch(/page and REST[\s\S]*no model here classifies pictures/);
+});
+
+function withoutTask(name: string): (manifest: Record<string, unknown>) => void {
+  return (manifest) => {
+    manifest['name'] = name;
+    delete manifest['tasks'];
+  };
+}
+
 test.each([
   ['--http-port', '--grpc-port'],
   ['--grpc-port', '--http-port'],
@@ -70,5 +108,7 @@ test.each([
 
   expect(status).toBe(1);
   expect(stdout).toBe('');
-  expect(stderr).toMatch(new RegExp(`nearfar: cannot listen on 127\\.0\\.0\\.1.*${other.port}.*EADDRINUSE.*\\(unavailable\\)\\n$`));
+  expect(stderr).toMatch(
+    new RegExp(`nearfar: cannot listen on 127\\.0\\.0\\.1.*${other.port}.*EADDRINUSE.*; ${taken} takes another port \\(unavailable\\)\\n$`),
+  );
 });
