@@ -63,7 +63,7 @@ async function runDemo({ httpPort, grpcPort, models, model, once = false }: Demo
     restPort: httpPort,
     grpcPort,
     modelsRoot: models,
-    site: { root: fileURLToPath(site), headers: { 'content-security-policy': contentSecurityPolicy } },
+    site: { root: fileURLToPath(site), elsewhere: findRuntime, headers: { 'content-security-policy': contentSecurityPolicy } },
     logLevel: 'warn',
   }).catch(namePortFlag({ rest: '--http-port', grpc: '--grpc-port' }));
   try {
@@ -80,6 +80,12 @@ async function runDemo({ httpPort, grpcPort, models, model, once = false }: Demo
     await server.close();
     throw error;
   }
+}
+
+/** ONNX Runtime's WebAssembly, 56 MB: the package leaves it where its dependency has the very files that the page was built from. */
+function findRuntime(path: string): string | undefined {
+  const [, name] = /^assets\/(ort-wasm-simd-threaded(?:\.(?:asyncify|jspi))?)-[\w-]{8}\.wasm$/.exec(path) ?? [];
+  return name === undefined ? undefined : fileURLToPath(import.meta.resolve(`onnxruntime-web/${name}.wasm`));
 }
 
 function findClassifier(servables: ServableStore): string | undefined {

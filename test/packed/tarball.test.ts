@@ -1,6 +1,9 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type PackedPackage, packPackage, repositoryRoot, runCommand } from '../support/packed.ts';
 
@@ -62,7 +65,7 @@ test('the nearfar command runs and names its sub-commands', async () => {
   for (const name of ['serve', 'publish', 'inspect', 'verify', 'lock']) expect(stdout).toContain(name);
 });
 
-test('the tarball holds the licence, the built-in model, the pages and the wasm files, and no source or test', async () => {
+test('the tarball holds the licence, the built-in model, the pages and the wasm files, and nothing else at the top', async () => {
   const root = join(packed.folder, 'node_modules/nearfar');
 
   const held = (path: string) => existsSync(join(root, path));
@@ -71,8 +74,44 @@ test('the tarball holds the licence, the built-in model, the pages and the wasm 
     ['LICENSE', 'NOTICE', 'README.md', 'models/everyday10/versions.json', 'dist/demo/index.html'].filter((path) => !held(path)),
   ).toEqual([]);
   expect(held('dist/engines/browser/tfjs-backend-wasm-simd.wasm')).toBe(true);
-  expect((await readdir(root)).sort()).not.toEqual(expect.arrayContaining(['src']));
-  for (const path of ['test', 'node_modules', '.npmrc', 'scripts']) expect(held(path)).toBe(false);
+  expect((await readdir(root)).sort()).toEqual(
+    ['CHANGELOG.md', 'LICENSE', 'NOTICE', 'README.md', 'dist', 'models', 'package.json', 'proto', 'schemas'].sort(),
+  );
+  expect(await readdir(join(root, 'models'))).toEqual(['everyday10']);
+});
+
+test("the packed demo page has ONNX Runtime's WebAssembly from its dependency, which the package does not hold twice", async () => {
+  const assets = join(packed.folder, 'node_modules/nearfar/dist/demo/assets');
+  const names = await readdir(assets);
+  const scripts = await Promise.all(names.filter((name) => name.endsWith('.js')).map((name) => readFile(join(assets, name), 'utf8')));
+  const runtimes = new Set(scripts.flatMap((script) => script.match(/ort-wasm-simd-threaded[\w.]*-[\w-]{8}\.wasm/g) ?? []));
+  const cli = join(packed.folder, 'node_modules/nearfar/dist/cli/main.js');
+  const args = [cli, 'demo', '--http-port', '0', '--grpc-port', '0'];
+  const child = spawn(process.execPath, args, { cwd: packed.folder, stdio: ['ignore', 'pipe', 'ignore'] });
+  let address: string | undefined;
+  for await (const line of createInterface(child.stdout)) {
+    address = /http:\/\/\S+/.exec(line)?.[0];
+    if (address !== undefined) break;
+  }
+
+  const sizes = await Promise.all(
+    [...runtimes].map(async (name) => {
+      const response = await fetch(`${address}/assets/${name}`);
+      const own = join(repositoryRoot, 'dist/demo/assets', name);
+      return { status: response.status, isSame: Buffer.from(await response.arrayBuffer()).equals(await readFile(own)) };
+    }),
+  );
+  const unknown = await fetch(`${address}/assets/ort-wasm-simd-threaded.none-12345678.wasm`);
+  child.kill();
+  await once(child, 'exit');
+
+  expect(names.filter((name) => name.startsWith('ort-wasm-'))).toEqual([]);
+  expect(sizes).toEqual([
+    { status: 200, isSame: true },
+    { status: 200, isSame: true },
+    { status: 200, isSame: true },
+  ]);
+  expect(unknown.status).toBe(404);
 });
 
 test('publishing with the packed package works away from the repository', async () => {

@@ -35,6 +35,8 @@ export interface TransportContext {
 export interface SiteOptions {
   /** Folder with an index.html. */
   readonly root: string;
+  /** Where a file lies that the folder does not hold, by its path there; such as a large one that a dependency has already. */
+  readonly elsewhere?: ((path: string) => string | undefined) | undefined;
   /** Sent with every file, such as a Content-Security-Policy. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }

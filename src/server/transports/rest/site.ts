@@ -1,4 +1,3 @@
-import type { Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
@@ -8,18 +7,18 @@ import { contentTypeOf } from './content-types.ts';
 import { sendFile } from './send-file.ts';
 
 /** Static pages at `/`: built assets, whose names carry a hash, are kept for ever; all else is checked with the server each time. */
-export function addSite(app: FastifyInstance, { root, headers = {} }: SiteOptions): void {
+export function addSite(app: FastifyInstance, { root, elsewhere, headers = {} }: SiteOptions): void {
   app.route<{ Params: { readonly '*': string } }>({
     method: ['GET', 'HEAD'],
     url: '/*',
     handler: async (request, reply) => {
       const asked = request.params['*'];
       const path = asked === '' || asked.endsWith('/') ? `${asked}index.html` : asked;
-      const found = isInside(path) ? await regularFile(join(root, path)) : undefined;
+      const found = isInside(path) ? await findFile([join(root, path), elsewhere?.(path)]) : undefined;
       if (!found) throw new NearfarError('not-found', `no page ${request.raw.url?.split('?', 1)[0]}`);
       reply.headers({ 'x-content-type-options': 'nosniff', ...headers });
       await sendFile(request, reply, {
-        body: { path: join(root, path) },
+        body: { path: found.path },
         bytes: found.size,
         contentType: contentTypeOf(path),
         cacheControl: path.startsWith('assets/') ? 'public, max-age=31536000, immutable' : 'no-cache',
@@ -35,7 +34,10 @@ function isInside(path: string): boolean {
   return path.split('/').every((part) => part !== '' && !part.startsWith('.') && !/[\\:\0]/.test(part));
 }
 
-async function regularFile(path: string): Promise<Stats | undefined> {
-  const found = await stat(path).catch(() => undefined);
-  return found?.isFile() ? found : undefined;
+async function findFile(paths: readonly (string | undefined)[]): Promise<{ path: string; size: number; mtimeMs: number } | undefined> {
+  for (const path of paths) {
+    const found = path === undefined ? undefined : await stat(path).catch(() => undefined);
+    if (path !== undefined && found?.isFile()) return { path, size: found.size, mtimeMs: found.mtimeMs };
+  }
+  return undefined;
 }
