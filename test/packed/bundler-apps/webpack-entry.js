@@ -1,0 +1,3 @@
+import { showAnswer } from './show-answer.js';
+
+showAnswer({});
