@@ -22,8 +22,8 @@ import {
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
-import { collect } from './graph-source.ts';
 import { openModelPath } from './node-folder.ts';
+import { collect } from './source-file.ts';
 
 /** What a model can be written as; also the name of the folder its files are in. */
 export type ConvertFormat = 'tfjs' | 'onnx';
