@@ -1,5 +1,5 @@
 import { NearfarError } from '../../errors.ts';
-import type { AnyTensor } from '../../tensor/index.ts';
+import type { AnyTensor, DType } from '../../tensor/index.ts';
 import {
   attribute,
   type Constant,
@@ -43,11 +43,6 @@ export interface ConvertedModel {
 const MAX_DEPTH = 32;
 /** Nodes in all, those of functions at each of their calls: what calls itself twice over grows without end. */
 const MAX_NODES = 1_000_000;
-
-/** What ONNX has and ONNX Runtime's JavaScript packages neither take nor give. */
-function isForeign(dtype: string): boolean {
-  return dtype === 'bfloat16' || dtype.startsWith('complex');
-}
 
 /** Writes all nodes of a model as ONNX nodes; what cannot be is among the problems. */
 export async function convertModel(model: ModelGraph, precision: OnnxPrecision): Promise<ConvertedModel> {
@@ -226,7 +221,7 @@ class Conversion {
   output({ edge, dtype, shape }: SignatureOutput): { made: string; shape: PartialShape } {
     const value = this.#values.get(edgeKey(edge));
     const node = this.#model.nodes.get(edge.node);
-    if (node && (dtype === 'string' || isForeign(dtype))) this.#report(node, `is an output of ${dtype === 'string' ? 'strings' : dtype}`);
+    if (node && value && beyondRuntime(dtype)) this.#report(node, `is an output of ${dtype}`);
     // A node that is a problem has no outputs.
     return { made: value ? this.#parts.builder.form(value, 'plain', dtype) : edgeKey(edge), shape: shape ?? value?.shape };
   }
@@ -256,8 +251,7 @@ class Conversion {
     const name = this.#parts.inputs.get(node.name);
     const { dtype, shape } = this.#parts.table.of({ node: node.name, index: 0 });
     if (name === undefined || dtype === 'resource' || dtype === 'variant') return new Map();
-    if (dtype === 'string') this.#report(node, 'is an input of strings');
-    else if (isForeign(dtype)) this.#report(node, `is an input of ${dtype}`);
+    if (beyondRuntime(dtype)) this.#report(node, `is an input of ${dtype}`);
     return new Map([[0, this.#parts.builder.value(scope, name, { dtype, held: dtype, shape })]]);
   }
 
@@ -349,6 +343,11 @@ class Conversion {
     const isNew = !this.problems.some((problem) => problem.node === node.name && problem.reason === reason);
     if (isNew) this.problems.push({ op: node.op, node: node.name, reason });
   }
+}
+
+/** What ONNX Runtime for JavaScript takes from no caller and gives to none; its strings are text, not bytes. */
+function beyondRuntime(dtype: DType): boolean {
+  return dtype === 'string' || dtype === 'bfloat16' || dtype.startsWith('complex');
 }
 
 const MAX_LOOKED_BYTES = 4096;
