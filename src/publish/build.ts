@@ -61,7 +61,10 @@ export interface BuiltVersion {
   readonly decider: string;
 }
 
-/** By precision of the weights: what the arithmetic of different backends and the rounding of the weights may change. */
+/**
+ * By precision of the weights: what the arithmetic of different backends and the rounding of the weights may change. Less precision is
+ * judged by the size of the outputs: what rounded weights change in a logit of 10 they change in a logit of 0.1 beside it, too.
+ */
 const tolerances: Readonly<Record<Variant['precision'], Variant['tolerance']>> = {
   float32: { absolute: 1e-4, relative: 1e-3 },
   float16: { absolute: 1e-2, relative: 1e-2 },
@@ -69,6 +72,19 @@ const tolerances: Readonly<Record<Variant['precision'], Variant['tolerance']>> =
   uint8: { absolute: 1e-1, relative: 1e-1 },
   int8: { absolute: 1e-1, relative: 1e-1 },
 };
+
+function toleranceOf(precision: Variant['precision'], examples: readonly Example[]): Variant['tolerance'] {
+  const { absolute, relative } = tolerances[precision];
+  if (precision === 'float32') return { absolute, relative };
+  let largest = 1;
+  for (const { outputs } of examples) {
+    for (const output of Object.values(outputs)) {
+      if (output.dtype !== 'float32') continue;
+      for (const value of output.data) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+    }
+  }
+  return { absolute: absolute * 2 ** Math.ceil(Math.log2(largest)), relative };
+}
 
 /**
  * Turns sources into one version: names the signatures, records the golden examples on the reference backend, binds every source to
@@ -105,7 +121,7 @@ export async function buildVersion(
   const files = new Map<string, SourceFile>();
   const variants: Variant[] = [];
   for (const source of sources) {
-    const tolerance = options.tolerance ?? tolerances[source.precision];
+    const tolerance = options.tolerance ?? toleranceOf(source.precision, examples);
     const bindings = await bindSource(source, decider, named, examples, layoutOf, tolerance, options, openEngine, context);
     const written = [...bindings].map(([signature, bound]) => [signature, writeBindings(bound, ranksOf(signatures[signature]))]);
     variants.push(addVariant(files, variants, source, tolerance, Object.fromEntries(written)));

@@ -59,10 +59,15 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('%s', (backend) => {
     expect(engine.memory()).toEqual({ tensors: 0, bytes: 0, variants: 0 });
   });
 
-  test('refuses bfloat16, which TensorFlow.js has not', async () => {
-    const x = createTensor('bfloat16', [1], Uint16Array.of(0x3f80));
+  test('gives bfloat16 rounded to even from the float32 that it is computed in', async () => {
+    // 1, 3, -0, infinity, NaN, the largest, the smallest below normal.
+    const x = createTensor('bfloat16', [7], Uint16Array.of(0x3f80, 0x4040, 0x8000, 0x7f80, 0x7fc0, 0x7f7f, 1));
+    // Between two: the even one; just above the middle; beyond the largest.
+    const wide = createTensor('float32', [4], new Float32Array(Uint32Array.of(0x3f808000, 0x3f818000, 0x3f808001, 0x7f7fffff).buffer));
 
-    await expect(passThrough(engine, tinyTfjs('bfloat16'), x)).rejects.toMatchObject({ code: 'unsupported' });
+    expect(await passThrough(engine, tinyTfjs('bfloat16'), x)).toEqual(x);
+    const rounded = await passThrough(engine, tinyTfjs('float32', undefined, 'bfloat16'), wide);
+    expect(rounded).toEqual(createTensor('bfloat16', [4], Uint16Array.of(0x3f80, 0x3f82, 0x3f81, 0x7f80)));
   });
 
   test('runs a graph whose output size depends on values, and leaves no tensor behind', async () => {

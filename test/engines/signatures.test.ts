@@ -119,6 +119,37 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('signatures on %s', (backend) 
     });
   });
 
+  test('outputs that are an input, a weight or one another can be read again and again', async () => {
+    const nodes = [
+      placeholder('x', 'float32'),
+      node('same', 'Identity', ['w'], floats),
+      node('y', 'AddV2', ['x', 'w'], floats),
+      node('where', 'Where', ['b']),
+    ];
+    const weights = [weight('w', 'float32', [2], [10, 20]), weight('b', 'bool', [1], [1])];
+    const outputs = { x: 'float32', w: 'float32', 'w:0': 'float32', same: 'float32', y: 'float32', 'y:0': 'float32' } as const;
+    const signatures = {
+      now: { inputs: { x: 'float32' }, outputs },
+      later: { inputs: { x: 'float32' }, outputs: { ...outputs, where: 'int64' } },
+    } as const;
+    await using loaded = await engine.load(graphSource({ nodes, weights, signatures }));
+    const alive = engine.memory().tensors;
+
+    for (const signature of ['now', 'later', 'now', 'later']) {
+      const got = await loaded.run({ signature, inputs: { x } });
+
+      expect(Object.keys(outputs).map((name) => [...(got[name]!.data as Float32Array)])).toEqual([
+        [1, -2],
+        [10, 20],
+        [10, 20],
+        [10, 20],
+        [11, 18],
+        [11, 18],
+      ]);
+      expect(engine.memory().tensors).toBe(alive);
+    }
+  });
+
   test('a damaged graph is refused: a node that is not there', async () => {
     const nodes = [placeholder('x', 'float32'), node('y', 'Relu', ['gone'], floats)];
 

@@ -59,6 +59,82 @@ describe.each(backends)('text models on %s', (backend) => {
     expect(y!.data).toEqual([Uint8Array.of(0xff)]);
   });
 
+  test('hands on bytes that are no UTF-8 as they are, whatever moves them', async () => {
+    const strs = { T: type('string') };
+    const [first, second] = [Uint8Array.of(0xff, 0), Uint8Array.of(0xfe)];
+    const numbers = (name: string, values: readonly number[], sizes = [values.length]) => weight(name, 'int32', sizes, values);
+    const source = graphSource({
+      nodes: [
+        placeholder('x', 'string'),
+        node('concat', 'ConcatV2', ['x', 'x', 'zero'], { N: int(2), ...strs }),
+        node('pack', 'Pack', ['x', 'x'], { N: int(2), axis: int(1), ...strs }),
+        node('transpose', 'Transpose', ['pack', 'order'], strs),
+        node('slice', 'Slice', ['x', 'one1', 'one1'], strs),
+        node('strided', 'StridedSlice', ['x', 'end', 'start', 'back'], { begin_mask: int(1), end_mask: int(1), ...strs }),
+        node('reverse', 'ReverseV2', ['x', 'zero1'], strs),
+        node('tile', 'Tile', ['x', 'two1'], strs),
+        node('pad', 'PadV2', ['x', 'pads', 'dash'], strs),
+        node('gather', 'GatherNd', ['x', 'places'], { Tparams: type('string') }),
+        node('scalar', 'GatherNd', ['x', 'one1'], { Tparams: type('string') }),
+        node('fill', 'Fill', ['two1', 'scalar'], strs),
+        node('split', 'Split', ['zero', 'x'], { num_split: int(2), ...strs }),
+        node('splitv', 'SplitV', ['x', 'sizes', 'zero'], { num_split: int(2), ...strs }),
+        node('rows', 'GatherV2', ['x', 'places', 'zero'], { Tparams: type('string'), batch_dims: int(0) }),
+        node('select', 'SelectV2', ['equal', 'x', 'dash'], strs),
+        node('unpack', 'Unpack', ['x'], { num: int(2), axis: int(0), ...strs }),
+        node('equal', 'Equal', ['x', 'scalar'], strs),
+        node('differ', 'NotEqual', ['x', 'scalar'], strs),
+      ],
+      weights: [
+        ...[numbers('zero', [0], []), numbers('zero1', [0]), numbers('one1', [1]), numbers('two1', [2]), numbers('order', [1, 0])],
+        ...[numbers('pads', [1, 0], [1, 2]), numbers('places', [1, 1, 0], [3, 1])],
+        ...[
+          numbers('start', [0]),
+          numbers('end', [0]),
+          numbers('back', [-1]),
+          numbers('sizes', [0, 2]),
+          weight('dash', 'string', [], ['–']),
+        ],
+      ],
+      signatures: {
+        serving_default: {
+          inputs: { x: 'string' },
+          outputs: {
+            ...Object.fromEntries(
+              'concat pack transpose slice strided reverse tile pad gather rows select fill split:1 splitv:1 unpack:1'
+                .split(' ')
+                .map((name) => [name, 'string']),
+            ),
+            equal: 'bool',
+            differ: 'bool',
+          },
+        },
+      },
+    });
+
+    const { equal, differ, ...moved } = await run(source, { x: strings([first, second]) });
+
+    const dash = new TextEncoder().encode('–');
+    expect(Object.fromEntries(Object.entries(moved).map(([name, tensor]) => [name, tensor]))).toEqual({
+      concat: strings([first, second, first, second]),
+      pack: strings([first, first, second, second], [2, 2]),
+      transpose: strings([first, second, first, second], [2, 2]),
+      slice: strings([second]),
+      strided: strings([second, first]),
+      reverse: strings([second, first]),
+      tile: strings([first, second, first, second]),
+      pad: strings([dash, first, second]),
+      gather: strings([second, second, first]),
+      rows: strings([second, second, first], [3, 1]),
+      select: strings([dash, second]),
+      fill: strings([second, second]),
+      'splitv:1': strings([first, second]),
+      'split:1': strings([second]),
+      'unpack:1': strings([second], []),
+    });
+    expect([equal!.data, differ!.data]).toEqual([Uint8Array.of(0, 1), Uint8Array.of(1, 0)]);
+  });
+
   test('looks up whole numbers and gives strings, in the shape of the keys', async () => {
     const source = graphSource({
       nodes: [

@@ -4,7 +4,7 @@ import type { NodeFunction } from './custom-nodes.ts';
 import { createParseExample } from './example-ops.ts';
 import { type AttributeReader, type GraphNode, inputsOf, readAttributes } from './graph.ts';
 import { createReplace } from './regex.ts';
-import { bytesOf, stringTensor, toLatin1 } from './strings.ts';
+import { bytesOf, moveStrings, stringTensor, toLatin1 } from './strings.ts';
 import type { Table } from './tables.ts';
 
 // Operators that TensorFlow.js lacks or gets wrong, over tensors of the CPU backend. Semantics and error texts are those of
@@ -379,8 +379,64 @@ const suppressV5: Create = () => {
 
 const raggedToTensor: Create = (attributes) => {
   const types = attributes.texts('row_partition_types');
+  const raggedRank = types.filter((type) => type !== 'FIRST_DIM_SIZE').length;
   return ([shape, values, otherwise, ...partitions]) =>
-    tf.raggedTensorToTensor(shape!, values!, otherwise!, partitions.slice(0, types.length), [...types]);
+    tf.tidy(() => {
+      // A scalar leaves everything open, which TensorFlow.js does not know.
+      const sizes = shape!.rank > 0 ? shape! : tf.fill([raggedRank + values!.rank], -1, 'int32');
+      return moveStrings([values!, otherwise!], ([movedValues, movedOtherwise]) =>
+        tf.raggedTensorToTensor(sizes, movedValues!, movedOtherwise!, partitions.slice(0, types.length), [...types]),
+      );
+    });
+};
+
+// The following are for strings alone; TensorFlow.js has them for numbers.
+
+const gatherStrings: Create = (attributes) => {
+  const batchDims = attributes.number('batch_dims');
+  return ([params, indices, axis]) =>
+    moveStrings([params!], ([moved]) => tf.gather(moved!, indices!, axis === undefined ? 0 : axis.dataSync()[0]!, batchDims));
+};
+
+const padStrings: Create = () => {
+  return ([x, paddings, constant]) =>
+    tf.tidy(() => {
+      const counts = paddings!.dataSync();
+      const pairs = Array.from({ length: x!.rank }, (_, axis): [number, number] => [counts[2 * axis]!, counts[2 * axis + 1]!]);
+      const fill = constant ?? stringTensor([new Uint8Array()], []);
+      return moveStrings([x!, fill], ([moved]) => tf.pad(moved!, pairs, x!.size)); // the number of the constant, after those of x
+    });
+};
+
+const reverseStrings: Create =
+  () =>
+  ([x, axes]) =>
+    moveStrings([x!], ([moved]) => tf.reverse(moved!, [...axes!.dataSync()]));
+
+const transposeStrings: Create =
+  () =>
+  ([x, order]) =>
+    moveStrings([x!], ([moved]) => tf.transpose(moved!, [...order!.dataSync()]));
+
+const selectStrings: Create =
+  () =>
+  ([condition, yes, no]) =>
+    moveStrings([yes!, no!], ([t, e]) => tf.where(condition!, t!, e!));
+
+const splitStrings: Create = (attributes, { op }) => {
+  const count = attributes.number('num_split');
+  return (inputs) => {
+    const [value, sizes, axis] = op === 'Split' ? [inputs[1]!, count, inputs[0]!] : [inputs[0]!, [...inputs[1]!.dataSync()], inputs[2]!];
+    return moveStrings([value], ([moved]) => tf.split(moved!, sizes, axis.dataSync()[0]!));
+  };
+};
+
+/** TensorFlow.js takes the value as text. */
+const fillStrings: Create = () => {
+  return ([dims, value]) => {
+    const sizes = [...dims!.dataSync()];
+    return stringTensor(Array(tf.util.sizeFromShape(sizes)).fill(bytesOf(value!)[0]!), sizes);
+  };
 };
 
 const raggedGather: Create = (attributes) => {
@@ -407,6 +463,9 @@ const creators: Readonly<Record<string, Create>> = {
   AsString: asString,
   DecodeRaw: decodeRaw,
   Div: div,
+  Fill: fillStrings,
+  Gather: gatherStrings,
+  GatherV2: gatherStrings,
   LookupTableFind: find,
   LookupTableFindV2: find,
   LookupTableSize: sizeOf,
@@ -414,6 +473,8 @@ const creators: Readonly<Record<string, Create>> = {
   MatrixBandPart: bandPart,
   Mod: mod,
   NonMaxSuppressionV5: suppressV5,
+  Pad: padStrings,
+  PadV2: padStrings,
   ParseExample: (_, node) => createParseExample(node),
   ParseExampleV2: (_, node) => createParseExample(node),
   ParseSingleExample: (_, node) => createParseExample(node),
@@ -425,7 +486,11 @@ const creators: Readonly<Record<string, Create>> = {
     return ([input, pattern, rewrite]) =>
       replaceAll(op, input!, decode(op, bytesOf(pattern!)[0]!), decode(op, bytesOf(rewrite!)[0]!), isGlobal);
   },
+  ReverseV2: reverseStrings,
   Select: select,
+  SelectV2: selectStrings,
+  Split: splitStrings,
+  SplitV: splitStrings,
   StaticRegexReplace: replaceStatic,
   StringJoin: join,
   StringLength: lengthOf,
@@ -444,6 +509,7 @@ const creators: Readonly<Record<string, Create>> = {
     (text) => text.toUpperCase(),
   ),
   Substr: substr,
+  Transpose: transposeStrings,
 };
 
 /** Names of the operators there are, for the check that none is missing. */

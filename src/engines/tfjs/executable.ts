@@ -26,15 +26,20 @@ export function loadExecutable(artifacts: tf.io.ModelArtifacts): Executable {
   });
   if (loaded === undefined) throw new NearfarError('internal', 'tf.tidy did not run its function');
   const model = loaded;
+  const weights = new Set(
+    Object.values(model.weights)
+      .flat()
+      .map(({ id }) => id),
+  );
   return {
     bytes: weightBytes(model),
-    execute: (inputs, outputs) => [model.execute(inputs, [...outputs])].flat(),
+    execute: (inputs, outputs) => ownTensors([model.execute(inputs, [...outputs])].flat(), weights, inputs),
     async executeAsync(inputs, outputs) {
       // The asynchronous executor leaves its intermediate tensors behind when it throws: a scope takes them along.
       tf.engine().startScope();
       let results: tf.Tensor[] = [];
       try {
-        results = [await model.executeAsync(inputs, [...outputs])].flat();
+        results = ownTensors([await model.executeAsync(inputs, [...outputs])].flat(), weights, inputs);
       } finally {
         tf.engine().endScope(results);
       }
@@ -42,6 +47,19 @@ export function loadExecutable(artifacts: tf.io.ModelArtifacts): Executable {
     },
     [Symbol.dispose]: () => model.dispose(),
   };
+}
+
+/**
+ * Results that can be disposed: the executor hands out weights and inputs themselves where nothing computes an output, and one
+ * tensor for two outputs that are the same.
+ */
+function ownTensors(results: readonly tf.Tensor[], weights: ReadonlySet<number>, inputs: Record<string, tf.Tensor>): tf.Tensor[] {
+  const taken = new Set(Object.values(inputs).map(({ id }) => id));
+  return results.map((tensor) => {
+    const isTaken = weights.has(tensor.id) || taken.has(tensor.id);
+    taken.add(tensor.id);
+    return isTaken ? tf.clone(tensor) : tensor;
+  });
 }
 
 /** Artifacts of a part of the graph, with the functions it calls and the weights it reads. */

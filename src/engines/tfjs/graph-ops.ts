@@ -65,8 +65,16 @@ const addedOps = words(`
 
 const addedOpNames = new Set(addedOps);
 
-/** Operators with implementations of ours, in `custom-ops.ts`. */
-export const customOps: ReadonlySet<string> = new Set([...correctedOps, ...addedOps]);
+/** Operators that TensorFlow.js has for numbers only, or that take a string as text. */
+const numericOps = new Set(words('Fill Gather GatherV2 Pad PadV2 ReverseV2 SelectV2 Split SplitV Transpose'));
+
+/** Operators with implementations of ours, in `custom-ops.ts`, some of them for strings only. */
+export const customOps: ReadonlySet<string> = new Set([...correctedOps, ...addedOps, ...numericOps]);
+
+/** Whether a node is computed by an implementation of ours. */
+export function isCustomNode(node: GraphNode): boolean {
+  return customOps.has(node.op) && (!numericOps.has(node.op) || typesOf(node).includes('DT_STRING'));
+}
 
 /** Operators over strings, tables and ragged tensors, which only the CPU backend has or has right. */
 const hostOps = new Set([
@@ -80,7 +88,7 @@ const stringOps = new Set([
   ...words('Enter Exit If Merge NextIteration StatelessIf StatelessWhile Switch While'),
   ...words(`
   BroadcastTo ConcatV2 Const Equal ExpandDims Fill Gather GatherNd GatherV2 Identity IdentityN NotEqual Pack Pad PadV2 Placeholder
-  PlaceholderWithDefault Print Rank Reshape ReverseV2 Shape ShapeN Size Slice Snapshot Split SplitV Squeeze StopGradient StridedSlice Tile
+  PlaceholderWithDefault Print Rank Reshape ReverseV2 SelectV2 Shape ShapeN Size Slice Snapshot Split SplitV Squeeze StopGradient StridedSlice Tile
   Transpose Unpack
 `),
 ]);
@@ -147,7 +155,9 @@ export function isUnknownToWait(node: GraphNode, backend: 'cpu' | 'wasm' | 'webg
 }
 
 const withSeveralOutputs = new Set(
-  words('NonMaxSuppressionV5 ParseExample ParseExampleV2 ParseSingleExample RaggedGather RaggedRange StringSplitV2 Unique UniqueV2'),
+  words(`
+  NonMaxSuppressionV5 ParseExample ParseExampleV2 ParseSingleExample RaggedGather RaggedRange Split SplitV StringSplitV2 Unique UniqueV2
+`),
 );
 
 export function hasSeveralOutputs({ op }: GraphNode): boolean {

@@ -2,6 +2,7 @@ import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import type { TfjsBackendKind } from './backends.ts';
 import { einsum } from './einsum.ts';
+import { moveStrings, numberStrings } from './strings.ts';
 
 // Kernels of TensorFlow.js 4.22 that give wrong answers without a word, or none at all, replaced on our own backends; an
 // application's are left alone. The conformance suite (test/engines/kernels.test.ts) shows what each is for.
@@ -184,6 +185,33 @@ const floorDivOnWasm: Replace = (original) => (given) => {
   });
 };
 
+/** The original begins with the smallest positive number, so that windows without one give that. Height and width first, then depth. */
+const maxPool3d: Replace = () => (given) => {
+  const { filterSize, strides, pad } = given.attrs as unknown as Pool3dAttributes;
+  const [filterDepth, filterHeight, filterWidth] = threeOf(filterSize);
+  const [strideDepth, strideHeight, strideWidth] = threeOf(strides);
+  return tf.tidy(() => {
+    const x = input(given, 'x');
+    const [batch = 0, depth = 0, ...plane] = x.shape;
+    const planes = tf.reshape<tf.Rank.R4>(x, [batch * depth, ...plane] as [number, number, number, number]);
+    const pooled = tf.maxPool(planes, [filterHeight, filterWidth], [strideHeight, strideWidth], pad);
+    const [, height, width, channels] = pooled.shape;
+    const columns = tf.reshape<tf.Rank.R4>(pooled, [batch, depth, height * width, channels]);
+    const result = tf.maxPool(columns, [filterDepth, 1], [strideDepth, 1], pad);
+    return tf.reshape(result, [batch, result.shape[1], height, width, channels]);
+  });
+};
+
+interface Pool3dAttributes {
+  readonly filterSize: number | [number, number, number];
+  readonly strides: number | [number, number, number];
+  readonly pad: 'valid' | 'same' | number;
+}
+
+function threeOf(sizes: number | [number, number, number]): [number, number, number] {
+  return typeof sizes === 'number' ? [sizes, sizes, sizes] : sizes;
+}
+
 /** Sizes of a reduction's result; empty axes mean all. */
 function reducedShape(x: tf.Tensor, axes: number | readonly number[] | undefined, keepsDims: boolean): number[] {
   const reduced = tf.util.parseAxisParam(axes as number[], x.shape);
@@ -249,16 +277,50 @@ const einsumWithEllipsis: Replace = (original) => (given) => {
   return String(given.attrs?.['equation']).includes('...') ? ownEinsum(original)(given) : original(given);
 };
 
+const isString = (tensor: tf.Tensor) => tensor.dtype === 'string';
+
+/** The originals decode strings as UTF-8 and encode them again. */
+const movingStrings: Replace = (original) => (given) => {
+  const names = Object.keys(given.inputs);
+  const tensors = names.map((name) => input(given, name));
+  if (!tensors.some(isString)) return original(given);
+  return moveStrings(tensors, (moved) => {
+    // Operators of a list of tensors are given an array.
+    const inputs = Array.isArray(given.inputs) ? moved : Object.fromEntries(moved.map((tensor, index) => [names[index], tensor]));
+    const result = original({ ...given, inputs: inputs as tf.NamedTensorInfoMap });
+    return Array.isArray(result) ? result.map(toTensor) : toTensor(result);
+  });
+};
+
+/** The originals take bytes that are no UTF-8 for the same. */
+const comparingStrings: Replace = (original) => (given) => {
+  const [a, b] = [input(given, 'a'), input(given, 'b')];
+  if (!isString(a) || !isString(b)) return original(given);
+  return tf.tidy(() => {
+    const [first, second] = numberStrings([a, b]);
+    return toTensor(one(original({ ...given, inputs: { a: first!, b: second! } })));
+  });
+};
+
 const replacements: Readonly<Record<TfjsBackendKind, Readonly<Record<string, Replace>>>> = {
   cpu: {
     Abs: absOfInts,
     BatchMatMul: batchMatMul,
+    Concat: movingStrings,
     DenseBincount: binaryBincount,
     Einsum: einsumWithEllipsis,
+    Equal: comparingStrings,
+    GatherNd: movingStrings,
     MaxPoolWithArgmax: maxPoolWithArgmax,
+    NotEqual: comparingStrings,
+    Pack: movingStrings,
     Sign: sign,
+    Slice: movingStrings,
     // Rounds to float32.
     Square: instead('x', ['int32'], (x) => tf.mul(x, x)),
+    StridedSlice: movingStrings,
+    Tile: movingStrings,
+    Unpack: movingStrings,
   },
   wasm: {
     Abs: absOfInts,
@@ -268,6 +330,7 @@ const replacements: Readonly<Record<TfjsBackendKind, Readonly<Record<string, Rep
     DenseBincount: binaryBincount,
     Einsum: ownEinsum,
     FloorDiv: floorDivOnWasm,
+    MaxPool3D: maxPool3d,
     // Computed in float32.
     Neg: instead('x', ['int32'], (x) => tf.sub(tf.scalar(0, 'int32'), x)),
     OneHot: oneHotFloat,

@@ -5,7 +5,7 @@ import { assertOneRuns, findProblems, type GraphSignature, readSignatures } from
 import { type CustomNodes, createCustomNodes, type NodeFunction } from './custom-nodes.ts';
 import { artifactsOf, type Executable, loadExecutable } from './executable.ts';
 import { createGraph, type Graph, type GraphNode, inputsOf, type Topology, withFunctionNodes } from './graph.ts';
-import { customOps, hasSeveralOutputs, isDetour, isUnknownToWait, outputCount } from './graph-ops.ts';
+import { customOps, hasSeveralOutputs, isCustomNode, isDetour, isUnknownToWait, outputCount } from './graph-ops.ts';
 import type { GraphVariantHost } from './graph-variant.ts';
 import type { GraphModelFiles } from './model-files.ts';
 import { cutFromHost, findHostNodes, planRun, type RunPlan } from './split.ts';
@@ -42,7 +42,7 @@ export async function layOut(source: VariantSource, files: GraphModelFiles, owne
     [...used].map((name) => graph.nodes.get(name)!),
     graph.functions,
   );
-  const custom = usedNodes.filter(({ op }) => customOps.has(op));
+  const custom = usedNodes.filter(isCustomNode);
   const detours = usedNodes.filter((node) => !host.has(node.name) && isDetour(node, backend.kind));
   const hostBackend = host.size > 0 || detours.length > 0 ? await owner.openHost() : undefined;
   const loaded: Executable[] = [];

@@ -5,9 +5,9 @@ type Values = Float32Array | Int32Array | Uint8Array;
 
 /**
  * A tfjs tensor of the same values. TensorFlow.js has float32, int32, bool, string and complex64: whole numbers become int32
- * where they fit (exactly), float16 and float64 become float32 (float64 is rounded, as TensorFlow.js models expect it).
+ * where they fit (exactly), float16, bfloat16 and float64 become float32 (float64 is rounded, as TensorFlow.js models expect it).
  * @returns A tensor that the caller disposes.
- * @throws {NearfarError} `unsupported` for bfloat16, complex128, and for whole numbers beyond int32.
+ * @throws {NearfarError} `unsupported` for complex128, and for whole numbers beyond int32.
  */
 export function toTfjs(name: string, tensor: AnyTensor): tf.Tensor {
   const shape = [...tensor.shape];
@@ -26,6 +26,8 @@ export function toTfjs(name: string, tensor: AnyTensor): tf.Tensor {
       return tf.tensor(Float32Array.from(tensor.data), shape, 'float32');
     case 'float16':
       return tf.tensor(Float32Array.from(tensor.data, float16ToNumber), shape, 'float32');
+    case 'bfloat16':
+      return tf.tensor(new Float32Array(Uint32Array.from(tensor.data, (bits) => bits << 16).buffer), shape, 'float32');
     case 'uint8':
     case 'int8':
     case 'int16':
@@ -110,9 +112,18 @@ export function fromTfjs(name: string, dtype: DType, shape: readonly number[], v
       return createTensor('complex64', shape, Float32Array.from(values));
     case 'float16':
       return createTensor('float16', shape, Uint16Array.from(values, numberToFloat16));
+    case 'bfloat16':
+      return createTensor('bfloat16', shape, toBfloat16(Float32Array.from(values)));
     default:
       throw unsupportedDType(`output "${name}"`, dtype);
   }
+}
+
+/** The upper half of a float32, rounded to even (Eigen's bfloat16). */
+function toBfloat16(values: Float32Array<ArrayBuffer>): Uint16Array {
+  return Uint16Array.from(new Uint32Array(values.buffer), (bits, index) => {
+    return Number.isNaN(values[index]) ? (bits >>> 16) | 0x40 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+  });
 }
 
 const holdsFractions: ReadonlySet<DType> = new Set(['float16', 'bfloat16', 'float32', 'float64', 'complex64', 'complex128']);

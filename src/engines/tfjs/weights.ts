@@ -18,7 +18,8 @@ export function selectWeights({ weightSpecs, weightData }: StoredWeights, names:
     const end = endOf(spec, view, start);
     if (names.has(spec.name)) {
       specs.push(spec);
-      data.push(all.slice(start, end));
+      // CompositeArrayBuffer reads beyond the buffers when one of them is empty.
+      if (end > start) data.push(all.slice(start, end));
     }
     start = end;
   }

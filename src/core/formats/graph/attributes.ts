@@ -82,6 +82,13 @@ export const int = (value: number): Attribute => ({ kind: 'int', value });
 export const float = (value: number): Attribute => ({ kind: 'float', value });
 export const bool = (value: boolean): Attribute => ({ kind: 'bool', value });
 export const string = (value: string): Attribute => ({ kind: 'string', value });
+export function stringOfBytes(bytes: Uint8Array): Attribute {
+  try {
+    return string(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch {
+    return { kind: 'string', value: new TextDecoder().decode(bytes), bytes };
+  }
+}
 export const type = (value: GraphDType): Attribute => ({ kind: 'type', value });
 export const shape = (value: PartialShape): Attribute => ({ kind: 'shape', value });
 export const tensor = (value: Constant): Attribute => ({ kind: 'tensor', value });

@@ -33,7 +33,8 @@ export interface Constant {
 export const SMALL_CONSTANT_BYTES = 64 * 2 ** 10;
 
 export type Attribute =
-  | { readonly kind: 'string'; readonly value: string }
+  /** `bytes` where they are no UTF-8: `value` then shows them as well as it can. */
+  | { readonly kind: 'string'; readonly value: string; readonly bytes?: Uint8Array }
   /** An int64 beyond 2^53 is rounded: none that a kernel here reads is so large. */
   | { readonly kind: 'int'; readonly value: number }
   | { readonly kind: 'float'; readonly value: number }

@@ -1,5 +1,5 @@
 import { NearfarError } from '../../errors.ts';
-import type { AnyTensor } from '../../tensor/index.ts';
+import type { AnyTensor, DType } from '../../tensor/index.ts';
 import {
   attribute,
   type Constant,
@@ -220,6 +220,8 @@ class Conversion {
   /** The name that an output has inside of the graph, and its shape as far as known. */
   output({ edge, dtype, shape }: SignatureOutput): { made: string; shape: PartialShape } {
     const value = this.#values.get(edgeKey(edge));
+    const node = this.#model.nodes.get(edge.node);
+    if (node && value && beyondRuntime(dtype)) this.#report(node, `is an output of ${dtype}`);
     // A node that is a problem has no outputs.
     return { made: value ? this.#parts.builder.form(value, 'plain', dtype) : edgeKey(edge), shape: shape ?? value?.shape };
   }
@@ -249,7 +251,7 @@ class Conversion {
     const name = this.#parts.inputs.get(node.name);
     const { dtype, shape } = this.#parts.table.of({ node: node.name, index: 0 });
     if (name === undefined || dtype === 'resource' || dtype === 'variant') return new Map();
-    if (dtype === 'string') this.#report(node, 'is an input of strings');
+    if (beyondRuntime(dtype)) this.#report(node, `is an input of ${dtype}`);
     return new Map([[0, this.#parts.builder.value(scope, name, { dtype, held: dtype, shape })]]);
   }
 
@@ -341,6 +343,11 @@ class Conversion {
     const isNew = !this.problems.some((problem) => problem.node === node.name && problem.reason === reason);
     if (isNew) this.problems.push({ op: node.op, node: node.name, reason });
   }
+}
+
+/** What ONNX Runtime for JavaScript takes from no caller and gives to none; its strings are text, not bytes. */
+function beyondRuntime(dtype: DType): boolean {
+  return dtype === 'string' || dtype === 'bfloat16' || dtype.startsWith('complex');
 }
 
 const MAX_LOOKED_BYTES = 4096;

@@ -11,6 +11,7 @@ import {
   type NumericDType,
   numberToFloat16,
 } from '../../tensor/index.ts';
+import { eachChannel, fitChannels, quantize as quantizeNumber } from '../affine-fit.ts';
 import type { Constant } from '../graph/index.ts';
 
 // Weights on their way into an ONNX file: each function gives a constant that reads the one it is made of when it is written.
@@ -42,7 +43,7 @@ export interface QuantizedConstant {
 }
 
 /**
- * 8 bits per weight, each channel between its own smallest and largest weight.
+ * 8 bits per weight, each channel with its own scale and offset.
  * @param axis Of the channels.
  * @throws {NearfarError} When it is read: `unsupported` for weights that are not finite.
  */
@@ -76,35 +77,18 @@ interface QuantizedTensor {
 function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   if (tensor.dtype !== 'float32') throw new NearfarError('internal', `a ${tensor.dtype} weight is not quantised`);
   const { shape, data } = tensor;
-  const channels = shape[axis]!;
-  const inner = elementCount(shape.slice(axis + 1));
-  const channelOf = (index: number) => Math.floor(index / inner) % channels;
-  const low = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
-  const high = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
-  for (let index = 0; index < data.length; index++) {
-    const channel = channelOf(index);
+  const { scales, mins } = fitChannels(axis, shape, data);
+  const bytes = new Uint8Array(data.length);
+  eachChannel(axis, shape, (index, channel) => {
     const value = data[index]!;
     if (!Number.isFinite(value)) throw new NearfarError('unsupported', `a weight holds ${value}, which has no form in 8 bits`);
-    if (value < low[channel]!) low[channel] = value;
-    if (value > high[channel]!) high[channel] = value;
-  }
-  const scale = low.map((least, channel) => (high[channel]! - least) / 255);
-  // All alike: the offset alone says it.
-  const isFlat = scale.map((step) => (step > 0 ? 0 : 1));
-  const bytes = new Uint8Array(data.length);
-  for (let index = 0; index < data.length; index++) {
-    const channel = channelOf(index);
-    if (!isFlat[channel]) bytes[index] = Math.max(0, Math.min(255, Math.round((data[index]! - low[channel]!) / scale[channel]!)));
-  }
+    bytes[index] = quantizeNumber(value, scales[channel]!, mins[channel]!, 255);
+  });
   const one = shape.map((size, index) => (index === axis ? size : 1));
   return {
     bytes: createTensor('uint8', shape, bytes),
-    scale: createTensor(
-      'float32',
-      one,
-      scale.map((step, channel) => (isFlat[channel] ? 0 : step)),
-    ),
-    offset: createTensor('float32', one, low),
+    scale: createTensor('float32', one, scales),
+    offset: createTensor('float32', one, mins),
   };
 }
 

@@ -3,6 +3,7 @@ import { DerivedConstants } from './derived-constants.ts';
 import { foldConstants } from './fold-constants.ts';
 import { foldScales } from './fold-scales.ts';
 import { fuseLayers } from './fuse-layers.ts';
+import { joinPartitionedLookups } from './join-partitioned-lookups.ts';
 import { removeIdentities } from './remove-identities.ts';
 import { rewriteOperators } from './rewrite-operators.ts';
 import { applyPass, type ScopePass, withoutDeadNodes } from './scope.ts';
@@ -25,9 +26,9 @@ const MAX_ROUNDS = 8;
  * become constants that are computed when they are read. The same graph gives the same result on every machine.
  */
 export async function optimize(model: ModelGraph, { passes = 'all' }: OptimizeOptions = {}): Promise<ModelGraph> {
-  const rewritten = await apply(model, [rewriteOperators, withoutDeadNodes]);
-  if (passes === 'none') return withoutDeadFunctions(rewritten);
   const derived = new DerivedConstants();
+  const rewritten = await apply(model, [rewriteOperators, joinPartitionedLookups(derived), withoutDeadNodes]);
+  if (passes === 'none') return withoutDeadFunctions(rewritten);
   let result = await cleanUp(rewritten, derived);
   result = await apply(result, [simplifyActivations, foldScales(derived)]);
   result = await cleanUp(result, derived);

@@ -1,4 +1,4 @@
-import type { Attribute } from '../graph/index.ts';
+import { type Attribute, attribute } from '../graph/index.ts';
 import { graphDType } from './data-types.ts';
 import type { AttrValue } from './schema.ts';
 import { constantOfProto, partialShape } from './tensor.ts';
@@ -9,7 +9,7 @@ import { constantOfProto, partialShape } from './tensor.ts';
  */
 export function convertAttribute(value: AttrValue, where: string): Attribute | undefined {
   const { s, i, f, b, type, shape, tensor, list, func } = value;
-  if (s !== undefined) return text(s);
+  if (s !== undefined) return attribute.stringOfBytes(s);
   if (i !== undefined) return { kind: 'int', value: i };
   if (f !== undefined) return { kind: 'float', value: f };
   if (b !== undefined) return { kind: 'bool', value: b };
@@ -19,7 +19,7 @@ export function convertAttribute(value: AttrValue, where: string): Attribute | u
   if (func) return { kind: 'function', value: func.name };
   if (!list) return undefined;
   const items: Attribute[] = [
-    ...list.s.map(text),
+    ...list.s.map(attribute.stringOfBytes),
     ...list.i.map((value): Attribute => ({ kind: 'int', value })),
     ...list.f.map((value): Attribute => ({ kind: 'float', value })),
     ...list.b.map((value): Attribute => ({ kind: 'bool', value })),
@@ -29,8 +29,4 @@ export function convertAttribute(value: AttrValue, where: string): Attribute | u
     ...list.func.map(({ name }): Attribute => ({ kind: 'function', value: name })),
   ];
   return { kind: 'list', value: items };
-}
-
-function text(bytes: Uint8Array): Attribute {
-  return { kind: 'string', value: new TextDecoder().decode(bytes) };
 }

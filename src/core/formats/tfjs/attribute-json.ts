@@ -1,6 +1,6 @@
 import { decodeBase64, encodeBase64 } from '../../base64.ts';
 import { NearfarError } from '../../errors.ts';
-import type { Attribute, GraphDType, PartialShape } from '../graph/index.ts';
+import { type Attribute, attribute as attributes, type GraphDType, type PartialShape } from '../graph/index.ts';
 import { nameOfType, typeOfName } from './data-types.ts';
 
 // AttrValue of tensorflow/core/framework/attr_value.proto in JSON form, as tfjs-converter's operation_mapper reads it: int64 as
@@ -15,7 +15,7 @@ type Json = Readonly<Record<string, unknown>>;
 export function encodeAttribute(attribute: Attribute, narrow: (type: GraphDType) => GraphDType): Json {
   switch (attribute.kind) {
     case 'string':
-      return { s: encodeBase64(new TextEncoder().encode(attribute.value)) };
+      return { s: encodeBase64(attribute.bytes ?? new TextEncoder().encode(attribute.value)) };
     case 'int':
       return { i: String(attribute.value) };
     case 'float':
@@ -84,7 +84,7 @@ function decodeList(where: string, json: unknown): Attribute[] {
 function decodeScalar(where: string, kind: string, value: unknown): Attribute {
   switch (kind) {
     case 's':
-      return { kind: 'string', value: decodeString(where, value) };
+      return attributes.stringOfBytes(decodeBytes(where, value));
     case 'i':
       return { kind: 'int', value: decodeNumber(where, value) };
     case 'f':
@@ -106,10 +106,10 @@ function decodeScalar(where: string, kind: string, value: unknown): Attribute {
   }
 }
 
-function decodeString(where: string, value: unknown): string {
+function decodeBytes(where: string, value: unknown): Uint8Array {
   const bytes = typeof value === 'string' ? decodeBase64(value) : isBytes(value) ? Uint8Array.from(value) : undefined;
   if (bytes === undefined) throw damaged(where, 'is no base64');
-  return new TextDecoder().decode(bytes);
+  return bytes;
 }
 
 function isBytes(value: unknown): value is number[] {

@@ -99,5 +99,13 @@ export function typesOf(op: string): (type: GraphDType) => GraphDType {
   return customTfjsOps.has(op) ? (type) => type : narrowType;
 }
 
-/** Types whose values may not fit what TensorFlow.js has instead. */
-export const isLossy: ReadonlySet<GraphDType> = new Set<GraphDType>(['float64', 'int64', 'uint32', 'uint64', 'complex128']);
+/** Types whose values may not fit what TensorFlow.js has instead, or that it computes with more digits than TensorFlow. */
+export const isChanged: ReadonlySet<GraphDType> = new Set<GraphDType>([
+  'float16',
+  'bfloat16',
+  'float64',
+  'int64',
+  'uint32',
+  'uint64',
+  'complex128',
+]);

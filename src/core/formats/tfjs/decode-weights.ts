@@ -34,7 +34,8 @@ export function decodeTfjsWeights<Entry extends WeightEntry>(
     const { shape, storage } = weights[index]!;
     const { start, end } = ranges[index]!;
     if (start > unchangedFrom) buffers.push(bytes.buffer.slice(unchangedFrom, start));
-    buffers.push(decodeStored(storage, 'float32', shape, bytes.subarray(start, end)).buffer);
+    // tfjs-core reads beyond the buffers when one of them is empty.
+    if (end > start) buffers.push(decodeStored(storage, 'float32', shape, bytes.subarray(start, end)).buffer);
     unchangedFrom = end;
     const { quantization: _, ...plain } = spec;
     return plain;

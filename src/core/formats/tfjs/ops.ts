@@ -72,8 +72,19 @@ const ofStrings = ({ attributes: { Tparams: type } }: GraphNode) =>
 
 type Restriction = (node: GraphNode) => string | undefined;
 
+const isRandom: Restriction = () => 'draws random numbers: no two answers would be the same';
+
+/** Whether whole numbers come out as float32, or beyond the range of a type that TensorFlow.js has not. */
+const ofSmallNumbers: Restriction = ({ attributes: { T: type } }) =>
+  type?.kind === 'type' && /^u?int(8|16)$/.test(type.value) ? `of ${type.value} is not computed as TensorFlow does` : undefined;
+
 /** What an executor would silently compute otherwise than TensorFlow. */
 const restrictions: ReadonlyMap<string, Restriction> = new Map<string, Restriction>([
+  ...['Multinomial', 'RandomStandardNormal', 'RandomUniform', 'RandomUniformInt', 'TruncatedNormal'].map((op): [string, Restriction] => [
+    op,
+    isRandom,
+  ]),
+  ...['Mean', 'Pow'].map((op): [string, Restriction] => [op, ofSmallNumbers]),
   ['Gather', ofStrings],
   ['GatherV2', ofStrings],
   ...[

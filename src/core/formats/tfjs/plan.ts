@@ -14,7 +14,7 @@ import {
   reachable,
 } from '../graph/index.ts';
 import type { EmittedBindings } from '../model-folder.ts';
-import { isLossy } from './data-types.ts';
+import { isChanged, narrowType } from './data-types.ts';
 import { lowerControlFlow } from './lower.ts';
 import { createNodeNames } from './names.ts';
 import { isKnownOp, MAX_IDENTITIES, outputCountOf, restrictionOf } from './ops.ts';
@@ -155,36 +155,34 @@ function sliceLimits(nodes: Nodes): Set<string> {
       else readers.set(edgeKey(input), [{ node, position }]);
     }
   }
-  const isLimit = (edge: Edge, steps = MAX_IDENTITIES): boolean =>
-    steps > 0 &&
-    (readers.get(edgeKey(edge)) ?? []).every(({ node, position }) =>
+  const isLimit = (edge: Edge, steps = MAX_IDENTITIES): boolean => {
+    const list = readers.get(edgeKey(edge)) ?? []; // none of an output
+    const isOneOf = ({ node, position }: { readonly node: GraphNode; readonly position: number }) =>
       node.op === 'Identity'
         ? isLimit({ node: node.name, index: 0 }, steps - 1)
-        : node.op === 'StridedSlice' && (position === 1 || position === 2),
-    );
+        : node.op === 'StridedSlice' && (position === 1 || position === 2);
+    return steps > 0 && list.length > 0 && list.every(isOneOf);
+  };
   const constants = [...nodes.values()].filter(({ op, attributes: { dtype } }) => {
     return op === 'Const' && dtype?.kind === 'type' && isWide.has(dtype.value);
   });
   return new Set(constants.filter(({ name }) => isLimit({ node: name, index: 0 })).map(({ name }) => name));
 }
 
-/** What TensorFlow.js computes with fewer digits than the model says. */
+/** What TensorFlow.js computes in other types than the model says, where that may be seen in the answers. */
 export function narrowingNotes(nodes: Nodes): string[] {
   const used = new Map<GraphDType, string[]>();
   for (const { name, attributes } of nodes.values()) {
     const types = Object.values(attributes).flatMap((item) => (item.kind === 'list' ? item.value : [item]));
-    for (const type of new Set(types.flatMap((item) => (item.kind === 'type' && isLossy.has(item.value) ? [item.value] : [])))) {
+    for (const type of new Set(types.flatMap((item) => (item.kind === 'type' && isChanged.has(item.value) ? [item.value] : [])))) {
       const list = used.get(type);
       if (list) list.push(name);
       else used.set(type, [name]);
     }
   }
-  const instead = { int64: 'int32', uint32: 'int32', uint64: 'int32', float64: 'float32', complex128: 'complex64' } as Partial<
-    Record<GraphDType, string>
-  >;
   return [...used].sort().map(([type, names]) => {
     const [first] = names.sort();
-    return `${type} becomes ${instead[type]} (${names.length} ${names.length === 1 ? 'node' : 'nodes'}, first ${first})`;
+    return `${type} becomes ${narrowType(type)} (${names.length} ${names.length === 1 ? 'node' : 'nodes'}, first ${first})`;
   });
 }
 

@@ -1,4 +1,4 @@
-import { attribute, type Constant, constNode, type GraphNode, type Nodes, toConstant } from '../graph/index.ts';
+import { attribute, type Constant, constNode, type GraphDType, type GraphNode, type Nodes, toConstant } from '../graph/index.ts';
 import { MAX_IDENTITIES } from './ops.ts';
 
 // Operators that TensorFlow.js lacks, or computes otherwise, written with those it has.
@@ -14,13 +14,61 @@ const rewrites: ReadonlyMap<string, Rewrite> = new Map<string, Rewrite>([
   ['TensorArrayGatherV3', (node) => [node]],
 ]);
 
+/** Bits of whole numbers that TensorFlow.js computes in int32, and whether they have a sign. */
+const smallTypes: ReadonlyMap<GraphDType, readonly [bits: number, isSigned: boolean]> = new Map<GraphDType, readonly [number, boolean]>([
+  ['int8', [8, true]],
+  ['uint8', [8, false]],
+  ['int16', [16, true]],
+  ['uint16', [16, false]],
+]);
+
+/** What can leave the range of its type. */
+const leavesRange: ReadonlySet<string> = new Set([
+  ...['Abs', 'Add', 'AddN', 'AddV2', 'BatchMatMul', 'BatchMatMulV2', 'BiasAdd', 'Cumprod', 'Cumsum', 'MatMul', 'Mul', 'Neg', 'Prod'],
+  ...['Square', 'SquaredDifference', 'Sub', 'Sum'],
+]);
+
+/** The small type that a node's numbers must be brought back to; undefined where they stay within it. */
+function wrappedType({ op, attributes }: GraphNode): GraphDType | undefined {
+  const typeOf = (name: string) => {
+    const attribute = attributes[name];
+    return attribute?.kind === 'type' ? attribute.value : undefined;
+  };
+  if (op !== 'Cast') return leavesRange.has(op) && smallTypes.has(typeOf('T')!) ? typeOf('T') : undefined;
+  const [from, to] = [typeOf('SrcT'), typeOf('DstT')];
+  const target = to && smallTypes.get(to);
+  const source = from && smallTypes.get(from);
+  const fits = from === 'bool' || (source && target && source[0] + (source[1] ? 0 : 1) <= target[0] && (target[1] || !source[1]));
+  return target && from !== to && !fits ? to : undefined;
+}
+
+/** Whole numbers beyond their type begin again at its other end, as in TensorFlow: their low bits are right in int32. */
+function wrapAround(node: GraphNode, type: GraphDType, name: (suffix: string) => string): GraphNode[] {
+  const [bits, isSigned] = smallTypes.get(type)!;
+  const T = attribute.type('int32');
+  const integer = (suffix: string, value: number) =>
+    constNode(name(suffix), toConstant({ dtype: 'int32', shape: [], data: Int32Array.of(value) }));
+  const operator = (label: string, op: string, a: GraphNode, b: GraphNode): GraphNode => {
+    const inputs = [a, b].map((source) => ({ node: source.name, index: 0 }));
+    return { name: label, op, inputs, controls: [], attributes: { T } };
+  };
+  const wide = { ...node, name: name('wide') };
+  const size = integer('size', 2 ** bits);
+  if (!isSigned) return [wide, size, operator(node.name, 'FloorMod', wide, size)];
+  const half = integer('half', 2 ** (bits - 1));
+  const moved = operator(name('moved'), 'AddV2', wide, half);
+  const rest = operator(name('rest'), 'FloorMod', moved, size);
+  return [wide, size, half, moved, rest, operator(node.name, 'Sub', rest, half)];
+}
+
 /** The same graph without the operators named above; the last node that replaces another keeps its name. */
 export async function rewriteNodes(nodes: Nodes): Promise<Nodes> {
-  if (![...nodes.values()].some(({ op }) => rewrites.has(op))) return nodes;
+  if (![...nodes.values()].some((node) => rewrites.has(node.op) || wrappedType(node))) return nodes;
   const out = new Map<string, GraphNode>();
   for (const node of nodes.values()) {
     const name = (suffix: string) => freeName(`${node.name}/${suffix}`, nodes);
-    const made = await rewrites.get(node.op)?.(node, name, nodes);
+    const type = wrappedType(node);
+    const made = type ? wrapAround(node, type, name) : await rewrites.get(node.op)?.(node, name, nodes);
     for (const each of made ?? [node]) out.set(each.name, each);
   }
   shapeArrays(out);
