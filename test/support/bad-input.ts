@@ -5,6 +5,7 @@ import { expect } from 'vitest';
 import { NearfarError } from '../../src/core/index.ts';
 import { publish } from '../../src/publish/index.ts';
 import { readSources } from '../../src/publish/read-source.ts';
+import { collect } from '../../src/publish/source-file.ts';
 import { openTempFolder } from './model-folder.ts';
 import { initializer, message, node, onnxModel, scalingModel, valueInfo } from './onnx-writer.ts';
 
@@ -39,7 +40,7 @@ async function readOne(path: string, name: string): Promise<Files> {
 /** A small model of each format. */
 export async function smallModels(): Promise<readonly Format[]> {
   const { sources } = await readSources([join(fixtures, 'savedmodel/frozen/frozen.pb')], { formats: ['tfjs-graph'] });
-  const graphModel = new Map([...sources[0]!.files].map(([name, { bytes }]) => [name, bytes]));
+  const graphModel = new Map(await Promise.all([...sources[0]!.files].map(async ([name, file]) => [name, await collect(file)] as const)));
   return [
     { name: 'SavedModel of TensorFlow 1', files: await read('savedmodel/ref_variables') },
     { name: 'SavedModel of TensorFlow 2', files: await read('savedmodel/shared') },

@@ -41,9 +41,10 @@ describe('pruning by magnitude', () => {
 
   test('takes the first of equal magnitudes, whatever their signs', async () => {
     const { data, ...rest } = floats([64, 64], 3);
-    const { model, kernel } = denseModel({ ...rest, data: Float32Array.from(data, (_, i) => (i % 2 ? 1 : -1)) } as ReturnType<
-      typeof floats
-    >);
+    const { model, kernel } = denseModel({
+      ...rest,
+      data: Float32Array.from({ length: data.length }, (_, i) => (i % 2 ? 1 : -1)),
+    } as ReturnType<typeof floats>);
 
     const after = await valuesOf(pruneWeights(model, 0.25).model, kernel);
 
