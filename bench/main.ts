@@ -3,6 +3,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchClassify } from './classify.ts';
 import { benchFirstAnswer } from './first-answer.ts';
+import { benchImporter } from './importer.ts';
 import type { Bench, Comparison } from './measure.ts';
 import { benchServer } from './server.ts';
 import { formatComparison, formatTable } from './table.ts';
@@ -13,6 +14,7 @@ const benches: Readonly<Record<string, Bench>> = {
   'warm-open': benchWarmOpen,
   classify: benchClassify,
   server: benchServer,
+  importer: benchImporter,
 };
 
 const usage = `npm run bench -- [--only NAME] [--pairs N] [--json FILE]

@@ -5,7 +5,7 @@ import { type AnyTensor, createTensor, type DType, float16ToNumber, numberToFloa
 // What TensorFlow answers for the models of test/fixtures/savedmodel, made by their make.py.
 
 /** A tensor as cases.json writes it: strings in base64, int64 as text, complex numbers in pairs. */
-interface CaseTensor {
+export interface CaseTensor {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly data: readonly (number | string | boolean)[];

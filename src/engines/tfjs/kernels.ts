@@ -185,6 +185,33 @@ const floorDivOnWasm: Replace = (original) => (given) => {
   });
 };
 
+/** The original begins with the smallest positive number, so that windows without one give that. Height and width first, then depth. */
+const maxPool3d: Replace = () => (given) => {
+  const { filterSize, strides, pad } = given.attrs as unknown as Pool3dAttributes;
+  const [filterDepth, filterHeight, filterWidth] = threeOf(filterSize);
+  const [strideDepth, strideHeight, strideWidth] = threeOf(strides);
+  return tf.tidy(() => {
+    const x = input(given, 'x');
+    const [batch = 0, depth = 0, ...plane] = x.shape;
+    const planes = tf.reshape<tf.Rank.R4>(x, [batch * depth, ...plane] as [number, number, number, number]);
+    const pooled = tf.maxPool(planes, [filterHeight, filterWidth], [strideHeight, strideWidth], pad);
+    const [, height, width, channels] = pooled.shape;
+    const columns = tf.reshape<tf.Rank.R4>(pooled, [batch, depth, height * width, channels]);
+    const result = tf.maxPool(columns, [filterDepth, 1], [strideDepth, 1], pad);
+    return tf.reshape(result, [batch, result.shape[1], height, width, channels]);
+  });
+};
+
+interface Pool3dAttributes {
+  readonly filterSize: number | [number, number, number];
+  readonly strides: number | [number, number, number];
+  readonly pad: 'valid' | 'same' | number;
+}
+
+function threeOf(sizes: number | [number, number, number]): [number, number, number] {
+  return typeof sizes === 'number' ? [sizes, sizes, sizes] : sizes;
+}
+
 /** Sizes of a reduction's result; empty axes mean all. */
 function reducedShape(x: tf.Tensor, axes: number | readonly number[] | undefined, keepsDims: boolean): number[] {
   const reduced = tf.util.parseAxisParam(axes as number[], x.shape);
@@ -303,6 +330,7 @@ const replacements: Readonly<Record<TfjsBackendKind, Readonly<Record<string, Rep
     DenseBincount: binaryBincount,
     Einsum: ownEinsum,
     FloorDiv: floorDivOnWasm,
+    MaxPool3D: maxPool3d,
     // Computed in float32.
     Neg: instead('x', ['int32'], (x) => tf.sub(tf.scalar(0, 'int32'), x)),
     OneHot: oneHotFloat,

@@ -748,6 +748,12 @@ for (const op of ['MaxPool3D', 'AvgPool3D']) {
     attr: { ksize: ints([1, 2, 2, 2, 1]), strides: ints([1, 2, 2, 2, 1]), padding: text('VALID'), data_format: text('NDHWC') },
   });
 }
+for (const padding of ['VALID', 'SAME']) {
+  add('MaxPool3D', [tensor('float32', [2, 5, 4, 3, 2], [-5, -4, -3, -9, 0.5])], {
+    attr: { ksize: ints([1, 2, 3, 2, 1]), strides: ints([1, 2, 1, 2, 1]), padding: text(padding), data_format: text('NDHWC') },
+    note: `negative ${padding}`,
+  });
+}
 add('MaxPool', [tensor('float32', [1, 4, 4, 1], [-5, -4, -3, -9])], {
   attr: { ...nhwc, ksize: ints([1, 3, 3, 1]), strides: ints([1, 1, 1, 1]), padding: text('SAME') },
   note: 'negative',

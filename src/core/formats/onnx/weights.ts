@@ -11,6 +11,7 @@ import {
   type NumericDType,
   numberToFloat16,
 } from '../../tensor/index.ts';
+import { eachChannel, fitChannels, quantize as quantizeNumber } from '../affine-fit.ts';
 import type { Constant } from '../graph/index.ts';
 
 // Weights on their way into an ONNX file: each function gives a constant that reads the one it is made of when it is written.
@@ -42,8 +43,9 @@ export interface QuantizedConstant {
 }
 
 /**
- * 8 bits per weight, each channel between its own smallest and largest weight.
+ * 8 bits per weight, each channel with its own scale and offset.
  * @param axis Of the channels.
+ * @throws {NearfarError} When it is read: `unsupported` for weights that are not finite.
  */
 export function quantizeConstant(constant: Constant, axis: number): QuantizedConstant {
   // The three parts are written one after the other: the last reading is kept until the third has had it.
@@ -75,22 +77,12 @@ interface QuantizedTensor {
 function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   if (tensor.dtype !== 'float32') throw new NearfarError('internal', `a ${tensor.dtype} weight is not quantised`);
   const { shape, data } = tensor;
-  const channels = shape[axis]!;
-  const inner = elementCount(shape.slice(axis + 1));
-  const channelOf = (index: number) => Math.floor(index / inner) % channels;
-  const low = new Float32Array(channels).fill(Number.POSITIVE_INFINITY);
-  const high = new Float32Array(channels).fill(Number.NEGATIVE_INFINITY);
-  for (const [index, value] of data.entries()) {
-    const channel = channelOf(index);
-    if (value < low[channel]!) low[channel] = value;
-    if (value > high[channel]!) high[channel] = value;
-  }
-  const scale = low.map((least, channel) => (high[channel]! - least) / 255);
-  // Not finite, or all alike: the offset alone says it.
-  const isFlat = scale.map((step) => (step > 0 && Number.isFinite(step) ? 0 : 1));
-  const bytes = Uint8Array.from(data, (value, index) => {
-    const channel = channelOf(index);
-    return isFlat[channel] ? 0 : Math.max(0, Math.min(255, Math.round((value - low[channel]!) / scale[channel]!)));
+  const odd = data.find((value) => !Number.isFinite(value));
+  if (odd !== undefined) throw new NearfarError('unsupported', `a weight holds ${odd}, which has no form in 8 bits`);
+  const fits = fitChannels(axis, shape, data);
+  const bytes = new Uint8Array(data.length);
+  eachChannel(axis, shape, (index, channel) => {
+    bytes[index] = quantizeNumber(data[index]!, fits[channel]!, 255);
   });
   const one = shape.map((size, index) => (index === axis ? size : 1));
   return {
@@ -98,9 +90,13 @@ function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
     scale: createTensor(
       'float32',
       one,
-      scale.map((step, channel) => (isFlat[channel] ? 0 : step)),
+      Float32Array.from(fits, ({ scale }) => scale),
     ),
-    offset: createTensor('float32', one, low),
+    offset: createTensor(
+      'float32',
+      one,
+      Float32Array.from(fits, ({ min }) => min),
+    ),
   };
 }
 
@@ -147,19 +143,14 @@ function copyPermuted(
 const LARGEST_FLOAT16 = 65504;
 
 function castTensor(tensor: AnyTensor, dtype: NumericDType): AnyTensor {
-  const numbers = toNumbers(tensor);
-  if (dtype === 'int64' || dtype === 'uint64') {
-    const data = createData(dtype, numbers.length);
-    numbers.forEach((value, index) => {
-      data[index] = BigInt(Math.trunc(value));
-    });
-    return { dtype, shape: tensor.shape, data } as AnyTensor;
+  // Element by element: a weight as an array of numbers would take several times its memory.
+  const { length, at } = readerOf(tensor);
+  const data = createData(dtype, length) as { [index: number]: number | bigint };
+  if (dtype === 'int64' || dtype === 'uint64') for (let index = 0; index < length; index++) data[index] = BigInt(Math.trunc(at(index)));
+  else {
+    const encode = encoderOf(dtype);
+    for (let index = 0; index < length; index++) data[index] = encode(at(index));
   }
-  const data = createData(dtype, numbers.length) as { [index: number]: number };
-  const encode = encoderOf(dtype);
-  numbers.forEach((value, index) => {
-    data[index] = encode(value);
-  });
   return { dtype, shape: tensor.shape, data } as unknown as AnyTensor; // made for this dtype, which the union cannot see
 }
 
@@ -178,22 +169,38 @@ function encoderOf(dtype: NumericDType): (value: number) => number {
  * @throws {NearfarError} `unsupported` for strings and complex numbers.
  */
 export function toNumbers(tensor: AnyTensor): number[] {
+  const { length, at } = readerOf(tensor);
+  return Array.from({ length }, (_, index) => at(index));
+}
+
+interface NumberReader {
+  readonly length: number;
+  readonly at: (index: number) => number;
+}
+
+function readerOf(tensor: AnyTensor): NumberReader {
   switch (tensor.dtype) {
     case 'string':
     case 'complex64':
     case 'complex128':
       throw new NearfarError('unsupported', `a constant of ${tensor.dtype} has no numbers`);
-    case 'float16':
-      return Array.from(tensor.data, float16ToNumber);
+    case 'float16': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => float16ToNumber(data[index]!) };
+    }
     case 'bfloat16': {
       const wide = new Float32Array(Uint32Array.from(tensor.data, (bits) => bits << 16).buffer);
-      return Array.from(wide);
+      return { length: wide.length, at: (index) => wide[index]! };
     }
     case 'int64':
-    case 'uint64':
-      return Array.from(tensor.data, Number);
-    default:
-      return Array.from(tensor.data);
+    case 'uint64': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => Number(data[index]) };
+    }
+    default: {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => data[index]! };
+    }
   }
 }
 

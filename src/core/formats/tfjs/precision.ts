@@ -1,9 +1,10 @@
 import { elementCount } from '../../tensor/index.ts';
+import { fitAffine } from '../affine-fit.ts';
 import type { Edge, GraphNode, Nodes } from '../graph/index.ts';
 import { narrowDType } from './data-types.ts';
 import { MAX_IDENTITIES } from './ops.ts';
 import type { PlannedConstant } from './plan.ts';
-import { fitAffine, type Storage } from './quantization.ts';
+import type { Storage } from './quantization.ts';
 import { loadFloats } from './weights.ts';
 import type { TfjsWriteOptions } from './write.ts';
 

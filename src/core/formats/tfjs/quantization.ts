@@ -1,4 +1,5 @@
 import { bytesPerElement, dataFromBytes, elementCount, float16ToNumber, numberToFloat16 } from '../../tensor/index.ts';
+import { eachChannel, fitChannels, quantize } from '../affine-fit.ts';
 import type { TfjsDType } from './data-types.ts';
 
 /**
@@ -39,8 +40,12 @@ export function encodeStored(storage: Storage, shape: readonly number[], values:
   switch (storage.kind) {
     case 'plain':
       return new Uint8Array(Float32Array.from(values).buffer);
-    case 'float16':
-      return new Uint8Array(Uint16Array.from(values, numberToFloat16).buffer);
+    case 'float16': {
+      // Uint16Array.from with a function would put every element on the heap.
+      const stored = new Uint16Array(values.length);
+      for (let index = 0; index < values.length; index++) stored[index] = numberToFloat16(values[index]!);
+      return new Uint8Array(stored.buffer);
+    }
     case 'affine': {
       const stored = storage.dtype === 'uint8' ? new Uint8Array(values.length) : new Uint16Array(values.length);
       const top = storage.dtype === 'uint8' ? 255 : 65535;
@@ -77,35 +82,6 @@ export function decodeStored(
   }
 }
 
-interface Affine {
-  readonly scale: number;
-  readonly min: number;
-}
-
-/** Scale and minimum that hold the values of a range in whole numbers from 0 to `top`, 0 exactly: padding and pruned weights stay 0. */
-export function fitAffine(low: number, high: number, top: number): Affine {
-  if (low === high) return { scale: 1, min: low };
-  const scale = (high - low) / top;
-  return low < 0 && high > 0 ? { scale, min: -Math.round(-low / scale) * scale } : { scale, min: low };
-}
-
-function quantize(value: number, { scale, min }: Affine, top: number): number {
-  return Math.min(Math.max(Math.round((value - min) / scale), 0), top);
-}
-
-/** Calls with each element's channel, in order of the elements. */
-function eachChannel(axis: number, shape: readonly number[], visit: (index: number, channel: number) => void): void {
-  const channels = shape[axis]!;
-  const inner = elementCount(shape.slice(axis + 1));
-  const outer = elementCount(shape.slice(0, axis));
-  let index = 0;
-  for (let o = 0; o < outer; o++) {
-    for (let channel = 0; channel < channels; channel++) {
-      for (let i = 0; i < inner; i++) visit(index++, channel);
-    }
-  }
-}
-
 function encodePerChannel(axis: number, shape: readonly number[], values: Float32Array): Uint8Array<ArrayBuffer> {
   const channels = shape[axis]!;
   const fits = fitChannels(axis, shape, values);
@@ -116,36 +92,6 @@ function encodePerChannel(axis: number, shape: readonly number[], values: Float3
     stored[index] = quantize(values[index]!, fits[channel]!, 255);
   });
   return bytes;
-}
-
-/**
- * For each channel the better of two: its range from end to end, or the same distance to both sides of 0. The second gives back the
- * exact values of a model that was quantised to int8 before.
- */
-function fitChannels(axis: number, shape: readonly number[], values: Float32Array): Affine[] {
-  const ranges = Array.from({ length: shape[axis]! }, () => ({ low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY }));
-  eachChannel(axis, shape, (index, channel) => {
-    const range = ranges[channel]!;
-    range.low = Math.min(range.low, values[index]!);
-    range.high = Math.max(range.high, values[index]!);
-  });
-  const candidates = ranges.map(({ low, high }) => {
-    const scale = Math.max(-low, high) / 127;
-    return [fitAffine(low, high, 255), { scale, min: -128 * scale }].map(toFloat32);
-  });
-  const errors = candidates.map((fits) => fits.map(() => 0));
-  eachChannel(axis, shape, (index, channel) => {
-    for (const [candidate, fit] of candidates[channel]!.entries()) {
-      const difference = quantize(values[index]!, fit, 255) * fit.scale + fit.min - values[index]!;
-      errors[channel]![candidate]! += difference * difference;
-    }
-  });
-  return candidates.map(([whole, symmetric], channel) => (errors[channel]![1]! < errors[channel]![0]! ? symmetric! : whole!));
-}
-
-/** As they are stored; a scale that float32 rounds to 0 would divide by it. */
-function toFloat32({ scale, min }: Affine): Affine {
-  return { scale: Math.fround(Math.max(scale, 2 ** -126)), min: Math.fround(min) };
 }
 
 function decodePerChannel(axis: number, shape: readonly number[], bytes: Uint8Array): Float32Array<ArrayBuffer> {
