@@ -1,9 +1,10 @@
 import { NearfarError } from '../../errors.ts';
 import type { ModelGraph } from '../graph/index.ts';
 import type { ModelFile, ModelFolder } from '../model-folder.ts';
+import { readTfjsWeights } from '../tfjs/index.ts';
 import { type Json, parseObject } from './config.ts';
 import { type Hdf5Object, isHdf5, openHdf5 } from './hdf5/index.ts';
-import { isLayersModelDocument, layersTopology, manifestWeights } from './layers-model.ts';
+import { isLayersModelDocument, layersTopology } from './layers-model.ts';
 import { lowerModel } from './lower.ts';
 import { type KerasVersion, parseModel } from './model-config.ts';
 import { damaged, unsupported } from './problems.ts';
@@ -169,7 +170,7 @@ async function readLayersModel(bytes: Uint8Array, folder: ModelFolder, entry: st
   const { model, kerasVersion } = layersTopology(document);
   // TensorFlow.js has the functions of Keras 2 whatever wrote the file.
   const version = kerasVersion.startsWith('tfjs') ? 2 : versionOf(kerasVersion);
-  return lowerModel(parseModel(model), namedStore(manifestWeights(document, folder, entry)), version);
+  return lowerModel(parseModel(model), namedStore(await readTfjsWeights(document['weightsManifest'], folder, entry)), version);
 }
 
 function versionOf(text: string | undefined): KerasVersion {

@@ -11,15 +11,17 @@ export const VOCABULARY = 'vocabulary.txt';
  */
 export function vocabularyOf(config: Config, variables: Variables, keyType: 'string' | 'int64'): readonly (string | number)[] {
   const given = config.get('vocabulary');
-  const want = keyType === 'string' ? 'string' : 'number';
+  const isTerm = keyType === 'string' ? (term: unknown) => typeof term === 'string' : Number.isSafeInteger;
   if (given === undefined) {
     const text = variables.text(VOCABULARY);
     if (text === undefined) throw unsupported(`${config.where} has no vocabulary in the file: save the adapted model as a .keras archive`);
     const lines = linesOf(text);
-    return want === 'string' ? lines : lines.map((line) => integer(line, config));
+    return keyType === 'string' ? lines : lines.map((line) => integer(line, config));
   }
-  if (Array.isArray(given) && given.length > 0 && given.every((term) => typeof term === want)) return given;
-  throw unsupported(`${config.where} has a vocabulary that is no list of ${want}s in its config`);
+  if (Array.isArray(given) && given.length > 0 && given.every(isTerm)) return given;
+  throw unsupported(
+    `${config.where} has a vocabulary that is no list of ${keyType === 'string' ? 'strings' : 'whole numbers'} in its config`,
+  );
 }
 
 function integer(line: string, config: Config): number {

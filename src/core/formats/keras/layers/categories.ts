@@ -52,7 +52,9 @@ function stringToken(config: Config, name: string): string | undefined {
 }
 
 function integerToken(config: Config, name: string): number | undefined {
-  return config.optionalNumber(name);
+  const token = config.optionalNumber(name);
+  if (token === undefined || Number.isSafeInteger(token)) return token;
+  throw damaged(`${config.where} has ${name} = ${token}, expected a whole number`);
 }
 
 /** How words or numbers become categories. */
