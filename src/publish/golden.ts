@@ -7,6 +7,7 @@ import {
   encodeImages,
   type ImageInput,
   itemsPerElement,
+  NearfarError,
   type RgbImage,
   type TensorMap,
 } from '../core/index.ts';
@@ -16,12 +17,16 @@ import type { NamedTensor } from './signature.ts';
 export const GOLDEN_SEED = 0x6e656172;
 export const GOLDEN_EXAMPLES = 2;
 
+/** 256 MiB of float32; what takes more is hardly meant. */
+const MAX_ELEMENTS = 2 ** 26;
+
 /** Stands in for an open dimension that is not the batch. */
 const OPEN_SIZE = 32;
 
 /**
  * Made-up inputs for one golden example, equal on every machine: pictures go through the task's own encoding; floats are in [0, 1),
  * whole numbers and booleans 0 or 1, strings short words; the batch is 1.
+ * @throws {NearfarError} `unsupported` for an input of more than 2^26 elements.
  * @remarks Numbers come from xorshift32 (Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003).
  */
 export function createGoldenInputs(inputs: readonly NamedTensor[], image: ImageInput | undefined, seed: number): TensorMap {
@@ -34,8 +39,13 @@ export function createGoldenInputs(inputs: readonly NamedTensor[], image: ImageI
   );
 }
 
-function createInput({ dtype, shape = [] }: NamedTensor, next: () => number): AnyTensor {
+function createInput({ name, dtype, shape = [] }: NamedTensor, next: () => number): AnyTensor {
   const sizes = shape.map((size, axis) => (size >= 0 ? size : axis === 0 ? 1 : OPEN_SIZE));
+  if (elementCount(sizes) > MAX_ELEMENTS) {
+    throw new NearfarError('unsupported', `input ${name} of [${shape}] is too large to make one up; give golden inputs`, {
+      details: { name, shape: [...shape] },
+    });
+  }
   const length = elementCount(sizes) * itemsPerElement(dtype);
   const values = Array.from({ length }, () => next());
   switch (dtype) {
