@@ -44,6 +44,23 @@ export function parseSize(text: string): [number, number] {
   return [height, width ?? height];
 }
 
+/** Precisions of weights, with commas. */
+export function parsePrecisions(text: string): ('float32' | 'float16' | 'uint16' | 'uint8')[] {
+  return parseChoices(text, ['float32', 'float16', 'uint16', 'uint8'] as const);
+}
+
+/** `tfjs` and `onnx`, with commas. */
+export function parseFormats(text: string): ('tfjs-graph' | 'onnx')[] {
+  return parseChoices(text, ['tfjs', 'onnx'] as const).map((format) => (format === 'tfjs' ? 'tfjs-graph' : format));
+}
+
+function parseChoices<T extends string>(text: string, known: readonly T[]): T[] {
+  const found = text.split(',').map((word) => known.find((each) => each === word.trim()));
+  const chosen = found.filter((each) => each !== undefined);
+  if (chosen.length < found.length) throw new InvalidArgumentError(`expected ${known.join(', ')}, with commas`);
+  return [...new Set(chosen)];
+}
+
 /** `absolute,relative`. */
 export function parseTolerance(text: string): { absolute: number; relative: number } {
   const [absolute, relative, ...rest] = text.split(',').map(parseNumber);
@@ -80,4 +97,14 @@ export function parseModelChoice(text: string): { name: string; version?: string
   if (at < 1) return { name: text };
   const choice = text.slice(at + 1);
   return { name: text.slice(0, at), ...(/^[0-9]+$/.test(choice) ? { version: choice } : { label: choice }) };
+}
+
+/** Values with commas, each one of those that are known. */
+export function parseList<T extends string>(known: readonly T[]): (text: string) => T[] {
+  return (text) =>
+    text.split(',').map((item) => {
+      const found = known.find((each) => each === item.trim());
+      if (found === undefined) throw new InvalidArgumentError(`expected some of ${known.join(',')}`);
+      return found;
+    });
 }

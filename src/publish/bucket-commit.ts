@@ -1,6 +1,8 @@
 import { digestOf, encodeManifest, encodeVersions, NearfarError, type Pin, parseVersions, type Versions } from '../core/index.ts';
 import { type Bucket, connectBucket } from './bucket.ts';
 import type { CommitRequest } from './commit.ts';
+import type { SourceFile } from './source.ts';
+import { collect, fileOfBytes } from './source-file.ts';
 import { addVersion, alreadyPublished, nextVersion, noVersions } from './versions-list.ts';
 
 /** Publishers that write versions.json at once each need one more turn; more than this many are not expected. */
@@ -17,13 +19,14 @@ export async function commitToBucket(request: CommitRequest, bucket: Bucket = co
   const claimed = await claim(bucket, request);
   const folder = `${name}/${claimed.pin.version}`;
   const written = [`${folder}/manifest.json`];
-  const write = async (path: string, bytes: Uint8Array) => {
+  const write = async (path: string, file: SourceFile) => {
     written.push(`${folder}/${path}`);
-    await bucket.put(`${folder}/${path}`, bytes, { cacheControl: 'public, max-age=31536000, immutable' });
+    // S3 wants a digest and a length first, so that each file is in memory while it is sent.
+    await bucket.put(`${folder}/${path}`, await collect(file), { cacheControl: 'public, max-age=31536000, immutable' });
   };
   try {
     const signature = await request.sign?.(claimed.signed);
-    const files = [...request.files, ...(signature ? [['manifest.sig', signature] as const] : [])];
+    const files = [...request.files, ...(signature ? [['manifest.sig', fileOfBytes(signature)] as const] : [])];
     while (files.length > 0) await Promise.all(files.splice(0, UPLOADS_AT_ONCE).map(([path, bytes]) => write(path, bytes)));
     await list(bucket, request, claimed.pin);
     return claimed.pin;

@@ -1,5 +1,4 @@
 import {
-  describeFile,
   encodeSafetensors,
   type ImageClassification,
   type ImageInput,
@@ -12,11 +11,14 @@ import {
   type Variant,
 } from '../core/index.ts';
 import { bindDecider, bindInputs, bindOutputs, bindSibling, type GivenBindings, writeBindings } from './bindings.ts';
-import { createGoldenInputs, GOLDEN_EXAMPLES, GOLDEN_SEED } from './golden.ts';
+import { createGoldenInputs, GOLDEN_SEED } from './golden.ts';
 import { type ImageClassificationOptions, readLabels, resolveImageClassification, resolveImageInput } from './image-task.ts';
 import { type OpenEngine, openRawModel, referenceBackends } from './run.ts';
 import { completeSignature, decidingSource, mainSignature, type NamedSignature, nameSignatures } from './signature.ts';
 import type { Source, SourceFile, SourceSignature } from './source.ts';
+import { collect, describeSource, fileOfBytes } from './source-file.ts';
+import { planStrings, type StringPlan } from './string-inputs.ts';
+import { readWarmup, type WarmupRequest, warmupInputs } from './warmup.ts';
 
 /** Raised when the same sources and options would give other manifest bytes than before. */
 export const IMPORTER_FORMAT = 1;
@@ -33,17 +35,30 @@ export interface BuildOptions {
   readonly bind?: GivenBindings | undefined;
   /** Inputs of the golden examples, instead of made-up ones. */
   readonly goldenInputs?: readonly TensorMap[] | undefined;
-  /** How graphs were written, for the provenance. */
-  readonly optimize?: 'all' | 'none' | undefined;
+  /** How the variants were made and chosen, for the provenance. */
+  readonly making?: Readonly<Record<string, unknown>> | undefined;
   /** Tolerance of every variant, instead of its precision's. */
   readonly tolerance?: Variant['tolerance'] | undefined;
 }
 
-/** A version in memory, whole but for its number. */
+/** What a version is built from. */
+export interface BuildSources {
+  readonly sources: readonly Source[];
+  /** Files that are published beside the variants, by their paths. */
+  readonly kept?: ReadonlyMap<string, SourceFile> | undefined;
+  /** Warm-up records with inputs for golden examples. */
+  readonly warmup?: SourceFile | undefined;
+}
+
+/** A version, whole but for its number. */
 export interface BuiltVersion {
   /** The manifest of this content under a version number, without the variants of some ids. */
   readonly manifest: (version: string, without?: ReadonlySet<string>) => Manifest;
   readonly files: ReadonlyMap<string, SourceFile>;
+  /** The source of each variant, by the variant's id. */
+  readonly sources: ReadonlyMap<string, Source>;
+  /** Id of the variant that gave the golden outputs. */
+  readonly decider: string;
 }
 
 /**
@@ -77,7 +92,7 @@ function toleranceOf(precision: Variant['precision'], examples: readonly Example
  * @throws {NearfarError} `invalid-argument`, `shape-mismatch`, `unsupported`, `self-test-failed`.
  */
 export async function buildVersion(
-  sources: readonly Source[],
+  { sources, kept = new Map(), warmup }: BuildSources,
   options: BuildOptions,
   openEngine: OpenEngine,
   context: { signal?: AbortSignal | undefined } = {},
@@ -87,7 +102,8 @@ export async function buildVersion(
   const pictures = options.task && resolvePictures(named, options.task);
   const layoutOf = (signature: string) => (signature === pictures?.signature ? pictures.input.layout : 'NHWC');
 
-  const examples = await recordExamples(decider, named, pictures, layoutOf, options, openEngine, context);
+  const requests = warmup ? readWarmup(await collect(warmup)) : [];
+  const examples = await recordExamples(decider, named, pictures, requests, layoutOf, options, openEngine, context);
   const signatures = completeSignatures(named, examples);
   const labels = options.task?.labels && readLabels(options.task.labels);
   const task =
@@ -110,14 +126,18 @@ export async function buildVersion(
     const written = [...bindings].map(([signature, bound]) => [signature, writeBindings(bound, ranksOf(signatures[signature]))]);
     variants.push(addVariant(files, variants, source, tolerance, Object.fromEntries(written)));
   }
-  if (labels) files.set('labels.txt', { bytes: new TextEncoder().encode(`${labels.join('\n')}\n`), tensors: [] });
+  if (labels) files.set('labels.txt', fileOfBytes(new TextEncoder().encode(`${labels.join('\n')}\n`)));
   const golden = examples.map((example, index) => addExample(files, index, example));
+  for (const [path, file] of kept) files.set(path, file);
   const described: [string, ManifestFile][] = [];
-  for (const [path, { bytes, tensors }] of files) described.push([path, await describeFile(bytes, tensors)]);
+  for (const [path, file] of files) {
+    context.signal?.throwIfAborted();
+    described.push([path, await describeSource(file)]);
+  }
 
   const manifest = (version: string, without: ReadonlySet<string> = new Set()): Manifest => {
     const isIn = ({ id }: Variant) => !without.has(id);
-    const kept = variants.filter(isIn);
+    const keptVariants = variants.filter(isIn);
     const ofOthers = new Set(variants.filter((variant) => !isIn(variant)).flatMap((variant) => variant.files));
     return {
       schemaVersion: 1,
@@ -127,19 +147,26 @@ export async function buildVersion(
       ...(options.description !== undefined && { description: options.description }),
       signatures,
       ...(task && { tasks: { 'image-classification': task } }),
-      variants: kept,
+      variants: keptVariants,
       files: Object.fromEntries(described.filter(([path]) => !ofOthers.has(path))),
       golden,
       provenance: provenanceOf(
         sources.filter((_, index) => variants[index] && isIn(variants[index])),
         decider,
-        kept,
+        keptVariants,
+        examples,
         options,
         task,
       ),
     };
   };
-  return { manifest, files };
+  const ids = variants.map(({ id }) => id);
+  return {
+    manifest,
+    files,
+    sources: new Map(ids.flatMap((id, index) => (sources[index] ? [[id, sources[index]] as const] : []))),
+    decider: ids[sources.indexOf(decider)] ?? '',
+  };
 }
 
 /** The version without some of its variants, and without the files that only they have. */
@@ -148,6 +175,7 @@ export function withoutVariants(built: BuiltVersion, rejected: readonly { readon
   const ids = new Set(rejected.map(({ variant }) => variant));
   const { files } = built.manifest('1', ids);
   return {
+    ...built,
     manifest: (version) => built.manifest(version, ids),
     files: new Map([...built.files].filter(([path]) => Object.hasOwn(files, path))),
   };
@@ -157,6 +185,7 @@ interface Example {
   readonly signature: string;
   readonly inputs: TensorMap;
   readonly outputs: TensorMap;
+  readonly origin: 'given' | 'warm-up' | 'seed';
 }
 
 /** Where the task's pictures go. */
@@ -175,46 +204,87 @@ function resolvePictures(named: Signatures, task: ImageClassificationOptions): P
 }
 
 /**
- * The right answers to given inputs, which are those of the main signature, or to made-up ones of every signature.
- * @throws {NearfarError} what a run of the main signature throws; another signature that refuses made-up inputs (serialised examples, names
- * of a vocabulary) goes without.
+ * The right answers of every signature to given inputs (which are those of the main signature), to recorded warm-up requests, or to made-up
+ * inputs, in this order.
+ * @throws {NearfarError} what a run of the main signature throws; another signature that refuses all inputs goes without.
  */
 async function recordExamples(
   decider: Source,
   named: Signatures,
   pictures: Pictures | undefined,
+  requests: readonly WarmupRequest[],
   layoutOf: LayoutOf,
   options: BuildOptions,
   openEngine: OpenEngine,
   context: { signal?: AbortSignal | undefined },
 ): Promise<Example[]> {
   await using model = await openRawModel(decider, openEngine, context);
+  const given = options.goldenInputs;
+  const main = given && mainSignature(named, options.task?.signature)[0];
   const examples: Example[] = [];
   const failures: NearfarError[] = [];
   for (const [signature, tensors] of named) {
-    const isMain = options.goldenInputs !== undefined && mainSignature(named, options.task?.signature)[0] === signature;
     const bindings = bindDecider(tensors, layoutOf(signature));
-    try {
-      for (const inputs of isMain && options.goldenInputs ? options.goldenInputs : makeInputs(signature, tensors, pictures)) {
-        const own = await model.run(signature, inputs, bindings);
-        examples.push({ signature, inputs, outputs: pickOutputs(tensors, own) });
-      }
-    } catch (error) {
-      if (isMain || named.size === 1 || !(error instanceof NearfarError) || context.signal?.aborted) throw error;
-      failures.push(error);
+    const run = async (origin: Example['origin'], set: readonly TensorMap[]) => {
+      const recorded: Example[] = [];
+      for (const inputs of set)
+        recorded.push({ signature, inputs, outputs: pickOutputs(tensors, await model.run(signature, inputs, bindings)), origin });
+      return recorded;
+    };
+    if (given && signature === main) {
+      examples.push(...(await run('given', given)));
+      continue;
     }
+    const sets = await makeInputs(decider, signature, tensors, pictures, requests);
+    const refusals: NearfarError[] = [];
+    for (const { origin, inputs } of sets) {
+      try {
+        examples.push(...(await run(origin, inputs)));
+        break;
+      } catch (error) {
+        if (!(error instanceof NearfarError) || context.signal?.aborted) throw error;
+        refusals.push(error);
+      }
+    }
+    const [refusal] = refusals;
+    if (!refusal || refusals.length < sets.length) continue;
+    const failure = refusedAll(tensors, refusal);
+    if (named.size === 1) throw failure;
+    failures.push(failure);
   }
   if (examples.length === 0 && failures[0]) throw failures[0];
   return examples;
 }
 
-function makeInputs(signature: string, { inputs }: NamedSignature, pictures: Pictures | undefined): TensorMap[] {
-  for (const { name, shape } of inputs) {
-    if (shape) continue;
-    throw new NearfarError('unsupported', `input ${name} has no declared shape; give golden inputs`, { details: { name } });
-  }
+/** Sets of examples in the order in which they are tried. */
+async function makeInputs(
+  { graph }: Source,
+  signature: string,
+  tensors: NamedSignature,
+  pictures: Pictures | undefined,
+  requests: readonly WarmupRequest[],
+): Promise<{ origin: Example['origin']; inputs: readonly TensorMap[] }[]> {
   const image = pictures?.signature === signature ? pictures.input : undefined;
-  return Array.from({ length: GOLDEN_EXAMPLES }, (_, index) => createGoldenInputs(inputs, image, GOLDEN_SEED + index));
+  const strings = new Map<string, StringPlan>();
+  for (const { name, key, dtype } of tensors.inputs) {
+    const node = dtype === 'string' ? graph?.signatures[signature]?.inputs[key]?.node : undefined;
+    const plan = graph && node !== undefined ? await planStrings(graph, node) : undefined;
+    if (plan) strings.set(name, plan);
+  }
+  const recorded = warmupInputs(requests, signature, tensors);
+  return [
+    ...(recorded.length > 0 ? [{ origin: 'warm-up' as const, inputs: recorded }] : []),
+    ...createGoldenInputs(tensors.inputs, { image, strings }).map((inputs) => ({ origin: 'seed' as const, inputs })),
+  ];
+}
+
+function refusedAll({ inputs }: NamedSignature, cause: NearfarError): NearfarError {
+  const open = inputs.find(({ shape }) => !shape);
+  if (!open) return cause;
+  return new NearfarError('unsupported', `input ${open.name} has no declared shape, and none that was tried runs; give golden inputs`, {
+    cause,
+    details: { name: open.name },
+  });
 }
 
 function pickOutputs({ outputs }: NamedSignature, own: TensorMap): TensorMap {
@@ -231,7 +301,10 @@ function completeSignatures(named: Signatures, examples: readonly Example[]): Ma
   return Object.fromEntries(
     [...named].map(([signature, tensors]) => [
       signature,
-      completeSignature(tensors, examples.find((example) => example.signature === signature)?.outputs ?? {}),
+      completeSignature(
+        tensors,
+        examples.find((example) => example.signature === signature),
+      ),
     ]),
   );
 }
@@ -315,8 +388,8 @@ function addVariant(
 
 function addExample(files: Map<string, SourceFile>, index: number, { signature, inputs, outputs }: Example): Manifest['golden'][number] {
   const example = { signature, inputs: `golden/${index}.in.safetensors`, outputs: `golden/${index}.out.safetensors` };
-  files.set(example.inputs, { bytes: encodeSafetensors(inputs), tensors: [] });
-  files.set(example.outputs, { bytes: encodeSafetensors(outputs), tensors: [] });
+  files.set(example.inputs, fileOfBytes(encodeSafetensors(inputs)));
+  files.set(example.outputs, fileOfBytes(encodeSafetensors(outputs)));
   return example;
 }
 
@@ -325,18 +398,24 @@ function provenanceOf(
   sources: readonly Source[],
   decider: Source,
   variants: readonly Variant[],
+  examples: readonly Example[],
   options: BuildOptions,
   task: ImageClassification | undefined,
 ): Manifest['provenance'] {
+  const origins = new Set(examples.map(({ origin }) => origin));
   return {
     importerFormat: IMPORTER_FORMAT,
     sources: sources.map(({ origin, originals }, index) => ({ variant: variants[index]?.id, format: origin, files: originals })),
-    golden: { backend: referenceBackends[decider.format], ...(options.goldenInputs ? { inputs: 'given' } : { seed: GOLDEN_SEED }) },
+    golden: {
+      backend: referenceBackends[decider.format],
+      ...(options.goldenInputs ? { inputs: 'given' } : origins.has('warm-up') && { inputs: 'warm-up' }),
+      ...(!options.goldenInputs && (origins.has('seed') || origins.size === 0) && { seed: GOLDEN_SEED }),
+    },
     options: {
       ...(options.rename && { rename: options.rename }),
       ...(options.bind && { bind: options.bind }),
       ...(options.tolerance && { tolerance: options.tolerance }),
-      ...(options.optimize && { optimize: options.optimize }),
+      ...options.making,
       ...(task && { task: 'image-classification' }),
     },
   };

@@ -13,6 +13,8 @@ import {
   type Versions,
 } from '../core/index.ts';
 import type { SignManifest } from './sign.ts';
+import type { SourceFile } from './source.ts';
+import { storeFile } from './source-file.ts';
 import { addVersion, alreadyPublished, nextVersion, noVersions } from './versions-list.ts';
 
 /** How long a publisher waits for another one that is writing versions.json; that takes it milliseconds. */
@@ -29,14 +31,14 @@ export interface CommitRequest {
   readonly labels: readonly string[];
   readonly manifest: (version: string) => Manifest;
   /** Every file of the version but manifest.json and manifest.sig, which are made here, by path. */
-  readonly files: ReadonlyMap<string, Uint8Array>;
+  readonly files: ReadonlyMap<string, SourceFile>;
   readonly sign?: SignManifest | undefined;
 }
 
 /**
  * Publishes a version so that nobody ever sees half of it: everything is written beside the model's versions, flushed to disk and renamed,
  * then versions.json is replaced by rename. Publishers of one model take turns for the last step.
- * @throws {NearfarError} `already-exists` when the version is there; `unavailable` when another publisher does not finish.
+ * @throws {NearfarError} `already-exists` when the version is there; `integrity-mismatch` when a source changed meanwhile; `unavailable` when another publisher does not finish.
  */
 export async function commitVersion(request: CommitRequest): Promise<Pin> {
   const model = join(request.repository, request.name);
@@ -44,7 +46,11 @@ export async function commitVersion(request: CommitRequest): Promise<Pin> {
   if (request.version !== undefined) await assertFree(model, request.name, request.version);
   const staging = join(model, `.publishing-${randomUUID()}`);
   try {
-    for (const [path, bytes] of request.files) await writeFlushed(join(staging, path), bytes);
+    const described = request.manifest(request.version ?? '1').files;
+    for (const [path, file] of request.files) {
+      await mkdir(dirname(join(staging, path)), { recursive: true });
+      await storeFile(join(staging, path), file, described[path]);
+    }
     return await withModelLock(model, request.name, async () => {
       const versions = await readVersionsFile(model, request.name);
       const version = request.version ?? nextVersion(await readdir(model), versions);

@@ -1,13 +1,15 @@
 import {
-  type EmittedFile,
   type EmittedModel,
   type GraphSignature,
   type ModelGraph,
   NearfarError,
+  type PrunedGraph,
+  pruneWeights,
   serializeError,
   type Variant,
 } from '../core/index.ts';
 import type { Source, SourceFile, SourceSignature } from './source.ts';
+import type { KeepFile } from './source-file.ts';
 
 /** A variant that could not be written from a graph, and why. */
 export interface SkippedVariant {
@@ -20,6 +22,9 @@ export interface SkippedVariant {
 export interface GraphOrigin {
   readonly origin: string;
   readonly originals: Readonly<Record<string, string>>;
+  /** Share of the elements of large weights that become zero. */
+  readonly prune: number;
+  readonly keep: KeepFile;
 }
 
 /** The writer of one format: what they cannot express by signature, and the model in a precision. */
@@ -31,27 +36,29 @@ export interface GraphWriter {
 
 /**
  * Writes a graph in every wanted format and precision. Signatures that no format can run are dropped; a format that cannot run all that
- * are left is skipped, since every variant answers every signature.
+ * are left is skipped, since every variant answers every signature. A format whose float32 is not wanted gets it as a hidden source, to
+ * record the right answers with.
  * @throws {NearfarError} `unsupported` that lists all reasons, when no signature is left.
  */
 export async function writeGraphSources(
   graph: ModelGraph,
   wanted: readonly { readonly writer: GraphWriter; readonly precisions: readonly Variant['precision'][] }[],
-  { origin, originals }: GraphOrigin,
+  about: GraphOrigin,
 ): Promise<{ sources: Source[]; skipped: SkippedVariant[]; graph: ModelGraph }> {
   const problems = await Promise.all(wanted.map(({ writer }) => writer.check(graph)));
   const usable = chooseSignatures(graph, problems);
+  const pruned = about.prune > 0 ? pruneWeights(usable, about.prune) : undefined;
   const sources: Source[] = [];
   const skipped: SkippedVariant[] = [];
   for (const [index, { writer, precisions }] of wanted.entries()) {
-    const { format, write } = writer;
     const reasons = Object.keys(usable.signatures).flatMap((name) => problems[index]?.[name] ?? []);
+    const made: Source[] = [];
     for (const precision of precisions) {
-      const variant = `${format === 'onnx' ? 'onnx' : 'tfjs'}-${precision}`;
+      const variant = `${writer.format === 'onnx' ? 'onnx' : 'tfjs'}-${precision}`;
       if (reasons.length > 0) skipped.push({ variant, code: 'unsupported', message: [...new Set(reasons)].join('; ') });
       else {
         try {
-          sources.push(await toSource(await write(usable, precision), usable, { origin, originals }));
+          made.push(await writeSource(writer, precision, usable, pruned, about));
         } catch (error) {
           if (!(error instanceof NearfarError) || error.code !== 'unsupported') throw error;
           const { code, message } = serializeError(error);
@@ -59,6 +66,10 @@ export async function writeGraphSources(
         }
       }
     }
+    if (made.length > 0 && !made.some(({ precision }) => precision === 'float32')) {
+      made.push({ ...(await writeSource(writer, 'float32', usable, pruned, about)), isHidden: true });
+    }
+    sources.push(...made);
   }
   if (sources.length > 0) return { sources, skipped, graph: usable };
   throw new NearfarError(
@@ -93,12 +104,32 @@ function pick<T>(record: Readonly<Record<string, T>>, names: readonly string[]):
   return Object.fromEntries(Object.entries(record).filter(([name]) => names.includes(name)));
 }
 
-async function toSource(model: EmittedModel, graph: ModelGraph, { origin, originals }: GraphOrigin): Promise<Source> {
-  const files: [string, SourceFile][] = [];
-  for (const [name, file] of model.files) files.push([name, { bytes: await collect(file), tensors: file.tensors }]);
+async function writeSource(
+  { write }: GraphWriter,
+  wanted: Variant['precision'],
+  whole: ModelGraph,
+  pruned: PrunedGraph | undefined,
+  { origin, originals, keep }: GraphOrigin,
+): Promise<Source> {
+  const graph = pruned?.model ?? whole;
+  const model = await write(graph, wanted);
   const signatures = Object.entries(graph.signatures).map(([name, signature]) => [name, bind(signature, model.bindings[name])] as const);
   const { format, precision, ops, entry } = model;
-  return { origin, graph, format, precision, ops, entry, originals, files: new Map(files), signatures: Object.fromEntries(signatures) };
+  return {
+    ...{ origin, graph, format, precision, ops, entry, originals },
+    signatures: Object.fromEntries(signatures),
+    files: await keepFiles(model, keep),
+    ...(pruned && {
+      unpruned: await keepFiles(await write(whole, wanted), keep),
+      pruning: { weights: pruned.weights, elements: pruned.elements, zeros: pruned.zeros },
+    }),
+  };
+}
+
+async function keepFiles({ files }: EmittedModel, keep: KeepFile): Promise<ReadonlyMap<string, SourceFile>> {
+  const kept: [string, SourceFile][] = [];
+  for (const [name, file] of files) kept.push([name, await keep(file)]);
+  return new Map(kept);
 }
 
 function bind({ method, inputs, outputs }: GraphSignature, bindings: EmittedModel['bindings'][string] | undefined): SourceSignature {
@@ -111,16 +142,4 @@ function bind({ method, inputs, outputs }: GraphSignature, bindings: EmittedMode
       }),
     );
   return { method, inputs: own('inputs', inputs), outputs: own('outputs', outputs) };
-}
-
-/** A written file, whole. */
-export async function collect({ byteLength, read }: EmittedFile): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(byteLength);
-  let position = 0;
-  for await (const part of read()) {
-    bytes.set(part, position);
-    position += part.byteLength;
-  }
-  if (position === byteLength) return bytes;
-  throw new NearfarError('internal', `a writer announced ${byteLength} bytes and wrote ${position}`);
 }

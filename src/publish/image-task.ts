@@ -21,6 +21,8 @@ export interface ImageClassificationOptions {
   readonly shorterSide?: number | undefined;
   /** Height and width of the centre crop. @default the input's */
   readonly crop?: readonly [number, number] | undefined;
+  /** Order of the input's axes, where its shape does not tell where the colours are. */
+  readonly layout?: ImageInput['layout'] | undefined;
   /** @default 1 / 255 */
   readonly scale?: number | undefined;
   /** @default [0, 0, 0] */
@@ -36,9 +38,9 @@ export interface ImageClassificationOptions {
  */
 export function resolveImageInput({ inputs }: NamedTensors, options: ImageClassificationOptions): ImageInput {
   const input = pickTensor('input', inputs, options.input, []);
-  const { layout, height, width } = imageShape(input);
+  const { layout, height, width } = imageShape(input, options.layout);
   const config = options.preprocessor ? parsePreprocessor(options.preprocessor) : {};
-  const crop = options.crop ?? config.crop ?? (height > 0 && width > 0 ? [height, width] : undefined);
+  const crop = options.crop ?? config.crop ?? (height > 0 && width > 0 ? [height, width] : config.size);
   if (!crop)
     throw new NearfarError('invalid-argument', `input ${input.name} takes any size, say the crop`, { details: { name: input.name } });
   const [cropHeight, cropWidth] = crop;
@@ -148,10 +150,15 @@ function pickTensor(kind: string, tensors: readonly NamedTensor[], name: string 
   });
 }
 
-function imageShape({ name, dtype, shape = [] }: NamedTensor): { layout: 'NHWC' | 'NCHW'; height: number; width: number } {
+function imageShape(
+  { name, dtype, shape = [] }: NamedTensor,
+  wanted: ImageInput['layout'] | undefined,
+): { layout: ImageInput['layout']; height: number; width: number } {
   const [, a = 0, b = 0, c = 0] = shape;
   if (dtype === 'float32' && shape.length === 4 && c === 3) return { layout: 'NHWC', height: a, width: b };
   if (dtype === 'float32' && shape.length === 4 && a === 3) return { layout: 'NCHW', height: b, width: c };
+  if (dtype === 'float32' && shape.length === 4 && wanted === 'NHWC' && c < 0) return { layout: wanted, height: a, width: b };
+  if (dtype === 'float32' && shape.length === 4 && wanted === 'NCHW' && a < 0) return { layout: wanted, height: b, width: c };
   throw new NearfarError('shape-mismatch', `input ${name} takes no RGB pictures as float32: it is ${dtype} [${shape}]`, {
     details: { name, dtype, got: [...shape] },
   });

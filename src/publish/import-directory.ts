@@ -5,6 +5,7 @@ import { buildVersion } from './build.ts';
 import { openLocalEngines } from './publish.ts';
 import { readSources } from './read-source.ts';
 import type { OpenEngine } from './run.ts';
+import { openSpool, storeFile } from './source-file.ts';
 
 export interface ImportOptions {
   readonly name: string;
@@ -25,13 +26,19 @@ export interface ImportOptions {
 export async function importDirectory(directory: string, out: string, options: ImportOptions): Promise<Pin> {
   const { name, version, signal } = options;
   const openEngine = options.openEngine ?? (await openLocalEngines());
-  const { sources } = await readSources(await findModels(directory));
+  await using spool = openSpool();
+  const { sources, warmup } = await readSources(await findModels(directory), {}, spool.keep);
   signal?.throwIfAborted();
-  const built = await buildVersion(sources, { name }, openEngine, { signal });
+  // The original stays where it is: a server needs it once.
+  const built = await buildVersion({ sources, warmup }, { name }, openEngine, { signal });
   signal?.throwIfAborted();
-  const bytes = encodeManifest(built.manifest(version));
-  for (const [path, file] of built.files) await writeNew(join(out, path), file.bytes);
-  await writeNew(join(out, 'manifest.json'), bytes);
+  const manifest = built.manifest(version);
+  const bytes = encodeManifest(manifest);
+  for (const [path, file] of built.files) {
+    await mkdir(dirname(join(out, path)), { recursive: true });
+    await storeFile(join(out, path), file, manifest.files[path]);
+  }
+  await writeFile(join(out, 'manifest.json'), bytes, { flag: 'wx' });
   return { version, digest: await digestOf(bytes) };
 }
 
@@ -48,9 +55,4 @@ async function findModels(directory: string): Promise<string[]> {
 /** Beside `tfjs/` and `onnx/`, notes and licences are no model. */
 function looksLikeModel(name: string): boolean {
   return /^(model\.json|saved_model\.pb(txt)?)$|\.(onnx|keras|h5|pb|pbtxt)$/.test(name);
-}
-
-async function writeNew(path: string, bytes: Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  await writeFile(path, bytes, { flag: 'wx' });
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import {
   encodeImages,
@@ -18,15 +19,23 @@ import { commitToBucket } from './bucket-commit.ts';
 import { type BuildOptions, type BuiltVersion, buildVersion, withoutVariants } from './build.ts';
 import { commitVersion } from './commit.ts';
 import type { SkippedVariant } from './graph-source.ts';
-import { measureVariants, type VariantMeasure } from './measure.ts';
-import { readSources, type WriteOptions } from './read-source.ts';
-import type { OpenEngine } from './run.ts';
-import { type BackendCheck, checkVariants } from './self-check.ts';
+import type { ImageClassificationOptions } from './image-task.ts';
+import { measurePruning, measureVariants, type PruningMeasure, readBuilt, type VariantMeasure } from './measure.ts';
+import { type ReadModels, readSources, type WriteOptions } from './read-source.ts';
+import { type OpenEngine, referenceBackends } from './run.ts';
+import { type BackendCheck, type CheckOptions, checkVariants } from './self-check.ts';
 import { openSigner } from './sign.ts';
+import { fileOfBytes, openSpool } from './source-file.ts';
+import { measureSpeeds, type VariantSpeed } from './speed.ts';
 
-export interface PublishOptions extends BuildOptions, WriteOptions {
+export interface PublishOptions extends Omit<BuildOptions, 'task' | 'making'>, WriteOptions {
   /** Folder of the repository, made when it is not there; or `s3://bucket/prefix`, with the environment variables of AWS's tools. */
   readonly repository: string;
+  /**
+   * What the model is for. What is left out comes from the config files of a folder of Hugging Face Transformers, which alone are enough
+   * for an image classifier; `none` leaves the task out.
+   */
+  readonly task?: ImageClassificationOptions | 'none' | undefined;
   /** Version number. @default the next free one */
   readonly version?: string | undefined;
   /** Labels that shall point at the new version; the first version of a model is `stable` too. */
@@ -35,14 +44,27 @@ export interface PublishOptions extends BuildOptions, WriteOptions {
   readonly signingKey?: string | Uint8Array | undefined;
   /** Decoded pictures that variants of less precision are compared on, beside the golden examples. */
   readonly samples?: readonly Pixels[] | undefined;
-  /** A variant of less precision whose best class is that of float32 less often than this (0 to 1) is not published. @default 0 */
+  /**
+   * A variant of less precision whose best class is that of float32 less often than this (0 to 1) is not published; nothing is, when a
+   * pruned model's is that of the whole one less often. @default 0
+   */
   readonly minAgreement?: number | undefined;
+  /** Whether the files of a SavedModel are published beside the variants, for TensorFlow's tools. @default true */
+  readonly original?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((step: PublishStep) => void) | undefined;
+  readonly onProgress?: ((step: PublishStep, detail?: StepDetail) => void) | undefined;
 }
 
-/** What publishing is at. */
-export type PublishStep = 'read' | 'build' | 'check' | 'write';
+/** What publishing is at, in this order. */
+export const publishSteps = ['read', 'build', 'measure', 'check', 'time', 'write'] as const;
+export type PublishStep = (typeof publishSteps)[number];
+
+/** How far a step is. */
+export interface StepDetail {
+  readonly what: string;
+  readonly done: number;
+  readonly total: number;
+}
 
 export interface PublishReport {
   readonly pin: Pin;
@@ -53,6 +75,10 @@ export interface PublishReport {
   readonly checks: readonly BackendCheck[];
   /** Variants of less precision beside their float32 siblings. */
   readonly measures: readonly VariantMeasure[];
+  /** What pruning did; absent without it. */
+  readonly pruning?: PruningMeasure | undefined;
+  /** Which variant is how fast on which backend of this machine. */
+  readonly speeds: readonly VariantSpeed[];
   /** Variants that were wanted and are not published, and why. */
   readonly skipped: readonly SkippedVariant[];
   /** Signatures of the sources that cannot be run, with every reason. */
@@ -64,38 +90,73 @@ export interface PublishReport {
  * as ONNX; GraphModels and ONNX files stay as they are. Several sources share the signatures.
  * @param sources Paths of model files or of folders that hold one; what they are is told by their content.
  * @throws {NearfarError} `not-found`, `unsupported`, `invalid-argument`, `integrity-mismatch`, `shape-mismatch` (sources or options),
- * `self-test-failed` (a variant does not give the golden outputs), `already-exists`; rejects with `signal.reason` when aborted. Nothing is
- * published then.
+ * `self-test-failed` (a variant does not give the golden outputs, or pruning changed too many answers), `already-exists`; rejects with
+ * `signal.reason` when aborted. Nothing is published then.
+ * @remarks The golden outputs of a pruned model are its own, so that devices are held to what was published; how far they are from those
+ * of the whole model is in the report.
  */
 export async function publish(sources: readonly string[], options: PublishOptions): Promise<PublishReport> {
-  const { repository, signal, onProgress } = options;
+  const { repository, signal, onProgress, version = '1', minAgreement = 0, original = true } = options;
   assertNames(options);
   const sign = options.signingKey === undefined ? undefined : openSigner(options.signingKey);
   const openEngine = await openLocalEngines();
+  const progressOf = (step: PublishStep) => (what: string, done: number, total: number) => onProgress?.(step, { what, done, total });
+
   onProgress?.('read');
-  const read = await readSources(sources, options);
+  await using spool = openSpool();
+  const read = await readSources(sources, options, spool.keep);
   signal?.throwIfAborted();
+
   onProgress?.('build');
-  const everything = await buildVersion(read.sources, options, openEngine, { signal });
-  onProgress?.('check');
+  const content = { ...options, task: resolveTask(options.task, read.task), making: makingOf(options) };
+  const everything = await buildVersion({ ...read, kept: original ? read.kept : undefined }, content, openEngine, { signal });
+
+  onProgress?.('measure');
   const samples = encodeSamples(everything.manifest('1'), options.samples ?? []);
-  const { measures, rejected } = await measureVariants(everything, {
-    openEngine,
-    samples,
-    minAgreement: options.minAgreement ?? 0,
-    signal,
-  });
-  const built = withoutVariants(everything, rejected);
-  const checks = await checkBuilt(built, options.version ?? '1', openEngine, signal);
+  const measuring = { openEngine, samples, minAgreement, signal, onProgress: progressOf('measure') };
+  const pruning = await measurePruning(everything, measuring);
+  const { measures, rejected } = await measureVariants(everything, measuring);
+  const hidden = [...everything.sources].filter(([, { isHidden }]) => isHidden).map(([variant]) => ({ variant }));
+  const built = withoutVariants(everything, [...rejected, ...hidden]);
+
+  onProgress?.('check');
+  const checks = await checkBuilt(built, version, openEngine, { signal, onProgress: progressOf('check') });
+
+  onProgress?.('time');
+  const speeds = await measureSpeeds(built, { openEngine, signal, onProgress: progressOf('time') });
   signal?.throwIfAborted();
+
   onProgress?.('write');
   const { unusable } = read;
-  const report = { checks, measures, skipped: [...read.skipped, ...rejected], unusable };
-  const files = new Map([...built.files].map(([path, { bytes }]) => [path, bytes]));
-  files.set('report.json', encodeReport(built.manifest(options.version ?? '1'), report));
+  const report = { checks, measures, ...(pruning && { pruning }), speeds, skipped: [...read.skipped, ...rejected], unusable };
+  const files = new Map(built.files);
+  files.set('report.json', fileOfBytes(encodeReport(built.manifest(version), report)));
   const commit = isBucket(repository) ? commitToBucket : commitVersion;
   const pin = await commit({ ...options, repository, labels: options.labels ?? [], manifest: built.manifest, files, sign });
   return { pin, ...measure(built.manifest(pin.version)), ...report };
+}
+
+/** What the caller says wins over what the model's folder says. */
+function resolveTask(given: PublishOptions['task'], found: ReadModels['task']): ImageClassificationOptions | undefined {
+  if (given === 'none' || (!given && !found)) return undefined;
+  const said = Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined));
+  return { ...found, ...said, task: 'image-classification' };
+}
+
+/** The options that decide what the variants are and which there are, as the provenance tells them. */
+function makingOf({ optimize, formats, precisions, prune, minAgreement, samples, original }: PublishOptions): Record<string, unknown> {
+  return {
+    ...(optimize && { optimize }),
+    ...(formats && { formats }),
+    ...(precisions && { precisions }),
+    ...(prune && { prune }),
+    ...(minAgreement && { minAgreement, ...(samples && { samples: samples.map(digestPixels) }) }),
+    ...(original === false && { original }),
+  };
+}
+
+function digestPixels({ width, height, channels, data }: Pixels): string {
+  return `sha256:${createHash('sha256').update(`${width}x${height}x${channels}`).update(data).digest('hex')}`;
 }
 
 /** Pictures as inputs of the task's signature. */
@@ -115,25 +176,23 @@ export async function openLocalEngines(): Promise<OpenEngine> {
   return (backend, options) => openOnPlatform(backend, platform, options);
 }
 
-export function checkBuilt(
-  built: BuiltVersion,
-  version: string,
-  openEngine: OpenEngine,
-  signal: AbortSignal | undefined,
-): Promise<BackendCheck[]> {
-  const readFile = async (path: string) => {
-    const file = built.files.get(path);
-    if (!file) throw new NearfarError('not-found', `the version has no file ${path}`, { details: { path } });
-    return file.bytes;
-  };
-  return checkVariants(built.manifest(version), readFile, openEngine, { signal });
+function checkBuilt(built: BuiltVersion, version: string, openEngine: OpenEngine, options: CheckOptions): Promise<BackendCheck[]> {
+  const recordedOn = referenceBackends[built.sources.get(built.decider)?.format ?? 'tfjs-graph'];
+  return checkVariants(built.manifest(version), (path) => readBuilt(built, path), openEngine, {
+    ...options,
+    // The variant's own answers would be compared with themselves; and TensorFlow.js on the CPU, slow as it is, serves nobody.
+    isNeedless: ({ id }, backend) => backend === recordedOn && (id === built.decider || backend === 'tfjs-cpu'),
+  });
 }
 
-function assertNames({ name, version, labels = [] }: PublishOptions): void {
+function assertNames({ name, version, labels = [], minAgreement = 0 }: PublishOptions): void {
   if (!v.is(modelNameSchema, name))
     throw new NearfarError('invalid-argument', `"${name}" is no model name: one path segment without / or :`);
   if (version !== undefined && !v.is(versionSchema, version)) {
     throw new NearfarError('invalid-argument', `"${version}" is no version: a positive int64 as a decimal number`);
+  }
+  if (!(minAgreement >= 0 && minAgreement <= 1)) {
+    throw new NearfarError('invalid-argument', `the least agreement is a share from 0 to 1, got ${minAgreement}`);
   }
   const bad = labels.find((label) => label === '');
   if (bad !== undefined) throw new NearfarError('invalid-argument', 'a label is not empty');
@@ -148,7 +207,7 @@ function measure(manifest: Manifest): Pick<PublishReport, 'manifest' | 'bytes' |
 /** report.json: what was measured while publishing; no part of the digest. */
 function encodeReport(
   manifest: Manifest,
-  report: Pick<PublishReport, 'checks' | 'measures' | 'skipped' | 'unusable'>,
+  report: Pick<PublishReport, 'checks' | 'measures' | 'pruning' | 'speeds' | 'skipped' | 'unusable'>,
 ): Uint8Array<ArrayBuffer> {
   const sizes = manifest.variants.map(({ id, files }) => ({
     variant: id,

@@ -23,9 +23,11 @@ import {
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
-import { collect, type GraphWriter, type SkippedVariant, writeGraphSources } from './graph-source.ts';
+import { type GraphWriter, type SkippedVariant, writeGraphSources } from './graph-source.ts';
+import { type ModelLayout, resolveLayout } from './layout.ts';
 import { openModelPath } from './node-folder.ts';
-import { SIGNATURE, type Source } from './source.ts';
+import { SIGNATURE, type Source, type SourceFile } from './source.ts';
+import { collect, fileOfBytes, fileOfParts, type KeepFile } from './source-file.ts';
 
 export type Precision = Variant['precision'];
 
@@ -37,6 +39,8 @@ export interface WriteOptions {
   readonly precisions?: readonly Precision[] | undefined;
   /** `none` writes a graph as it was read. @default 'all' */
   readonly optimize?: 'all' | 'none' | undefined;
+  /** Share of the elements of each large weight that become zero, the smallest ones; at least 0 and below 1. @default 0 */
+  readonly prune?: number | undefined;
 }
 
 /** The variants-to-be of some model files. */
@@ -48,11 +52,23 @@ export interface ReadSources {
   readonly unusable: Readonly<Record<string, readonly string[]>>;
 }
 
+/** What was read from paths, with what lies beside the models. */
+export interface ReadModels extends ReadSources {
+  /** Files of SavedModels as they are, by their paths in the version, so that TensorFlow's tools can read it. */
+  readonly kept: ReadonlyMap<string, SourceFile>;
+  /** The warm-up records of a SavedModel. */
+  readonly warmup: SourceFile | undefined;
+  /** What a folder of Hugging Face Transformers says about pictures and classes. */
+  readonly task: ModelLayout['task'];
+}
+
 /** A model file or folder, recognised by its content. */
 export interface OpenedModel {
+  /** As it was given. */
   readonly path: string;
   readonly folder: ModelFolder;
   readonly found: FoundModel;
+  readonly task: ModelLayout['task'];
 }
 
 /**
@@ -60,9 +76,10 @@ export interface OpenedModel {
  * @throws {NearfarError} `not-found`, `unsupported` for formats that cannot be read, `invalid-argument`.
  */
 export async function openModel(path: string): Promise<OpenedModel> {
-  const { folder, file } = await openModelPath(path);
+  const layout = await resolveLayout(path);
+  const { folder, file } = await openModelPath(layout.path);
   try {
-    return { path, folder, found: await findModel(folder, file) };
+    return { path, folder, found: await findModel(folder, file), task: layout.task };
   } catch (error) {
     throw at(path, error);
   }
@@ -70,16 +87,23 @@ export async function openModel(path: string): Promise<OpenedModel> {
 
 /**
  * Reads models into variants: GraphModels and ONNX files stay as they are; what is wanted beside them, in another format or precision,
- * is written from a graph, and so is everything of the other formats.
+ * is written from a graph, and so is everything of the other formats. Pruning writes GraphModels anew, too.
+ * @param keep Where written files go until they are published; without it they are written each time they are read.
  * @throws {NearfarError} `not-found`, `unsupported`, `invalid-argument`, `integrity-mismatch`.
  */
-export async function readSources(paths: readonly string[], options: WriteOptions = {}): Promise<ReadSources> {
-  const { formats = ['tfjs-graph', 'onnx'] } = options;
+export async function readSources(
+  paths: readonly string[],
+  options: WriteOptions = {},
+  keep: KeepFile = async (file) => file,
+): Promise<ReadModels> {
+  const { formats = ['tfjs-graph', 'onnx'], prune = 0 } = options;
+  if (!(prune >= 0 && prune < 1)) throw new NearfarError('invalid-argument', `the share to prune is at least 0 and below 1, got ${prune}`);
   const opened: OpenedModel[] = [];
   for (const path of paths) opened.push(await openModel(path));
   const asTheyAre = new Map<OpenedModel, Source>();
   for (const model of opened) {
-    if (isRunAsIs(model)) asTheyAre.set(model, await within(model, () => readAsIs(model)));
+    if (prune > 0 && model.found.format === 'onnx') throw unprunable(model);
+    if (isRunAsIs(model) && prune === 0) asTheyAre.set(model, await within(model, () => readAsIs(model, keep)));
   }
   const given = [...asTheyAre.values()];
   const sources: Source[] = [];
@@ -93,12 +117,37 @@ export async function readSources(paths: readonly string[], options: WriteOption
       const wanted = options.precisions ?? (given.some((source) => source.format === format) ? [] : ['float32' as const]);
       return wanted.filter((precision) => ![...given, ...sources].some((each) => each.format === format && each.precision === precision));
     };
-    const made = await within(model, () => writeMissing(model, asIs, formats, missing, options.optimize ?? 'all'));
+    const made = await within(model, () => writeMissing(model, asIs, formats, missing, keep, { ...options, prune }));
     sources.push(...made.sources);
     skipped.push(...made.skipped);
     Object.assign(unusable, made.unusable);
   }
-  return { sources, skipped, unusable };
+  const savedModel = opened.find(({ found }) => found.format === 'saved-model');
+  const warmup = savedModel?.folder.get(WARMUP);
+  return {
+    // The float32 twins last: they take no name from what is published.
+    sources: [...sources.filter(({ isHidden }) => !isHidden), ...sources.filter(({ isHidden }) => isHidden)],
+    skipped,
+    unusable,
+    kept: savedModel ? keptFiles(savedModel.folder) : new Map(),
+    warmup: warmup && fileOfParts([warmup]),
+    task: opened.find(({ task }) => task)?.task,
+  };
+}
+
+/** Requests that TensorFlow Serving replays when it loads a SavedModel. */
+const WARMUP = 'assets.extra/tf_serving_warmup_requests';
+
+/** The files of a SavedModel, and not what else lies in its folder. */
+function keptFiles(folder: ModelFolder): ReadonlyMap<string, SourceFile> {
+  const isPart = (name: string) => /^(saved_model\.pb(txt)?|fingerprint\.pb|(variables|assets|assets\.extra)\/.+)$/.test(name);
+  return new Map([...folder].filter(([name]) => isPart(name)).map(([name, file]) => [name, fileOfParts([file])]));
+}
+
+function unprunable({ path }: OpenedModel): NearfarError {
+  return new NearfarError('unsupported', `${path}: an ONNX file is published as it is; prune the model it was made from`, {
+    details: { path },
+  });
 }
 
 /** Whether an engine runs the model file without any change. */
@@ -107,8 +156,8 @@ function isRunAsIs({ found }: OpenedModel): boolean {
 }
 
 /** A GraphModel or an ONNX file as it is. */
-export function readAsIs({ folder, found: { format, entry = '' } }: OpenedModel): Promise<Source> {
-  return format === 'onnx' ? readOnnxSource(folder, entry) : readTfjsSource(folder, entry);
+export function readAsIs({ folder, found: { format, entry = '' } }: OpenedModel, keep: KeepFile = async (file) => file): Promise<Source> {
+  return format === 'onnx' ? readOnnxSource(folder, entry, keep) : readTfjsSource(folder, entry);
 }
 
 async function writeMissing(
@@ -116,15 +165,16 @@ async function writeMissing(
   asIs: Source | undefined,
   formats: readonly Source['format'][],
   missing: (format: Source['format']) => readonly Precision[],
-  passes: 'all' | 'none',
+  keep: KeepFile,
+  { optimize: passes = 'all', prune }: WriteOptions & { readonly prune: number },
 ): Promise<ReadSources> {
-  if (model.found.format === 'onnx') return writeOnnxPrecisions(asIs, formats.includes('onnx') ? missing('onnx') : []);
+  if (model.found.format === 'onnx') return writeOnnxPrecisions(asIs, formats.includes('onnx') ? missing('onnx') : [], keep);
   const wanted = formats
     .map((format) => ({ writer: writers[format], precisions: missing(format) }))
     .filter(({ precisions }) => precisions.length > 0);
   if (wanted.length === 0) return { sources: [], skipped: [], unusable: {} };
   const graph = await optimize(shareInputs(await readModelGraph(model.folder, model.found)), { passes });
-  const about = { origin: model.found.format, originals: asIs?.originals ?? (await digestOriginals(model)) };
+  const about = { origin: model.found.format, originals: asIs?.originals ?? (await digestOriginals(model)), prune, keep };
   try {
     const made = await writeGraphSources(graph, wanted, about);
     return { ...made, unusable: made.graph.unusable };
@@ -168,14 +218,15 @@ async function readTfjsSource(folder: ModelFolder, entry: string): Promise<Sourc
   const bytes = await readWhole(fileOf(folder, entry));
   const model = parseTfjsGraphModel(bytes);
   const originals: [string, string][] = [[entry, await digestFile(fileOf(folder, entry))]];
-  const shards: Uint8Array[] = [];
+  const shards: ModelFile[] = [];
   for (const shard of model.shards) {
     // A folder has no file outside of it, so that a path with .. is not found.
     const file = fileOf(folder, besideEntry(entry, shard));
     originals.push([shard, await digestFile(file)]);
-    shards.push(await readWhole(file));
+    shards.push(file);
   }
-  const weights = concatenate(shards);
+  // Only to find where strings end; the weights are read again by part.
+  const tensors = locateTfjsWeights(model.weights, await collect(fileOfParts(shards)));
   return {
     origin: 'tfjs-graph',
     format: 'tfjs-graph',
@@ -184,17 +235,17 @@ async function readTfjsSource(folder: ModelFolder, entry: string): Promise<Sourc
     ops: model.ops,
     entry: 'model.json',
     files: new Map([
-      ['model.json', { bytes: encodeTfjsGraphModel(model, 'weights.bin'), tensors: [] }],
-      ['weights.bin', { bytes: weights, tensors: locateTfjsWeights(model.weights, weights) }],
+      ['model.json', fileOfBytes(encodeTfjsGraphModel(model, 'weights.bin'))],
+      ['weights.bin', fileOfParts(shards, tensors)],
     ]),
     originals: Object.fromEntries(originals),
   };
 }
 
-async function readOnnxSource(folder: ModelFolder, entry: string): Promise<Source> {
+async function readOnnxSource(folder: ModelFolder, entry: string, keep: KeepFile): Promise<Source> {
   const { folder: watched, used } = watchReads(folder);
   const { model, emitted } = await readOnnx(watched, entry);
-  const source = await toOnnxSource(emitted.files.get(emitted.entry));
+  const source = await toOnnxSource(model, emitted.files.get(emitted.entry), keep);
   const originals: [string, string][] = [];
   for (const name of [...used].sort()) originals.push([name, await digestFile(fileOf(folder, name))]);
   return {
@@ -218,17 +269,20 @@ function watchReads(folder: ModelFolder): { folder: ModelFolder; used: ReadonlyS
 }
 
 /** The same file with its weights in fewer bits. */
-async function writeOnnxPrecisions(asIs: Source | undefined, precisions: readonly Precision[]): Promise<ReadSources> {
+async function writeOnnxPrecisions(asIs: Source | undefined, precisions: readonly Precision[], keep: KeepFile): Promise<ReadSources> {
   const sources: Source[] = [];
   const skipped: SkippedVariant[] = [];
-  for (const precision of asIs ? precisions : []) {
-    const bytes = asIs?.files.get(asIs.entry)?.bytes;
+  const file = asIs?.files.get(asIs.entry);
+  if (!asIs || !file) return { sources, skipped, unusable: {} };
+  for (const precision of precisions) {
     try {
-      if (!bytes || asIs.precision !== 'float32') {
-        throw new NearfarError('unsupported', `the weights of the ONNX file are ${asIs?.precision} already`);
+      if (asIs.precision !== 'float32') {
+        throw new NearfarError('unsupported', `the weights of the ONNX file are ${asIs.precision} already`);
       }
-      const written = await toOnnxSource(quantizeOnnx(bytes, assertOneOf(['float16', 'uint8'], precision)));
-      sources.push({ ...written, precision, originals: asIs.originals });
+      const written = quantizeOnnx(await collect(file), assertOneOf(['float16', 'uint8'], precision));
+      const kept = await keep(written);
+      const source = await toOnnxSource(parseOnnxModel(await collect(kept)), kept, async (same) => same);
+      sources.push({ ...source, precision, originals: asIs.originals });
     } catch (error) {
       if (!(error instanceof NearfarError) || error.code !== 'unsupported') throw error;
       skipped.push({ variant: `onnx-${precision}`, code: error.code, message: error.message });
@@ -237,17 +291,19 @@ async function writeOnnxPrecisions(asIs: Source | undefined, precisions: readonl
   return { sources, skipped, unusable: {} };
 }
 
-async function toOnnxSource(file: EmittedFile | undefined): Promise<Omit<Source, 'precision' | 'originals'>> {
+async function toOnnxSource(
+  { inputs, outputs, ops }: OnnxModel,
+  file: EmittedFile | undefined,
+  keep: KeepFile,
+): Promise<Omit<Source, 'precision' | 'originals'>> {
   if (!file) throw new NearfarError('internal', 'an ONNX model has one file');
-  const bytes = await collect(file);
-  const { inputs, outputs, ops } = parseOnnxModel(bytes);
   return {
     origin: 'onnx',
     format: 'onnx',
     signatures: { [SIGNATURE]: { method: 'predict', inputs, outputs } },
     ops,
     entry: 'model.onnx',
-    files: new Map([['model.onnx', { bytes, tensors: file.tensors }]]),
+    files: new Map([['model.onnx', await keep(file)]]),
   };
 }
 
@@ -277,7 +333,7 @@ function onnxPrecision(initializers: OnnxModel['initializers']): Precision {
 async function digestOriginals({ folder, found: { format, entry } }: OpenedModel): Promise<Record<string, string>> {
   const isPart = (name: string) => {
     if (entry === undefined) return true;
-    if (format === 'saved-model') return name === entry || /^(variables|assets)\//.test(name);
+    if (format === 'saved-model') return name === entry || name === WARMUP || /^(variables|assets)\//.test(name);
     return name === entry || (format === 'tfjs-layers' && !name.includes('/') && name.endsWith('.bin'));
   };
   const originals: [string, string][] = [];
@@ -307,16 +363,6 @@ function fileOf(folder: ModelFolder, name: string): ModelFile {
 
 function readWhole(file: ModelFile): Promise<Uint8Array<ArrayBuffer>> {
   return file.read(0, file.byteLength);
-}
-
-function concatenate(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let position = 0;
-  for (const part of parts) {
-    bytes.set(part, position);
-    position += part.byteLength;
-  }
-  return bytes;
 }
 
 /** What reading a model throws names the model. */

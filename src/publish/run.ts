@@ -9,6 +9,7 @@ import {
   type Variant,
 } from '../core/index.ts';
 import type { Source, SourceTensor } from './source.ts';
+import { collect } from './source-file.ts';
 
 /** Opens an engine on one backend; the caller closes it. */
 export type OpenEngine = (backend: BackendId, options: { signal?: AbortSignal | undefined }) => Promise<Engine>;
@@ -75,7 +76,7 @@ function ofSource({ origin }: Source, error: unknown): unknown {
 async function readSourceFile(source: Source, path: string): Promise<Uint8Array<ArrayBuffer>> {
   const file = source.files.get(path);
   if (!file) throw new NearfarError('not-found', `the source has no file ${path}`, { details: { path } });
-  return file.bytes;
+  return collect(file);
 }
 
 /** A manifest whose signatures are the source's own tensors, so that an engine runs the source without any binding. */

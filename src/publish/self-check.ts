@@ -16,6 +16,14 @@ export interface BackendCheck {
 /** What only says that this machine cannot try it, not that the version is wrong. */
 const skippable = new Set(['unsupported', 'device-unfit']);
 
+export interface CheckOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** A check that proves nothing new, and is left out where another backend runs the variant. */
+  readonly isNeedless?: ((variant: Variant, backend: BackendId) => boolean) | undefined;
+  /** Called before each check. */
+  readonly onProgress?: ((what: string, done: number, total: number) => void) | undefined;
+}
+
 /**
  * Runs the golden examples of every variant on the CPU backends of its format.
  * @throws {NearfarError} `self-test-failed` when a backend gives another answer, or when no backend can run a variant.
@@ -24,13 +32,17 @@ export async function checkVariants(
   manifest: Manifest,
   readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>,
   openEngine: OpenEngine,
-  options: { signal?: AbortSignal | undefined } = {},
+  options: CheckOptions = {},
 ): Promise<BackendCheck[]> {
   const checks: BackendCheck[] = [];
-  for (const variant of manifest.variants) {
+  for (const [index, variant] of manifest.variants.entries()) {
     const results: BackendCheck[] = [];
-    for (const backend of checkBackends[variant.format])
+    for (const backend of checkBackends[variant.format]) {
+      options.signal?.throwIfAborted();
+      if (options.isNeedless?.(variant, backend) && results.some(({ skipped }) => skipped === undefined)) continue;
+      options.onProgress?.(`${variant.id} on ${backend}`, index, manifest.variants.length);
       results.push(await checkOn(backend, manifest, variant, readFile, openEngine, options));
+    }
     if (results.every(({ skipped }) => skipped !== undefined)) throw notRunnable(variant, results);
     checks.push(...results);
   }

@@ -20,11 +20,17 @@ export interface NamedSignature extends NamedTensors {
   readonly method: Signature['method'];
 }
 
-/** The source that decides the signatures: the first GraphModel, whose names and layout are TensorFlow's, else the first source. */
+/**
+ * The source that decides the signatures and gives the golden outputs: a GraphModel, whose names and layout are TensorFlow's, else the first
+ * source; in full precision where there is one.
+ */
 export function decidingSource(sources: readonly Source[]): Source {
   const [first] = sources;
   if (!first) throw new NearfarError('invalid-argument', 'publishing needs at least one source');
-  return sources.find(({ format }) => format === 'tfjs-graph') ?? first;
+  const graphs = sources.filter(({ format }) => format === 'tfjs-graph');
+  const isFull = ({ precision }: Source) => precision === 'float32';
+  const isSibling = ({ graph, format }: Source) => graph !== undefined && graph === first.graph && format === first.format;
+  return graphs.find(isFull) ?? graphs[0] ?? sources.find((source) => isSibling(source) && isFull(source)) ?? first;
 }
 
 /**
@@ -76,12 +82,16 @@ export function mainSignature(named: ReadonlyMap<string, NamedSignature>, wanted
 }
 
 /** The signature, with the shapes that the source leaves open taken from a run: the rank is kept, every size is open. */
-export function completeSignature({ method, inputs, outputs }: NamedSignature, results: TensorMap): Signature {
-  const complete = (tensors: readonly NamedTensor[]): Record<string, TensorInfo> =>
+export function completeSignature(
+  { method, inputs, outputs }: NamedSignature,
+  example: { readonly inputs: TensorMap; readonly outputs: TensorMap } | undefined,
+): Signature {
+  const complete = (tensors: readonly NamedTensor[], run: TensorMap = {}): Record<string, TensorInfo> =>
     Object.fromEntries(
-      tensors.map(({ name, dtype, shape }) => [name, { dtype, shape: [...(shape ?? results[name]?.shape.map(() => -1) ?? [])] }]),
+      // A batch of values where nothing is known.
+      tensors.map(({ name, dtype, shape }) => [name, { dtype, shape: [...(shape ?? run[name]?.shape.map(() => -1) ?? [-1])] }]),
     );
-  return { method, inputs: complete(inputs), outputs: complete(outputs) };
+  return { method, inputs: complete(inputs, example?.inputs), outputs: complete(outputs, example?.outputs) };
 }
 
 function withoutIndex(name: string): string {

@@ -1,14 +1,10 @@
-import type { ByteRange, ModelGraph, ModelTensor, Signature, Variant } from '../core/index.ts';
+import type { EmittedFile, ModelGraph, ModelTensor, PrunedGraph, Signature, Variant } from '../core/index.ts';
 
 /** The one signature a GraphModel or an ONNX file has, under the name TensorFlow gives it. */
 export const SIGNATURE = 'serving_default';
 
-/** A file of a variant before it is published. */
-export interface SourceFile {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Where its weights lie, for the borders of chunks. */
-  readonly tensors: readonly ByteRange[];
-}
+/** A file of a version before it is published: read in parts, as often as needed, and never in memory as a whole unless an engine asks. */
+export type SourceFile = EmittedFile;
 
 /** A tensor of a source, with its layout where that is not the signature's. */
 export interface SourceTensor extends ModelTensor {
@@ -37,6 +33,12 @@ export interface Source {
   readonly entry: string;
   /** By name inside the variant's folder. */
   readonly files: ReadonlyMap<string, SourceFile>;
+  /** True for what is only there to be measured against, and is not published. */
+  readonly isHidden?: boolean | undefined;
+  /** What the files would be without pruning, for a pruned source. */
+  readonly unpruned?: ReadonlyMap<string, SourceFile> | undefined;
+  /** What pruning did to the graph's weights. */
+  readonly pruning?: Pick<PrunedGraph, 'weights' | 'elements' | 'zeros'> | undefined;
   /** Digest of each original file, by its name beside the source. */
   readonly originals: Readonly<Record<string, string>>;
 }

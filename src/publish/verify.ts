@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   digestOf,
+  filesOfVariant,
   listChunks,
   type Manifest,
   NearfarError,
@@ -52,11 +53,13 @@ export async function verify(repository: string, name: string, version: string, 
     if (!bytes) throw new NearfarError('not-found', `the version has no file ${path}`, { details: { path } });
     return bytes;
   };
-  const checks = await checkVariants(manifest, readFile, options.openEngine ?? (await openLocalEngines()), options);
+  const checks = await checkVariants(manifest, readFile, options.openEngine ?? (await openLocalEngines()), {
+    signal: options.signal,
+  });
   return {
     name,
     pin,
-    files: contents.size,
+    files: Object.keys(manifest.files).length,
     chunks: listChunks(manifest, Object.keys(manifest.files)).length,
     bytes: totalBytes(manifest),
     checks,
@@ -84,13 +87,15 @@ async function verifyFiles(
   { signal, onProgress }: VerifyOptions,
 ): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
   const contents = new Map<string, Uint8Array<ArrayBuffer>>();
+  // The original, which no engine reads, is not kept in memory.
+  const wanted = new Set(manifest.variants.flatMap((variant) => filesOfVariant(manifest, variant)));
   const problems: { file: string; message: string; chunk?: number }[] = [];
   let checkedBytes = 0;
   for (const [file, entry] of Object.entries(manifest.files)) {
     signal?.throwIfAborted();
     try {
       const bytes = await repository.read(manifest.name, manifest.version, ...file.split('/'));
-      contents.set(file, bytes);
+      if (wanted.has(file)) contents.set(file, bytes);
       problems.push(...(await compareFile(manifest, file, bytes)));
     } catch (error) {
       if (!(error instanceof NearfarError) || error.code !== 'not-found') throw error;

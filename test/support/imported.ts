@@ -3,6 +3,7 @@ import type { AnyTensor, BackendId, Engine, LoadedVariant, Manifest, TensorMap }
 import { buildVersion } from '../../src/publish/build.ts';
 import { openLocalEngines } from '../../src/publish/publish.ts';
 import { type ReadSources, readSources, type WriteOptions } from '../../src/publish/read-source.ts';
+import { collect } from '../../src/publish/source-file.ts';
 import { type CaseTensor, valuesOfTensor } from './saved-model-cases.ts';
 
 // Model files through the reading of `publish` and its build, in memory, and run on our engines: all of the way but the checks and the disk.
@@ -25,8 +26,9 @@ export async function openImported(
   options: WriteOptions & { readonly goldenInputs?: readonly TensorMap[] | undefined } = {},
 ): Promise<ImportedModel> {
   const openEngine = await openLocalEngines();
-  const { sources, skipped, unusable } = await readSources(paths, options);
-  const built = await buildVersion(sources, { name: 'imported', goldenInputs: options.goldenInputs }, openEngine);
+  const read = await readSources(paths, options);
+  const { skipped, unusable } = read;
+  const built = await buildVersion(read, { name: 'imported', goldenInputs: options.goldenInputs }, openEngine);
   const manifest = built.manifest('1');
   const engines = new Map<BackendId, Promise<Engine>>();
   const loaded = new Map<string, Promise<LoadedVariant>>();
@@ -35,7 +37,7 @@ export async function openImported(
     if (!variant) throw new Error(`no variant ${id ?? ''} for ${backend}`);
     const engine = engines.get(backend) ?? openEngine(backend, {});
     engines.set(backend, engine);
-    const readFile = async (path: string) => built.files.get(path)!.bytes.slice();
+    const readFile = async (path: string) => collect(built.files.get(path)!);
     return (await engine).load({ manifest, variant, readFile });
   };
   return {

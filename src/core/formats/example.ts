@@ -1,4 +1,4 @@
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { NearfarError } from '../errors.ts';
 
 // tf.Example (tensorflow/core/example/example.proto and feature.proto): named lists of bytes, floats or int64s.
@@ -89,4 +89,37 @@ function readNumbers<T>(bytes: Uint8Array, single: WireType, read: (reader: Bina
     else reader.skip(type);
   }
   return values;
+}
+
+/** A tf.Example in its serialized form; features in order of their names, so that the same ones give the same bytes. */
+export function encodeExample(features: ReadonlyMap<string, ExampleFeature>): Uint8Array<ArrayBuffer> {
+  const all = new BinaryWriter();
+  for (const [name, feature] of [...features].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const entry = new BinaryWriter().tag(1, WireType.LengthDelimited).string(name);
+    entry.tag(2, WireType.LengthDelimited).bytes(encodeFeature(feature));
+    all.tag(1, WireType.LengthDelimited).bytes(entry.finish());
+  }
+  return new Uint8Array(new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(all.finish()).finish());
+}
+
+function encodeFeature(feature: ExampleFeature): Uint8Array {
+  const list = new BinaryWriter();
+  switch (feature.kind) {
+    case 'bytes':
+      for (const value of feature.values) list.tag(1, WireType.LengthDelimited).bytes(value);
+      return new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(list.finish()).finish();
+    case 'float':
+      for (const value of feature.values) list.float(value);
+      return encodePacked(2, list);
+    case 'int64':
+      for (const value of feature.values) list.int64(value);
+      return encodePacked(3, list);
+    case undefined:
+      return new Uint8Array();
+  }
+}
+
+function encodePacked(kind: number, values: BinaryWriter): Uint8Array {
+  const list = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(values.finish());
+  return new BinaryWriter().tag(kind, WireType.LengthDelimited).bytes(list.finish()).finish();
 }

@@ -1,3 +1,4 @@
+import { NearfarError } from '../errors.ts';
 import { digestOf } from './digest.ts';
 import type { ManifestFile } from './manifest.ts';
 
@@ -42,6 +43,50 @@ export function cutChunks(bytes: Uint8Array, tensors: readonly ByteRange[] = [])
     }
   }
   return chunks;
+}
+
+/**
+ * Cuts a file that comes in parts, as `cutChunks` cuts it whole, and holds no more of it than two chunks.
+ * @param byteLength Of the whole file.
+ * @returns The bytes of each chunk, in order; each is the caller's to keep.
+ * @throws {NearfarError} `invalid-argument` when the parts are not as long as announced.
+ */
+export async function* cutStream(
+  parts: AsyncIterable<Uint8Array>,
+  byteLength: number,
+  tensors: readonly ByteRange[] = [],
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  const window = new Uint8Array(2 * MAX_CHUNK_BYTES);
+  const ends = cutSegments(byteLength, tensors).map(({ end }) => end);
+  let filled = 0;
+  let position = 0;
+  for await (const part of parts) {
+    for (let taken = 0; taken < part.byteLength; ) {
+      const length = Math.min(window.byteLength - filled, part.byteLength - taken);
+      window.set(part.subarray(taken, taken + length), filled);
+      filled += length;
+      taken += length;
+      let start = 0;
+      while (start < filled) {
+        while (ends[0] !== undefined && ends[0] <= position) ends.shift();
+        const rest = (ends[0] ?? position) - position;
+        // A cut is decided by the bytes before it and by how long its segment still is.
+        if (rest === 0 || filled - start < Math.min(rest, MAX_CHUNK_BYTES)) break;
+        const end = findCut(window, start, start + rest);
+        yield window.slice(start, end);
+        position += end - start;
+        start = end;
+      }
+      window.copyWithin(0, start, filled);
+      filled -= start;
+      if (filled === window.byteLength) throw wrongLength(byteLength, position + filled);
+    }
+  }
+  if (filled > 0 || position !== byteLength) throw wrongLength(byteLength, position + filled);
+}
+
+function wrongLength(want: number, got: number): NearfarError {
+  return new NearfarError('invalid-argument', `a file of ${want} bytes was announced, its parts hold ${got}`, { details: { want, got } });
 }
 
 /** The manifest's record of a file: its length, its digest and its chunks. */

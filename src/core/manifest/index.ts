@@ -1,4 +1,4 @@
-export { type ByteRange, cutChunks, describeFile } from './chunk.ts';
+export { type ByteRange, cutChunks, cutStream, describeFile } from './chunk.ts';
 export { digestOf } from './digest.ts';
 export { type LockFile, lockSchema, parseLockFile } from './lock.ts';
 export {

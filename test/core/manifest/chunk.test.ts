@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type ByteRange, cutChunks, describeFile, digestOf } from '../../../src/core/index.ts';
+import { type ByteRange, cutChunks, cutStream, describeFile, digestOf } from '../../../src/core/index.ts';
 import { noise } from '../../support/small-repository.ts';
 
 const KIB = 2 ** 10;
@@ -148,3 +148,43 @@ function coveredBytes(chunks: readonly ByteRange[]): number {
 async function digests(bytes: Uint8Array<ArrayBuffer>): Promise<string[]> {
   return Promise.all(cutChunks(bytes).map(({ start, end }) => digestOf(bytes.subarray(start, end))));
 }
+
+describe('cutting a file that comes in parts', () => {
+  const bytes = noise(12 * MIB + 5, 11);
+  const tensors = [
+    { start: 40, end: 3 * MIB },
+    { start: 3 * MIB, end: 3 * MIB + 70 * KIB },
+    { start: 9 * MIB, end: 12 * MIB },
+  ];
+
+  test.each([1000, 65_536, 5 * MIB, 13 * MIB])('gives the chunks of the whole file, with parts of %i bytes', async (partBytes) => {
+    const parts = (async function* () {
+      for (let start = 0; start < bytes.byteLength; start += partBytes) yield bytes.subarray(start, start + partBytes);
+    })();
+    let position = 0;
+    const cuts: ByteRange[] = [];
+    for await (const chunk of cutStream(parts, bytes.byteLength, tensors)) {
+      cuts.push({ start: position, end: position + chunk.byteLength });
+      expect(Buffer.compare(chunk, bytes.subarray(position, position + chunk.byteLength))).toBe(0);
+      position += chunk.byteLength;
+    }
+
+    expect(cuts).toEqual(cutChunks(bytes, tensors));
+  });
+
+  test('an empty file has no chunk; one longer or shorter than announced is refused', async () => {
+    const cut = async (announced: number, ...parts: Uint8Array[]) => {
+      const stream = (async function* () {
+        yield* parts;
+      })();
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of cutStream(stream, announced)) chunks.push(chunk);
+      return chunks;
+    };
+
+    expect(await cut(0)).toEqual([]);
+    await expect(cut(10, new Uint8Array(9))).rejects.toMatchObject({ code: 'invalid-argument', details: { want: 10, got: 9 } });
+    await expect(cut(10, new Uint8Array(11))).rejects.toMatchObject({ code: 'invalid-argument' });
+    await expect(cut(10, bytes)).rejects.toMatchObject({ code: 'invalid-argument' });
+  });
+});

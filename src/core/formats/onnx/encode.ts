@@ -62,9 +62,15 @@ export function encodeNode({ op, name, inputs, outputs, attributes }: OnnxNode):
 
 /** AttributeProto: name = 1, f = 2, i = 3, s = 4, g = 6, ints = 8, type = 20. */
 function encodeAttribute(name: string, value: OnnxAttribute): Uint8Array {
-  if (typeof value === 'number') return encodeMessage([[1, name], [3, value], [20, 2]]); // biome-ignore format: one attribute a line
-  if (typeof value === 'string') return encodeMessage([[1, name], [4, value], [20, 3]]); // biome-ignore format: one attribute a line
-  if ('graph' in value) return encodeMessage([[1, name], [6, encodeGraph(value.graph)], [20, 5]]); // biome-ignore format: one attribute a line
+  const simple = (field: number, content: number | string | Uint8Array, type: number) =>
+    encodeMessage([
+      [1, name],
+      [field, content],
+      [20, type],
+    ]);
+  if (typeof value === 'number') return simple(3, value, 2);
+  if (typeof value === 'string') return simple(4, value, 3);
+  if ('graph' in value) return simple(6, encodeGraph(value.graph), 5);
   const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(name);
   if ('float' in value) writer.tag(2, WireType.Bit32).float(value.float).tag(20, WireType.Varint).int32(1);
   else {

@@ -45,6 +45,7 @@ export interface QuantizedConstant {
 /**
  * 8 bits per weight, each channel with its own scale and offset.
  * @param axis Of the channels.
+ * @throws {NearfarError} When it is read: `unsupported` for weights that are not finite.
  */
 export function quantizeConstant(constant: Constant, axis: number): QuantizedConstant {
   // The three parts are written one after the other: the last reading is kept until the third has had it.
@@ -76,6 +77,8 @@ interface QuantizedTensor {
 function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   if (tensor.dtype !== 'float32') throw new NearfarError('internal', `a ${tensor.dtype} weight is not quantised`);
   const { shape, data } = tensor;
+  const odd = data.find((value) => !Number.isFinite(value));
+  if (odd !== undefined) throw new NearfarError('unsupported', `a weight holds ${odd}, which has no form in 8 bits`);
   const fits = fitChannels(axis, shape, data);
   const bytes = new Uint8Array(data.length);
   eachChannel(axis, shape, (index, channel) => {
@@ -140,19 +143,14 @@ function copyPermuted(
 const LARGEST_FLOAT16 = 65504;
 
 function castTensor(tensor: AnyTensor, dtype: NumericDType): AnyTensor {
-  const numbers = toNumbers(tensor);
-  if (dtype === 'int64' || dtype === 'uint64') {
-    const data = createData(dtype, numbers.length);
-    numbers.forEach((value, index) => {
-      data[index] = BigInt(Math.trunc(value));
-    });
-    return { dtype, shape: tensor.shape, data } as AnyTensor;
+  // Element by element: a weight as an array of numbers would take several times its memory.
+  const { length, at } = readerOf(tensor);
+  const data = createData(dtype, length) as { [index: number]: number | bigint };
+  if (dtype === 'int64' || dtype === 'uint64') for (let index = 0; index < length; index++) data[index] = BigInt(Math.trunc(at(index)));
+  else {
+    const encode = encoderOf(dtype);
+    for (let index = 0; index < length; index++) data[index] = encode(at(index));
   }
-  const data = createData(dtype, numbers.length) as { [index: number]: number };
-  const encode = encoderOf(dtype);
-  numbers.forEach((value, index) => {
-    data[index] = encode(value);
-  });
   return { dtype, shape: tensor.shape, data } as unknown as AnyTensor; // made for this dtype, which the union cannot see
 }
 
@@ -171,22 +169,38 @@ function encoderOf(dtype: NumericDType): (value: number) => number {
  * @throws {NearfarError} `unsupported` for strings and complex numbers.
  */
 export function toNumbers(tensor: AnyTensor): number[] {
+  const { length, at } = readerOf(tensor);
+  return Array.from({ length }, (_, index) => at(index));
+}
+
+interface NumberReader {
+  readonly length: number;
+  readonly at: (index: number) => number;
+}
+
+function readerOf(tensor: AnyTensor): NumberReader {
   switch (tensor.dtype) {
     case 'string':
     case 'complex64':
     case 'complex128':
       throw new NearfarError('unsupported', `a constant of ${tensor.dtype} has no numbers`);
-    case 'float16':
-      return Array.from(tensor.data, float16ToNumber);
+    case 'float16': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => float16ToNumber(data[index]!) };
+    }
     case 'bfloat16': {
       const wide = new Float32Array(Uint32Array.from(tensor.data, (bits) => bits << 16).buffer);
-      return Array.from(wide);
+      return { length: wide.length, at: (index) => wide[index]! };
     }
     case 'int64':
-    case 'uint64':
-      return Array.from(tensor.data, Number);
-    default:
-      return Array.from(tensor.data);
+    case 'uint64': {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => Number(data[index]) };
+    }
+    default: {
+      const { data } = tensor;
+      return { length: data.length, at: (index) => data[index]! };
+    }
   }
 }
 

@@ -40,8 +40,12 @@ export function encodeStored(storage: Storage, shape: readonly number[], values:
   switch (storage.kind) {
     case 'plain':
       return new Uint8Array(Float32Array.from(values).buffer);
-    case 'float16':
-      return new Uint8Array(Uint16Array.from(values, numberToFloat16).buffer);
+    case 'float16': {
+      // Uint16Array.from with a function would put every element on the heap.
+      const stored = new Uint16Array(values.length);
+      for (let index = 0; index < values.length; index++) stored[index] = numberToFloat16(values[index]!);
+      return new Uint8Array(stored.buffer);
+    }
     case 'affine': {
       const stored = storage.dtype === 'uint8' ? new Uint8Array(values.length) : new Uint16Array(values.length);
       const top = storage.dtype === 'uint8' ? 255 : 65535;

@@ -124,6 +124,16 @@ describe('weights in fewer bits', () => {
     expect(initializers.map(({ start, end }) => ({ start, end }))).toEqual(file.tensors);
   });
 
+  test('what is not finite is refused when it is written, and equal weights stay exact', async () => {
+    const equal = initializer('w', 1, [rows, columns], new Uint8Array(new Float32Array(rows * columns).fill(0.3).buffer));
+    const infinite = weights.slice();
+    infinite[77] = Number.NEGATIVE_INFINITY;
+    const broken = initializer('w', 1, [rows, columns], new Uint8Array(infinite.buffer));
+
+    expect(await multiply(await bytesOf(quantizeOnnx(matMulModel(equal), 'uint8')), 5)).toEqual(new Float32Array(columns).fill(0.3));
+    await expect(bytesOf(quantizeOnnx(matMulModel(broken), 'uint8'))).rejects.toMatchObject({ code: 'unsupported' });
+  });
+
   test('operator sets before 7 are refused', () => {
     expect(() => quantizeOnnx(matMulModel(inRaw, 6), 'uint8')).toThrowError(expect.objectContaining({ code: 'unsupported' }));
   });

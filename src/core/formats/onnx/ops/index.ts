@@ -2,16 +2,28 @@ import type { Converter } from '../operator.ts';
 import { controlFlow } from './control-flow.ts';
 import { convolutions } from './convolutions.ts';
 import { elementwiseOperators } from './elementwise.ts';
+import { gatheringOperators } from './gathering.ts';
 import { tensorLists } from './lists.ts';
 import { matrixOperators } from './matrices.ts';
 import { reductionOperators } from './reductions.ts';
+import { resizingOperators } from './resizing.ts';
 import { shapingOperators } from './shaping.ts';
+import { slicingOperators } from './slicing.ts';
 
 /** How TensorFlow's operators are written in ONNX. */
 export const converters: ReadonlyMap<string, Converter> = new Map(
-  [elementwiseOperators, convolutions, matrixOperators, reductionOperators, shapingOperators, controlFlow, tensorLists].flatMap((table) =>
-    Object.entries(table),
-  ),
+  [
+    elementwiseOperators,
+    convolutions,
+    matrixOperators,
+    reductionOperators,
+    shapingOperators,
+    slicingOperators,
+    gatheringOperators,
+    resizingOperators,
+    controlFlow,
+    tensorLists,
+  ].flatMap((table) => Object.entries(table)),
 );
 
 /** Operators that keep float32 in a float16 model: what they compute overflows (squares, powers, sums) or loses too much (exponentials). */

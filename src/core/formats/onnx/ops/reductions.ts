@@ -1,10 +1,8 @@
 import type { DType } from '../../../tensor/index.ts';
 import type { Order } from '../graph-builder.ts';
 import { type Converter, type Operator, refuse } from '../operator.ts';
+import { inNchw } from './axes.ts';
 import { isChannelsSecond } from './convolutions.ts';
-
-/** Where the axes of an image are once its channels are second. */
-const inNchw: readonly number[] = [0, 2, 3, 1];
 
 interface Reduced {
   /** In the order of the input that is read; undefined when they are computed. */
