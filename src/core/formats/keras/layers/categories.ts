@@ -12,6 +12,9 @@ import { any, type LayerKind, type Lowering, own } from './layer-kind.ts';
 /** Stands between characters; a noncharacter of Unicode, kept free for such uses. */
 const SEPARATOR = '\u{10ffff}';
 const PUNCTUATION = '[!"#$%&()\\*\\+,-\\./:;<=>?@\\[\\\\\\]^_`{|}~\\\']';
+/** More categories of unknown words, and longer n-grams, are no work of a model. */
+const MAX_UNKNOWN = 1_000_000;
+const MAX_NGRAM = 100;
 /** Numbers no category: it is left out of every encoding. */
 const NO_CATEGORY = -1;
 
@@ -69,7 +72,7 @@ function readLookup(call: Lowering, keyType: 'string' | 'int64', mask: string | 
   const { builder: b, config, variables } = call;
   const mode = outputMode(config, 'int');
   const unknown = config.number('num_oov_indices', 1);
-  if (!(Number.isSafeInteger(unknown) && unknown >= 1))
+  if (!(Number.isSafeInteger(unknown) && unknown >= 1 && unknown <= MAX_UNKNOWN))
     throw unsupported(`${config.where} has num_oov_indices = ${unknown}, which is not supported`);
   const isInverse = config.bool('invert', false);
   if (isInverse && mode !== 'int') throw damaged(`${config.where} has invert with output_mode = "${mode}"`);
@@ -258,6 +261,7 @@ function replaceAll(b: GraphBuilder, text: Value, pattern: string, rewrite: stri
 function ngramWidths(config: Config): readonly number[] | undefined {
   const given = config.get('ngrams');
   if (given === undefined) return undefined;
+  if (typeof given === 'number' && given > MAX_NGRAM) throw unsupported(`${config.where} makes ngrams of ${given} words`);
   if (typeof given === 'number') return Array.from({ length: config.count('ngrams') }, (_, index) => index + 1);
   return config.ints('ngrams');
 }
