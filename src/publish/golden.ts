@@ -10,6 +10,7 @@ import {
   encodeImages,
   type ImageInput,
   itemsPerElement,
+  NearfarError,
   type RgbImage,
   type TensorMap,
 } from '../core/index.ts';
@@ -27,6 +28,9 @@ const OPEN_SIZE = 32;
 const TEXT_BATCH = 4;
 const UNKNOWN_WORD = 'nearfar-unknown';
 
+/** Larger made-up inputs (256 MiB as float32) are no use: give golden inputs then. */
+const MAX_ELEMENTS = 2 ** 26;
+
 /** What stands in where an input's rank is not declared, tried in this order: a batch of values, one value, rows, pictures. */
 const guessedShapes: readonly (readonly number[])[] = [[-1], [], [-1, 1], [-1, OPEN_SIZE], [-1, OPEN_SIZE, OPEN_SIZE, 3]];
 
@@ -43,6 +47,7 @@ export interface InputPlans {
  * in [0, 1), whole numbers and booleans 0 or 1; texts are what the model knows, or short words. The batch is 1, of texts that the model
  * looks up 4.
  * @returns Sets of examples, to be tried in this order: more than one where shapes are not declared.
+ * @throws {NearfarError} `unsupported` when an input is too large to be made up.
  * @remarks Numbers come from xorshift32 (Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003).
  */
 export function createGoldenInputs(inputs: readonly NamedTensor[], plans: InputPlans = {}): TensorMap[][] {
@@ -67,10 +72,19 @@ function createExample(
     inputs.map(({ name, dtype, shape = guess }) => {
       if (image?.name === name) return [name, encodeImages([createPicture(image.crop, next)], image)];
       const sizes = shape.map((size, axis) => (size >= 0 ? size : axis === 0 ? batch : OPEN_SIZE));
+      assertSize(name, sizes);
       const plan = strings?.get(name);
       return [name, dtype === 'string' && plan ? createTexts(plan, sizes, next) : createInput(dtype, sizes, next)];
     }),
   );
+}
+
+function assertSize(name: string, sizes: readonly number[]): void {
+  const elements = sizes.reduce((product, size) => product * size, 1);
+  if (elements <= MAX_ELEMENTS) return;
+  throw new NearfarError('unsupported', `input ${name} of shape [${sizes}] is too large to be made up; give golden inputs`, {
+    details: { name, shape: [...sizes] },
+  });
 }
 
 function createTexts(plan: StringPlan, sizes: readonly number[], next: () => number): AnyTensor {
