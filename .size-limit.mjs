@@ -6,6 +6,7 @@ const onnxRuntime = ['onnxruntime-web', 'onnxruntime-web/*'];
 const entries = [
   { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', limit: '15 kB' },
   { name: 'nearfar/react', path: 'dist/react/index.js', import: '*', ignore: ['react'], limit: '16 kB' },
+  { name: 'nearfar/formats', path: 'dist/formats/index.js', import: '*', limit: '135 kB' },
   // The engines are dynamic imports, which esbuild would put into the same file.
   { name: 'worker without engines', path: 'dist/worker/main.js', ignore: [...engines, ...onnxRuntime], limit: '40 kB' },
   { name: 'worker with tfjs and all its backends', path: 'dist/worker/main.js', ignore: [...onnxRuntime, customOps], limit: '311 kB' },

@@ -5,7 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from '@microsoft/api-extractor';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const entries = { nearfar: 'sdk', 'nearfar-server': 'server', 'nearfar-publish': 'publish', 'nearfar-react': 'react' };
+const entries = {
+  nearfar: 'sdk',
+  'nearfar-server': 'server',
+  'nearfar-publish': 'publish',
+  'nearfar-formats': 'formats',
+  'nearfar-react': 'react',
+};
 const compilerOptions = {
   compilerOptions: {
     target: 'ES2022',

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { runProgram } from './command.ts';
 import { addConfig } from './config.ts';
+import { addConvert } from './convert.ts';
 import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
 import { addInspect } from './inspect.ts';
@@ -17,6 +18,7 @@ import { packageVersion } from './version.ts';
 const commands: readonly ((program: Command) => void)[] = [
   addServe,
   addPublish,
+  addConvert,
   addInspect,
   addVerify,
   addDiff,

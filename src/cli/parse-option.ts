@@ -98,3 +98,13 @@ export function parseModelChoice(text: string): { name: string; version?: string
   const choice = text.slice(at + 1);
   return { name: text.slice(0, at), ...(/^[0-9]+$/.test(choice) ? { version: choice } : { label: choice }) };
 }
+
+/** Values with commas, each one of those that are known. */
+export function parseList<T extends string>(known: readonly T[]): (text: string) => T[] {
+  return (text) =>
+    text.split(',').map((item) => {
+      const found = known.find((each) => each === item.trim());
+      if (found === undefined) throw new InvalidArgumentError(`expected some of ${known.join(',')}`);
+      return found;
+    });
+}

@@ -1,10 +1,27 @@
 export type { GivenBindings } from './bindings.ts';
 export type { BuildOptions } from './build.ts';
 export { replaceFile } from './commit.ts';
+export {
+  type ConvertedFormat,
+  type ConvertFormat,
+  type ConvertOptions,
+  type ConvertPrecision,
+  type ConvertReport,
+  convert,
+} from './convert.ts';
 export { type Changes, diffVersions, type VariantDiff, type VersionDiff } from './diff.ts';
 export type { ImageClassificationOptions } from './image-task.ts';
 export { type ImportOptions, importDirectory } from './import-directory.ts';
-export { type Inspection, inspect, summarizeVersion, type VersionSummary } from './inspect.ts';
+export {
+  drawModel,
+  drawVersion,
+  type Inspection,
+  inspect,
+  inspectVersion,
+  type SourceSummary,
+  type VariantSummary,
+  type VersionSummary,
+} from './inspect.ts';
 export { createLock, type LockRequest } from './lock.ts';
 export type { Distance, PruningMeasure, VariantMeasure } from './measure.ts';
 export { type ModelConfig, scanModels, writeModelConfigList } from './model-config.ts';
@@ -13,4 +30,4 @@ export { connectRepository, listModels, type PinnedManifest, type Repository, re
 export type { OpenEngine } from './run.ts';
 export type { BackendCheck } from './self-check.ts';
 export type { VariantSpeed } from './speed.ts';
-export { findStrays, type VerifyOptions, type VerifyReport, verify } from './verify.ts';
+export { findStrays, openAllEngines, type VerifyOptions, type VerifyReport, verify } from './verify.ts';

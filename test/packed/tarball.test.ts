@@ -30,13 +30,16 @@ async function declaredDependencies(): Promise<string[]> {
   return Object.keys(dependencies);
 }
 
-test.each(['nearfar', 'nearfar/server', 'nearfar/publish'])('%s imports in Node without the optional packages', async (entry) => {
-  const program = `const names = Object.keys(await import(${JSON.stringify(entry)})); if (names.length === 0) throw new Error('exports nothing');`;
+test.each(['nearfar', 'nearfar/server', 'nearfar/publish', 'nearfar/formats'])(
+  '%s imports in Node without the optional packages',
+  async (entry) => {
+    const program = `const names = Object.keys(await import(${JSON.stringify(entry)})); if (names.length === 0) throw new Error('exports nothing');`;
 
-  const { status, stderr } = await runCommand(process.execPath, ['--input-type=module', '--eval', program], { cwd: packed.folder });
+    const { status, stderr } = await runCommand(process.execPath, ['--input-type=module', '--eval', program], { cwd: packed.folder });
 
-  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-});
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  },
+);
 
 test('nearfar/react imports where React is there, and says so where it is not', async () => {
   const program = `await import('nearfar/react')`;
@@ -56,7 +59,7 @@ test('the nearfar command runs and names its sub-commands', async () => {
   const { status, stdout, stderr } = await runCommand(process.execPath, [cli, '--help'], { cwd: packed.folder });
 
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-  for (const name of ['serve', 'publish', 'inspect', 'verify', 'lock']) expect(stdout).toContain(name);
+  for (const name of ['serve', 'publish', 'convert', 'inspect', 'verify', 'diff', 'lock', 'config']) expect(stdout).toContain(name);
 });
 
 test('the tarball holds the licence, the built-in model, the pages and the wasm files, and no source or test', async () => {

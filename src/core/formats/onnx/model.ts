@@ -64,7 +64,7 @@ export function parseOnnxTopology(bytes: Uint8Array): OnnxModel {
   return asDamaged(() => readModel(bytes, true));
 }
 
-interface ValueInfo {
+export interface ValueInfo {
   readonly name: string;
   /** Undefined for a sequence, map or optional. */
   readonly tensor?: { readonly elementType: number; readonly shape: number[] | undefined };
@@ -115,8 +115,8 @@ function readGraph(bytes: Uint8Array, walk: Walk, depth: number): void {
   readMessage(bytes, (field, reader, type) => {
     if (field === 1) readNode(readBytes(reader, type), walk, depth);
     else if (field === 5) readInitializer(readBytes(reader, type), walk, depth);
-    else if (field === 11 && depth === 0) walk.inputs.push(readValueInfo(readBytes(reader, type)));
-    else if (field === 12 && depth === 0) walk.outputs.push(readValueInfo(readBytes(reader, type)));
+    else if (field === 11 && depth === 0) walk.inputs.push(readValueTensor(readBytes(reader, type)));
+    else if (field === 12 && depth === 0) walk.outputs.push(readValueTensor(readBytes(reader, type)));
     else return false;
     return true;
   });
@@ -190,7 +190,7 @@ function readFunction(bytes: Uint8Array, walk: Walk): void {
 }
 
 /** ValueInfoProto: name = 1, type = 2; of TypeProto only tensor_type = 1. */
-function readValueInfo(bytes: Uint8Array): ValueInfo {
+export function readValueTensor(bytes: Uint8Array): ValueInfo {
   let name = '';
   let tensor: ValueInfo['tensor'];
   readMessage(bytes, (field, reader, type) => {
