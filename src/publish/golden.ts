@@ -21,15 +21,15 @@ import type { FeaturePlan, StringPlan } from './string-inputs.ts';
 export const GOLDEN_SEED = 0x6e656172;
 export const GOLDEN_EXAMPLES = 2;
 
+/** 256 MiB of float32; what takes more is hardly meant. */
+const MAX_ELEMENTS = 2 ** 26;
+
 /** Stands in for an open dimension that is not the batch. */
 const OPEN_SIZE = 32;
 
 /** Size of an open batch of texts, so that known ones and an unknown one are among them. */
 const TEXT_BATCH = 4;
 const UNKNOWN_WORD = 'nearfar-unknown';
-
-/** Larger made-up inputs (256 MiB as float32) are no use: give golden inputs then. */
-const MAX_ELEMENTS = 2 ** 26;
 
 /** What stands in where an input's rank is not declared, tried in this order: a batch of values, one value, rows, pictures. */
 const guessedShapes: readonly (readonly number[])[] = [[-1], [], [-1, 1], [-1, OPEN_SIZE], [-1, OPEN_SIZE, OPEN_SIZE, 3]];
@@ -47,7 +47,7 @@ export interface InputPlans {
  * in [0, 1), whole numbers and booleans 0 or 1; texts are what the model knows, or short words. The batch is 1, of texts that the model
  * looks up 4.
  * @returns Sets of examples, to be tried in this order: more than one where shapes are not declared.
- * @throws {NearfarError} `unsupported` when an input is too large to be made up.
+ * @throws {NearfarError} `unsupported` for an input of more than 2^26 elements.
  * @remarks Numbers come from xorshift32 (Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003).
  */
 export function createGoldenInputs(inputs: readonly NamedTensor[], plans: InputPlans = {}): TensorMap[][] {
@@ -72,18 +72,17 @@ function createExample(
     inputs.map(({ name, dtype, shape = guess }) => {
       if (image?.name === name) return [name, encodeImages([createPicture(image.crop, next)], image)];
       const sizes = shape.map((size, axis) => (size >= 0 ? size : axis === 0 ? batch : OPEN_SIZE));
-      assertSize(name, sizes);
+      assertSmall(name, elementCount(sizes));
       const plan = strings?.get(name);
       return [name, dtype === 'string' && plan ? createTexts(plan, sizes, next) : createInput(dtype, sizes, next)];
     }),
   );
 }
 
-function assertSize(name: string, sizes: readonly number[]): void {
-  const elements = sizes.reduce((product, size) => product * size, 1);
+function assertSmall(name: string, elements: number): void {
   if (elements <= MAX_ELEMENTS) return;
-  throw new NearfarError('unsupported', `input ${name} of shape [${sizes}] is too large to be made up; give golden inputs`, {
-    details: { name, shape: [...sizes] },
+  throw new NearfarError('unsupported', `input ${name} of ${elements} elements is too large to make one up; give golden inputs`, {
+    details: { name, elements },
   });
 }
 
@@ -97,7 +96,8 @@ function createTexts(plan: StringPlan, sizes: readonly number[], next: () => num
   return createTensor('string', sizes, texts);
 }
 
-function createFeature({ kind, size, words }: FeaturePlan, next: () => number): ExampleFeature {
+function createFeature({ key, kind, size, words }: FeaturePlan, next: () => number): ExampleFeature {
+  assertSmall(key, size);
   const values = Array.from({ length: size }, () => next());
   switch (kind) {
     case 'float':
