@@ -235,8 +235,12 @@ async function recordExamples(
       examples.push(...(await run('given', given)));
       continue;
     }
-    const sets = await makeInputs(decider, signature, tensors, pictures, requests);
     const refusals: NearfarError[] = [];
+    const sets = await makeInputs(decider, signature, tensors, pictures, requests).catch((error: unknown) => {
+      if (!(error instanceof NearfarError)) throw error;
+      refusals.push(error);
+      return [];
+    });
     for (const { origin, inputs } of sets) {
       try {
         examples.push(...(await run(origin, inputs)));

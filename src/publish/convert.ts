@@ -22,7 +22,7 @@ import {
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
-import { openModelPath } from './node-folder.ts';
+import { openModel } from './read-source.ts';
 import { collect } from './source-file.ts';
 
 /** What a model can be written as; also the name of the folder its files are in. */
@@ -81,8 +81,7 @@ export interface ConvertReport {
 export async function convert(source: string | ModelFolder, options: ConvertOptions): Promise<ConvertReport> {
   const { out, formats = ['tfjs', 'onnx'], precision = 'float32', signal } = options;
   await assertVacant(out);
-  const { folder, file } = typeof source === 'string' ? await openModelPath(source) : { folder: source, file: undefined };
-  const found = await findModel(folder, file);
+  const { folder, found } = typeof source === 'string' ? await openModel(source) : { folder: source, found: await findModel(source) };
   signal?.throwIfAborted();
   const { written, skipped } =
     found.format === 'onnx'

@@ -10,6 +10,7 @@ import {
   encodeImages,
   type ImageInput,
   itemsPerElement,
+  NearfarError,
   type RgbImage,
   type TensorMap,
 } from '../core/index.ts';
@@ -19,6 +20,9 @@ import type { FeaturePlan, StringPlan } from './string-inputs.ts';
 /** Seed of example i is this plus i: "near" in ASCII. Part of the importer's format. */
 export const GOLDEN_SEED = 0x6e656172;
 export const GOLDEN_EXAMPLES = 2;
+
+/** 256 MiB of float32; what takes more is hardly meant. */
+const MAX_ELEMENTS = 2 ** 26;
 
 /** Stands in for an open dimension that is not the batch. */
 const OPEN_SIZE = 32;
@@ -43,6 +47,7 @@ export interface InputPlans {
  * in [0, 1), whole numbers and booleans 0 or 1; texts are what the model knows, or short words. The batch is 1, of texts that the model
  * looks up 4.
  * @returns Sets of examples, to be tried in this order: more than one where shapes are not declared.
+ * @throws {NearfarError} `unsupported` for an input of more than 2^26 elements.
  * @remarks Numbers come from xorshift32 (Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003).
  */
 export function createGoldenInputs(inputs: readonly NamedTensor[], plans: InputPlans = {}): TensorMap[][] {
@@ -67,10 +72,18 @@ function createExample(
     inputs.map(({ name, dtype, shape = guess }) => {
       if (image?.name === name) return [name, encodeImages([createPicture(image.crop, next)], image)];
       const sizes = shape.map((size, axis) => (size >= 0 ? size : axis === 0 ? batch : OPEN_SIZE));
+      assertSmall(name, elementCount(sizes));
       const plan = strings?.get(name);
       return [name, dtype === 'string' && plan ? createTexts(plan, sizes, next) : createInput(dtype, sizes, next)];
     }),
   );
+}
+
+function assertSmall(name: string, elements: number): void {
+  if (elements <= MAX_ELEMENTS) return;
+  throw new NearfarError('unsupported', `input ${name} of ${elements} elements is too large to make one up; give golden inputs`, {
+    details: { name, elements },
+  });
 }
 
 function createTexts(plan: StringPlan, sizes: readonly number[], next: () => number): AnyTensor {
@@ -83,7 +96,8 @@ function createTexts(plan: StringPlan, sizes: readonly number[], next: () => num
   return createTensor('string', sizes, texts);
 }
 
-function createFeature({ kind, size, words }: FeaturePlan, next: () => number): ExampleFeature {
+function createFeature({ key, kind, size, words }: FeaturePlan, next: () => number): ExampleFeature {
+  assertSmall(key, size);
   const values = Array.from({ length: size }, () => next());
   switch (kind) {
     case 'float':

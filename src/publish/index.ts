@@ -30,4 +30,4 @@ export { connectRepository, listModels, type PinnedManifest, type Repository, re
 export type { OpenEngine } from './run.ts';
 export type { BackendCheck } from './self-check.ts';
 export type { VariantSpeed } from './speed.ts';
-export { findStrays, type VerifyOptions, type VerifyReport, verify } from './verify.ts';
+export { findStrays, openAllEngines, type VerifyOptions, type VerifyReport, verify } from './verify.ts';

@@ -46,7 +46,13 @@ export async function openRawModel(
     if (!variant) throw new NearfarError('internal', 'a raw manifest has one variant');
     const loaded = await engine.load({ manifest, variant, readFile: (path) => readSourceFile(source, path) }, options);
     return {
-      run: (signature, inputs, bindings) => loaded.run({ signature, inputs: toOwnInputs({ ...bindings, outputs: [] }, inputs) }, options),
+      run: async (signature, inputs, bindings) => {
+        try {
+          return await loaded.run({ signature, inputs: toOwnInputs({ ...bindings, outputs: [] }, inputs) }, options);
+        } catch (error) {
+          throw ofSource(source, error);
+        }
+      },
       [Symbol.asyncDispose]: async () => {
         await loaded[Symbol.asyncDispose]();
         await engine[Symbol.asyncDispose]();
@@ -54,8 +60,17 @@ export async function openRawModel(
     };
   } catch (error) {
     await engine[Symbol.asyncDispose]();
-    throw error;
+    throw ofSource(source, error);
   }
+}
+
+/** What an engine's library trips over without saying what it is: here the model is to blame, which nobody has run before. */
+function ofSource({ origin }: Source, error: unknown): unknown {
+  if (!(error instanceof NearfarError) || error.code !== 'internal') return error;
+  return new NearfarError('invalid-argument', `the ${origin} model cannot be run: ${error.message}`, {
+    cause: error,
+    details: error.details,
+  });
 }
 
 async function readSourceFile(source: Source, path: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,6 +1,16 @@
 import { type Agreement, type BackendId, checkGolden, type Manifest, NearfarError, serializeError, type Variant } from '../core/index.ts';
 import { checkBackends, type OpenEngine } from './run.ts';
 
+/** Backends in the order to try them, by the format they run. */
+export type BackendsByFormat = Readonly<Record<Variant['format'], readonly BackendId[]>>;
+
+/** All that Node may have; which of them this machine has, their engines say. */
+export const allBackends: BackendsByFormat = {
+  'tfjs-graph': [...checkBackends['tfjs-graph'], 'tfjs-webgpu'],
+  'tfjs-layers': [],
+  onnx: [...checkBackends.onnx, 'onnx-webgpu', 'onnx-cuda', 'onnx-tensorrt'],
+};
+
 /** How one variant did on one backend of this machine. */
 export interface BackendCheck {
   readonly variant: string;
@@ -18,6 +28,8 @@ const skippable = new Set(['unsupported', 'device-unfit']);
 
 export interface CheckOptions {
   readonly signal?: AbortSignal | undefined;
+  /** @default those of the processor */
+  readonly backends?: BackendsByFormat | undefined;
   /** A check that proves nothing new, and is left out where another backend runs the variant. */
   readonly isNeedless?: ((variant: Variant, backend: BackendId) => boolean) | undefined;
   /** Called before each check. */
@@ -25,8 +37,9 @@ export interface CheckOptions {
 }
 
 /**
- * Runs the golden examples of every variant on the CPU backends of its format.
- * @throws {NearfarError} `self-test-failed` when a backend gives another answer, or when no backend can run a variant.
+ * Runs the golden examples of every variant on the backends of its format, all of them also when one fails.
+ * @throws {NearfarError} `self-test-failed` when a backend gives another answer, or when no backend can run a variant; what else a backend
+ * ends with. Of several failures all are told.
  */
 export async function checkVariants(
   manifest: Manifest,
@@ -35,18 +48,51 @@ export async function checkVariants(
   options: CheckOptions = {},
 ): Promise<BackendCheck[]> {
   const checks: BackendCheck[] = [];
+  const failures: Failure[] = [];
   for (const [index, variant] of manifest.variants.entries()) {
     const results: BackendCheck[] = [];
-    for (const backend of checkBackends[variant.format]) {
+    const failedBefore = failures.length;
+    for (const backend of (options.backends ?? checkBackends)[variant.format]) {
       options.signal?.throwIfAborted();
       if (options.isNeedless?.(variant, backend) && results.some(({ skipped }) => skipped === undefined)) continue;
       options.onProgress?.(`${variant.id} on ${backend}`, index, manifest.variants.length);
-      results.push(await checkOn(backend, manifest, variant, readFile, openEngine, options));
+      try {
+        results.push(await checkOn(backend, manifest, variant, readFile, openEngine, options));
+      } catch (error) {
+        options.signal?.throwIfAborted();
+        if (!(error instanceof NearfarError)) throw error;
+        failures.push({ variant: variant.id, backend, error });
+      }
     }
-    if (results.every(({ skipped }) => skipped !== undefined)) throw notRunnable(variant, results);
+    if (failures.length === failedBefore && results.every(({ skipped }) => skipped !== undefined)) throw notRunnable(variant, results);
     checks.push(...results);
   }
+  assertNone(failures);
   return checks;
+}
+
+interface Failure {
+  readonly variant: string;
+  readonly backend: BackendId;
+  readonly error: NearfarError;
+}
+
+function assertNone(failures: readonly Failure[]): void {
+  const [first, second] = failures;
+  if (!first) return;
+  if (!second) {
+    const { error, backend } = first;
+    throw new NearfarError(error.code, `on ${backend}: ${error.message}`, { cause: error, details: { ...error.details, backend } });
+  }
+  const told = failures.map(({ variant, backend, error }) => ({ variant, backend, code: error.code, message: error.message }));
+  throw new NearfarError(
+    'self-test-failed',
+    told.map(({ variant, backend, message }) => `${variant} on ${backend}: ${message}`).join('; '),
+    {
+      cause: first.error,
+      details: { failures: told },
+    },
+  );
 }
 
 async function checkOn(

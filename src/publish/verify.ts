@@ -12,14 +12,18 @@ import {
   serializeError,
   verifySignature,
 } from '../core/index.ts';
+import { openEngine } from '../engines/index.ts';
+import { openNodePlatform } from '../engines/node/index.ts';
 import { openLocalEngines } from './publish.ts';
 import { connectRepository, type Repository, readManifest, readVersions } from './repository.ts';
 import type { OpenEngine } from './run.ts';
-import { type BackendCheck, checkVariants } from './self-check.ts';
+import { allBackends, type BackendCheck, checkVariants } from './self-check.ts';
 
 export interface VerifyOptions {
   /** @default the engines of this machine's processor */
   readonly openEngine?: OpenEngine | undefined;
+  /** Where golden examples are run: on the processor, or on everything that `openEngine` opens. @default 'processor' */
+  readonly backends?: 'processor' | 'all' | undefined;
   /** Public keys in PEM, one of which must have signed the manifest. */
   readonly trust?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -38,8 +42,8 @@ export interface VerifyReport {
 
 /**
  * Checks a published version as a device would, and more: versions.json names the manifest, every file has its length and digest, every
- * chunk its digest, and every variant gives the golden outputs on the processor's backends.
- * @param repository A folder, or the http(s) URL of a static host.
+ * chunk its digest, and every variant gives the golden outputs on each backend that is there.
+ * @param repository A folder, the http(s) URL of a static host, or `s3://bucket/prefix`.
  * @throws {NearfarError} `signature-invalid`; `integrity-mismatch` with all `details.problems`, when the manifest or files differ; `self-test-failed` when they are right and
  * an answer is not; `not-found`, `network`, `invalid-argument`; rejects with `signal.reason` when aborted.
  */
@@ -55,6 +59,7 @@ export async function verify(repository: string, name: string, version: string, 
   };
   const checks = await checkVariants(manifest, readFile, options.openEngine ?? (await openLocalEngines()), {
     signal: options.signal,
+    backends: options.backends === 'all' ? allBackends : undefined,
   });
   return {
     name,
@@ -64,6 +69,12 @@ export async function verify(repository: string, name: string, version: string, 
     bytes: totalBytes(manifest),
     checks,
   };
+}
+
+/** Engines of this machine's processor and of its GPU, as far as it has them. */
+export async function openAllEngines(options: { readonly allowSoftwareAdapter?: boolean | undefined } = {}): Promise<OpenEngine> {
+  const platform = await openNodePlatform({ allowSoftwareAdapter: options.allowSoftwareAdapter ?? false });
+  return (backend, { signal }) => openEngine(backend, platform, { signal });
 }
 
 async function checkSignature(repository: Repository, signed: SignedManifest, keys: readonly string[]): Promise<void> {

@@ -145,7 +145,7 @@ test('every command has help', async () => {
   const { stdout } = await nearfar('--help');
   const names = [...stdout.matchAll(/^ {2}(\w+) /gm)].flatMap(([, name]) => (name === undefined || name === 'help' ? [] : [name]));
 
-  expect(names).toEqual(expect.arrayContaining(['publish', 'inspect', 'verify', 'lock']));
+  expect(names).toEqual(expect.arrayContaining(['publish', 'convert', 'inspect', 'verify', 'diff', 'lock', 'config']));
   for (const name of names) expect((await nearfar(name, '--help')).stdout, name).toContain(`Usage: nearfar ${name}`);
 });
 

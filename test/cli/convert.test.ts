@@ -163,7 +163,7 @@ describe('convert refuses', () => {
 
 test.each([
   ['384', 'tfjs,onnx', 'float32'],
-  ['128', 'onnx', 'uint8'],
+  ['64', 'onnx', 'uint8'],
   ['32', 'tfjs,onnx', 'float16'],
 ])('a model of %s MB is converted to %s %s with 64 MB of heap', async (megabytes, formats, precision) => {
   await using folder = await openTempFolder();

@@ -31,9 +31,15 @@ test('every npm script that README and docs name is there', () => {
 test('every nearfar command that README and docs show exists, with the options they use', async () => {
   const shown = commands.filter(({ command }) => /^(npx )?nearfar /.test(command));
   const problems: string[] = [];
+  const helps = new Map<string, ReturnType<typeof runCommand>>();
+  const helpOf = (subCommand: string) => {
+    const help = helps.get(subCommand) ?? runCommand(process.execPath, ['dist/cli/main.js', subCommand, '--help']);
+    helps.set(subCommand, help);
+    return help;
+  };
   for (const { name, command } of shown) {
     const [subCommand = '', ...rest] = command.replace(/^(npx )?nearfar /, '').split(/\s+/);
-    const help = await runCommand(process.execPath, ['dist/cli/main.js', subCommand, '--help']);
+    const help = await helpOf(subCommand);
     if (help.status !== 0) problems.push(`${name}: nearfar ${subCommand} is not a command`);
     for (const option of rest.flatMap((word) => /^--[\w-]+/.exec(word)?.[0] ?? [])) {
       if (!help.stdout.includes(option)) problems.push(`${name}: nearfar ${subCommand} has no ${option}`);

@@ -105,6 +105,24 @@ describe.each(['onnx-cpu', 'onnx-wasm'] as const)('%s', (backend) => {
     createTensor('uint64', [1], BigUint64Array.of(2n ** 64n - 1n)),
   ];
 
+  test('takes any size where a model says neither size nor name', async () => {
+    const source = tinyOnnx('float32', 'Identity', { rank: 2, isNamed: false });
+
+    for (const shape of [
+      [1, 3],
+      [2, 1],
+    ]) {
+      const x = createTensor(
+        'float32',
+        shape,
+        Float32Array.from({ length: shape[0]! * shape[1]! }, (_, index) => index),
+      );
+      expect(await passThrough(engine, source, x)).toEqual(x);
+    }
+    const vector = createTensor('float32', [3], new Float32Array(3));
+    await expect(passThrough(engine, source, vector)).rejects.toMatchObject({ code: 'shape-mismatch' });
+  });
+
   test.each([...tensors, ...wide])('passes $dtype $shape through unchanged', async (x) => {
     expect(await passThrough(engine, tinyOnnx(x.dtype), x)).toEqual(x);
   });

@@ -62,7 +62,7 @@ test('the nearfar command runs and names its sub-commands', async () => {
   const { status, stdout, stderr } = await runCommand(process.execPath, [cli, '--help'], { cwd: packed.folder });
 
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-  for (const name of ['serve', 'publish', 'inspect', 'verify', 'lock']) expect(stdout).toContain(name);
+  for (const name of ['serve', 'publish', 'convert', 'inspect', 'verify', 'diff', 'lock', 'config']) expect(stdout).toContain(name);
 });
 
 test('the tarball holds the licence, the built-in model, the pages and the wasm files, and nothing else at the top', async () => {

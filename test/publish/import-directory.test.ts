@@ -63,7 +63,7 @@ test('what is no model is refused, an empty directory as empty', async () => {
   await mkdir(join(folder.path, 'empty'));
   const options = { name: 'm', version: '1' };
 
-  await expect(importDirectory(saved, join(folder.path, 'out'), options)).rejects.toMatchObject({ code: 'not-found' });
+  await expect(importDirectory(saved, join(folder.path, 'out'), options)).rejects.toMatchObject({ code: 'invalid-argument' });
   await expect(importDirectory(join(folder.path, 'empty'), join(folder.path, 'out'), options)).rejects.toMatchObject({ code: 'not-found' });
   await expect(readdir(join(folder.path, 'out'))).rejects.toMatchObject({ code: 'ENOENT' });
 });

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { inspect, publish } from '../../src/publish/index.ts';
 import { openTempFolder } from '../support/model-folder.ts';
+import { node, onnxModel, valueInfo } from '../support/onnx-writer.ts';
 import { sharedData } from '../support/shared-data.ts';
 
 const builtIn = fileURLToPath(new URL('../../models/everyday10/1', import.meta.url));
@@ -71,6 +72,27 @@ describe('a folder of Hugging Face Transformers', () => {
     await expect(publish([hub.source], { name: 'hub', repository: hub.out })).rejects.toMatchObject({
       code: 'unsupported',
       message: expect.stringContaining('resample: 3'),
+    });
+  });
+
+  test('leaves all sizes of its pictures open, which then are NCHW and as large as the preprocessor makes them', async () => {
+    await using hub = await openHubFolder({
+      'config.json': { ...config, id2label: { 0: 'red', 1: 'green', 2: 'blue' } },
+      'preprocessor_config.json': { ...preprocessor, size: { height: 24, width: 20 } },
+    });
+    const model = onnxModel([
+      [1, node('GlobalAveragePool', ['pixel_values'], ['pooled'])],
+      [1, node('Flatten', ['pooled'], ['logits'])],
+      [11, valueInfo('pixel_values', 1, ['batch', 'channels', 'height', 'width'])],
+      [12, valueInfo('logits', 1, ['batch', 'classes'])],
+    ]);
+    await writeFile(join(hub.source, 'onnx/model.onnx'), model);
+
+    const { manifest } = await publish([hub.source], { name: 'hub', repository: hub.out });
+
+    expect(manifest.tasks?.['image-classification']).toMatchObject({
+      input: { name: 'pixel_values', layout: 'NCHW', crop: [24, 20], resize: { size: [24, 20] } },
+      output: { name: 'logits', activation: 'softmax' },
     });
   });
 

@@ -26,9 +26,8 @@ export async function openImported(
   options: WriteOptions & { readonly goldenInputs?: readonly TensorMap[] | undefined } = {},
 ): Promise<ImportedModel> {
   const openEngine = await openLocalEngines();
-  const read = await readSources(paths, options);
-  const { skipped, unusable } = read;
-  const built = await buildVersion(read, { name: 'imported', goldenInputs: options.goldenInputs }, openEngine);
+  const { sources, skipped, unusable } = await readSources(paths, options);
+  const built = await buildVersion({ sources }, { name: 'imported', goldenInputs: options.goldenInputs }, openEngine);
   const manifest = built.manifest('1');
   const engines = new Map<BackendId, Promise<Engine>>();
   const loaded = new Map<string, Promise<LoadedVariant>>();

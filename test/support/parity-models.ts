@@ -6,6 +6,7 @@ import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type AnyTensor, createTensor, type Manifest, type Pin, parseManifest, parseVersions } from '../../src/core/index.ts';
 import { publish } from '../../src/publish/index.ts';
+import { decodeImage } from '../../src/server/media/index.ts';
 import { initializer, node, onnxModel, valueInfo } from './onnx-writer.ts';
 import { sharedData } from './shared-data.ts';
 
@@ -47,6 +48,30 @@ export async function publishMobileNetV2(): Promise<ParityModel | undefined> {
     });
   });
   return openModel(repository, 'mobilenetv2');
+}
+
+/**
+ * MobileNetV2 from its SavedModel as TensorFlow.js and ONNX, in some precisions, the variants compared on all shared photos; undefined where
+ * the shared data is absent. The measurements are in its report.json.
+ */
+export async function publishMobileNetV2Variants(
+  precisions: readonly ('float32' | 'float16' | 'uint8')[],
+): Promise<ParityModel | undefined> {
+  const folder = sharedData('savedmodel/mobilenetv2_dq/1');
+  const labels = sharedData('labels/imagenet1000.json');
+  if (folder === undefined || labels === undefined) return undefined;
+  const name = 'mobilenetv2-variants';
+  const repository = await openCached([name, ...precisions].join('-'), [folder, labels], async (out) => {
+    const samples = await Promise.all(sharedPhotos().map(({ photo }) => decodeImage(new Uint8Array(readFileSync(photo)))));
+    await publish([folder], {
+      name,
+      repository: out,
+      precisions,
+      samples,
+      task: { task: 'image-classification', output: 'probabilities', labels: new Uint8Array(await readFile(labels)), ...imageNet },
+    });
+  });
+  return openModel(repository, name);
 }
 
 /**

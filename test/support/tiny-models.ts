@@ -17,10 +17,13 @@ const onnxTypes: Partial<Record<DType, number>> = {
   uint64: 13,
 };
 
-/** An ONNX model of one node, `y = op(x)`, over vectors of any length, or tensors of another rank and any sizes. */
-export function tinyOnnx(dtype: DType, op = 'Identity', { rank = 1 } = {}): VariantSource {
+/**
+ * An ONNX model of one node, `y = op(x)`, over vectors of any length, or tensors of another rank and any sizes.
+ * @param options.isNamed Whether open sizes have names.
+ */
+export function tinyOnnx(dtype: DType, op = 'Identity', { rank = 1, isNamed = true } = {}): VariantSource {
   const type = onnxTypes[dtype] ?? 0;
-  const shape = Array.from({ length: rank }, (_, axis) => bytes(1, bytes(2, text(`n${axis}`)))).flat();
+  const shape = Array.from({ length: rank }, (_, axis) => bytes(1, isNamed ? bytes(2, text(`n${axis}`)) : [])).flat();
   const vector = bytes(1, [...varint(1, type), ...bytes(2, shape)]);
   const value = (name: string) => [...bytes(1, text(name)), ...bytes(2, vector)];
   const node = [...bytes(1, text('x')), ...bytes(2, text('y')), ...bytes(4, text(op))];
@@ -33,6 +36,7 @@ const tfTypes: Partial<Record<DType, string>> = {
   float32: 'DT_FLOAT',
   float64: 'DT_DOUBLE',
   float16: 'DT_HALF',
+  bfloat16: 'DT_BFLOAT16',
   int32: 'DT_INT32',
   int64: 'DT_INT64',
   uint8: 'DT_UINT8',

@@ -16,7 +16,7 @@ export function fitAffine(low: number, high: number, top: number): Affine {
 }
 
 /** The whole number from 0 to `top` that stands for a value. */
-export function quantize(value: number, { scale, min }: Affine, top: number): number {
+export function quantize(value: number, scale: number, min: number, top: number): number {
   return Math.min(Math.max(Math.round((value - min) / scale), 0), top);
 }
 
@@ -33,34 +33,58 @@ export function eachChannel(axis: number, shape: readonly number[], visit: (inde
   }
 }
 
+/** Scale and minimum of each channel, as they are stored: an embedding has a channel per row, and an object for each would fill the heap. */
+export interface ChannelFits {
+  readonly scales: Float32Array<ArrayBuffer>;
+  readonly mins: Float32Array<ArrayBuffer>;
+}
+
 /**
  * For each channel the better of two: its range from end to end, or the same distance to both sides of 0. The second gives back the
  * exact values of a model that was quantised to int8 before.
  */
-export function fitChannels(axis: number, shape: readonly number[], values: ArrayLike<number>): Affine[] {
-  const ranges = Array.from({ length: shape[axis]! }, () => ({ low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY }));
+export function fitChannels(axis: number, shape: readonly number[], values: ArrayLike<number>): ChannelFits {
+  const channels = shape[axis]!;
+  const low = new Float64Array(channels).fill(Number.POSITIVE_INFINITY);
+  const high = new Float64Array(channels).fill(Number.NEGATIVE_INFINITY);
   eachChannel(axis, shape, (index, channel) => {
-    const range = ranges[channel]!;
-    range.low = Math.min(range.low, values[index]!);
-    range.high = Math.max(range.high, values[index]!);
+    const value = values[index]!;
+    if (value < low[channel]!) low[channel] = value;
+    if (value > high[channel]!) high[channel] = value;
   });
-  const candidates = ranges.map(({ low, high }) => {
-    // A channel without values, or with infinite ones, which no scale holds.
-    if (!Number.isFinite(high - low)) return [{ scale: 0, min: Number.isFinite(low) ? low : 0 }].map(toFloat32);
-    const scale = Math.max(-low, high) / 127;
-    return [fitAffine(low, high, 255), { scale, min: -128 * scale }].map(toFloat32);
-  });
-  const errors = candidates.map((fits) => fits.map(() => 0));
+  const [whole, symmetric] = [emptyFits(channels), emptyFits(channels)];
+  for (let channel = 0; channel < channels; channel++) fitChannel(channel, low[channel]!, high[channel]!, whole, symmetric);
+  const errors = { whole: new Float64Array(channels), symmetric: new Float64Array(channels) };
+  const errorOf = ({ scales, mins }: ChannelFits, value: number, channel: number) => {
+    const scale = scales[channel]!;
+    const min = mins[channel]!;
+    return (quantize(value, scale, min, 255) * scale + min - value) ** 2;
+  };
   eachChannel(axis, shape, (index, channel) => {
-    for (const [candidate, fit] of candidates[channel]!.entries()) {
-      const difference = quantize(values[index]!, fit, 255) * fit.scale + fit.min - values[index]!;
-      errors[channel]![candidate]! += difference * difference;
-    }
+    const value = values[index]!;
+    errors.whole[channel]! += errorOf(whole, value, channel);
+    errors.symmetric[channel]! += errorOf(symmetric, value, channel);
   });
-  return candidates.map(([whole, symmetric], channel) => (symmetric && errors[channel]![1]! < errors[channel]![0]! ? symmetric : whole!));
+  for (let channel = 0; channel < channels; channel++) {
+    if (!(errors.symmetric[channel]! < errors.whole[channel]!)) continue;
+    whole.scales[channel] = symmetric.scales[channel]!;
+    whole.mins[channel] = symmetric.mins[channel]!;
+  }
+  return whole;
 }
 
-/** As they are stored; a scale that float32 rounds to 0 would divide by it. */
-function toFloat32({ scale, min }: Affine): Affine {
-  return { scale: Math.fround(Math.max(scale, 2 ** -126)), min: Math.fround(min) };
+function emptyFits(channels: number): ChannelFits {
+  return { scales: new Float32Array(channels), mins: new Float32Array(channels) };
+}
+
+function fitChannel(channel: number, low: number, high: number, whole: ChannelFits, symmetric: ChannelFits): void {
+  // A channel without values, or with infinite ones, which no scale holds.
+  const hasRange = Number.isFinite(high - low);
+  const fit = hasRange ? fitAffine(low, high, 255) : { scale: 0, min: Number.isFinite(low) ? low : 0 };
+  const even = hasRange ? Math.max(-low, high) / 127 : fit.scale;
+  // A scale that float32 rounds to 0 would divide by it.
+  whole.scales[channel] = Math.max(fit.scale, 2 ** -126);
+  whole.mins[channel] = fit.min;
+  symmetric.scales[channel] = Math.max(even, 2 ** -126);
+  symmetric.mins[channel] = hasRange ? -128 * even : fit.min;
 }

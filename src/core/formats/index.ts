@@ -17,4 +17,5 @@ export { describePyTorch, isHuggingFaceFolder, isTensorFlowLite, refusalOf, refu
 export { type FoundModel, findModel, type ModelFormat, readModelGraph } from './read-model.ts';
 export { decodeSafetensors, encodeSafetensors } from './safetensors.ts';
 export * from './savedmodel/index.ts';
+export { tensorflowTypes } from './tensorflow-types.ts';
 export * from './tfjs/index.ts';

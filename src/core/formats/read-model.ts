@@ -17,7 +17,7 @@ export interface FoundModel {
   readonly entry: string | undefined;
 }
 
-/** Larger files are weights, or an ONNX file, whose beginning tells enough. */
+/** Of larger files the beginning tells enough. */
 const MAX_SNIFFED_BYTES = 64 * 2 ** 20;
 
 /** In this order a folder's files are looked at: what describes a model comes before what may be its weights. */
@@ -86,9 +86,29 @@ async function recognise(file: ModelFile, entry: string): Promise<FoundModel> {
   if (isLayersModel(head)) return { format: 'tfjs-layers', entry };
   if (isTfjsModel(head)) return { format: 'tfjs-graph', entry };
   if (isSavedModel(head)) return { format: 'saved-model', entry };
-  if (isOnnxModel(head)) return { format: 'onnx', entry };
   if (isGraphDef(head)) return { format: 'graph-def', entry };
+  if (await isOnnxFile(file, head)) return { format: 'onnx', entry };
+  const namesake = namesakes.find(([name]) => name.test(entry))?.[1];
+  if (namesake !== undefined) {
+    throw new NearfarError('invalid-argument', `${entry} is named like ${namesake} and holds none: it is damaged, or of another format`, {
+      details: { file: entry },
+    });
+  }
   throw new NearfarError('not-found', `${entry} is no model file that can be read`, { details: { file: entry } });
+}
+
+/** What people mean by a name, to say more of a file whose content is nothing known. */
+const namesakes: readonly (readonly [RegExp, string])[] = [
+  [/^saved_model\.pb(txt)?$/, 'a SavedModel'],
+  [/^model\.json$/, 'a TensorFlow.js model'],
+  [/\.onnx$/, 'an ONNX model'],
+  [/\.(keras|h5|hdf5)$/, 'a Keras model'],
+];
+
+/** An ONNX file is read whole in any case, and recognised by all of it; it begins with its version. */
+async function isOnnxFile(file: ModelFile, head: Uint8Array): Promise<boolean> {
+  if (file.byteLength === head.byteLength) return isOnnxModel(head);
+  return head[0] === 0x08 && file.byteLength < 2 ** 31 && isOnnxModel(await file.read(0, file.byteLength));
 }
 
 function fileOf(folder: ModelFolder, name: string): ModelFile {

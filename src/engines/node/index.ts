@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -48,9 +49,24 @@ async function loadOrt(provider: OrtProvider): Promise<OrtModule> {
   if (provider === 'wasm') return import('onnxruntime-web');
   const { listSupportedBackends, ...ort } = await importOrtNode();
   const built = listSupportedBackends().map(({ name }) => name);
-  if (built.includes(provider)) return ort;
+  if (built.includes(provider)) {
+    if (provider === 'cuda' || provider === 'tensorrt') assertProviderLibrary(provider);
+    return ort;
+  }
   throw new NearfarError('unsupported', `this build of onnxruntime-node has no ${provider} provider; it has ${built.join(', ')}`, {
     details: { provider, built },
+  });
+}
+
+/** ONNX Runtime looks for it beside its own library, and writes red lines to standard error where it is not. */
+function assertProviderLibrary(provider: OrtProvider): void {
+  const { platform, arch } = process;
+  const [prefix, suffix] = platform === 'win32' ? ['', 'dll'] : ['lib', 'so'];
+  const binaries = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-node')), '../bin');
+  const name = `${prefix}onnxruntime_providers_${provider}.${suffix}`;
+  if (readdirSync(binaries).some((folder) => existsSync(join(binaries, folder, platform, arch, name)))) return;
+  throw new NearfarError('unsupported', `${name} of onnxruntime-node is not there; its install script downloads it where CUDA is`, {
+    details: { provider, library: name },
   });
 }
 

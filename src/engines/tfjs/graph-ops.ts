@@ -93,6 +93,8 @@ const stringOps = new Set([
 `),
 ]);
 
+const randomOps = new Set(words('Multinomial RandomStandardNormal RandomUniform RandomUniformInt TruncatedNormal'));
+
 /** Operators that only move values and their consumers take from where they are. */
 const placelessOps = new Set(['Const', 'Placeholder']);
 
@@ -199,6 +201,7 @@ function problemsOf(node: GraphNode, backend: string, hasKernel: KernelSource['h
   const kernels = kernelsOfOp.get(node.op);
   // The converter asks for inputs of BitwiseAnd by names that it does not give them.
   if (kernels === undefined || node.op === 'BitwiseAnd') return ['is unknown to TensorFlow.js'];
+  if (randomOps.has(node.op)) return ['draws random numbers: no two answers would be the same'];
   const types = typesOf(node);
   if (types.includes('DT_STRING') && !stringOps.has(node.op)) return ['does not take strings in TensorFlow.js'];
   const missing = kernels.filter((kernel) => !hasKernel(kernel));

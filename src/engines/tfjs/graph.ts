@@ -1,4 +1,4 @@
-import { NearfarError } from '../../core/index.ts';
+import { NearfarError, tensorflowTypes } from '../../core/index.ts';
 
 // The graph of a model.json as TensorFlow.js reads it: a GraphDef in JSON form. What a signature needs of it is found here.
 
@@ -122,29 +122,11 @@ export function shapeOf(node: GraphNode | undefined): number[] | undefined {
   return shape === undefined || shape.unknownRank ? undefined : (shape.dim ?? []).map(({ size }) => Number(size ?? 0));
 }
 
-/** Names of DataType (tensorflow/core/framework/types.proto) by number; old files write numbers. */
-const typeNames: Readonly<Record<number, string>> = {
-  1: 'DT_FLOAT',
-  2: 'DT_DOUBLE',
-  3: 'DT_INT32',
-  4: 'DT_UINT8',
-  5: 'DT_INT16',
-  6: 'DT_INT8',
-  7: 'DT_STRING',
-  8: 'DT_COMPLEX64',
-  9: 'DT_INT64',
-  10: 'DT_BOOL',
-  17: 'DT_UINT16',
-  18: 'DT_COMPLEX128',
-  19: 'DT_HALF',
-  20: 'DT_RESOURCE',
-  21: 'DT_VARIANT',
-  22: 'DT_UINT32',
-  23: 'DT_UINT64',
-};
+/** Old files write numbers. */
+const typeNames = new Map(tensorflowTypes.map(([number, name]) => [number, name]));
 
 function typeName(type: string | number): string {
-  return typeof type === 'number' ? (typeNames[type] ?? `type ${type}`) : type;
+  return typeof type === 'number' ? (typeNames.get(type) ?? `type ${type}`) : type;
 }
 
 /** Types that a node's attributes name, `T` and such. */

@@ -62,7 +62,11 @@ export class GraphBuilder {
     return this.#insert(`${this.#scope}${name}`, (unique) => ({
       name: unique,
       op,
-      inputs: inputs.map(({ edge }) => edge),
+      inputs: inputs.map((value: Value | undefined) => {
+        // A damaged config calls a layer with fewer tensors than it takes.
+        if (!value) throw damaged(`${name} in ${this.#scope || 'the model'} lacks an input`);
+        return value.edge;
+      }),
       controls: [],
       attributes,
     }));

@@ -1,11 +1,14 @@
+import { NearfarError } from '../../errors.ts';
 import type { ModelGraph } from '../graph/index.ts';
 import type { ModelFile, ModelFolder } from '../model-folder.ts';
+import { readTfjsWeights } from '../tfjs/index.ts';
 import { type Json, parseObject } from './config.ts';
 import { type Hdf5Object, isHdf5, openHdf5 } from './hdf5/index.ts';
-import { isLayersModelDocument, layersTopology, manifestWeights } from './layers-model.ts';
+import { isLayersModelDocument, layersTopology } from './layers-model.ts';
 import { lowerModel } from './lower.ts';
 import { type KerasVersion, parseModel } from './model-config.ts';
 import { damaged, unsupported } from './problems.ts';
+import { VOCABULARY } from './vocabulary.ts';
 import { archiveStore, hdf5Store, namedStore, type WeightStore } from './weights.ts';
 import { isZip, openZip } from './zip.ts';
 
@@ -29,7 +32,7 @@ const MAX_CONFIG_BYTES = 256 * 2 ** 20;
 export async function readKeras(source: ModelFile | ModelFolder, entry?: string): Promise<ModelGraph> {
   if (!isFolder(source)) return readFile(source);
   if (entry === undefined && source.has('config.json') && source.has('model.weights.h5')) {
-    return readParts(source.get('config.json')!, source.get('metadata.json'), source.get('model.weights.h5')!);
+    return readParts(source, source.get('config.json')!, source.get('model.weights.h5')!);
   }
   const name = entry ?? (await findEntry(source));
   const file = source.get(name);
@@ -98,15 +101,38 @@ async function readArchive(file: ModelFile): Promise<ModelGraph> {
     throw damaged('the archive has no model.weights.h5');
   }
   if (config.byteLength > MAX_CONFIG_BYTES) throw damaged(`config.json of ${config.byteLength} bytes`);
-  const store = archiveStore(await openHdf5(await weights.open()));
+  const texts = await vocabularies([...members].map(([name, member]) => [name, member.byteLength, () => member.bytes()]));
+  const store = archiveStore(await openHdf5(await weights.open()), texts);
   const metadata = members.get('metadata.json');
   if (metadata && metadata.byteLength > MAX_CONFIG_BYTES) throw damaged(`metadata.json of ${metadata.byteLength} bytes`);
   return lowerArchive(await config.bytes(), await metadata?.bytes(), store);
 }
 
-async function readParts(config: ModelFile, metadata: ModelFile | undefined, weights: ModelFile): Promise<ModelGraph> {
+async function readParts(folder: ModelFolder, config: ModelFile, weights: ModelFile): Promise<ModelGraph> {
+  const metadata = folder.get('metadata.json');
   const about = metadata && (await wholeOf(metadata, 'metadata.json'));
-  return lowerArchive(await wholeOf(config, 'config.json'), about, archiveStore(await openHdf5(weights)));
+  const texts = await vocabularies([...folder].map(([name, file]) => [name, file.byteLength, () => file.read(0, file.byteLength)]));
+  return lowerArchive(await wholeOf(config, 'config.json'), about, archiveStore(await openHdf5(weights), texts));
+}
+
+const ASSETS = 'assets/';
+
+/** The vocabulary files among the files of an archive, by the paths of their layers. */
+async function vocabularies(
+  files: readonly (readonly [name: string, byteLength: number, read: () => Promise<Uint8Array>])[],
+): Promise<ReadonlyMap<string, string>> {
+  const texts = new Map<string, string>();
+  for (const [name, byteLength, read] of files) {
+    if (!name.startsWith(ASSETS) || !name.endsWith(`/${VOCABULARY}`)) continue;
+    if (byteLength > MAX_CONFIG_BYTES) throw damaged(`${name} of ${byteLength} bytes`);
+    try {
+      texts.set(name.slice(ASSETS.length), new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await read()));
+    } catch (cause) {
+      if (cause instanceof NearfarError) throw cause;
+      throw damaged(`${name} is not UTF-8`, cause);
+    }
+  }
+  return texts;
 }
 
 /** Archives began with Keras 2.12, whose functions are those of Keras 2. */
@@ -144,7 +170,7 @@ async function readLayersModel(bytes: Uint8Array, folder: ModelFolder, entry: st
   const { model, kerasVersion } = layersTopology(document);
   // TensorFlow.js has the functions of Keras 2 whatever wrote the file.
   const version = kerasVersion.startsWith('tfjs') ? 2 : versionOf(kerasVersion);
-  return lowerModel(parseModel(model), namedStore(manifestWeights(document, folder, entry)), version);
+  return lowerModel(parseModel(model), namedStore(await readTfjsWeights(document['weightsManifest'], folder, entry)), version);
 }
 
 function versionOf(text: string | undefined): KerasVersion {

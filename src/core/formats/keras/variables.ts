@@ -7,9 +7,11 @@ export class Variables {
   readonly #constants: ReadonlyMap<string, Constant>;
   readonly #prefix: string;
   readonly #where: string;
+  readonly #texts: ReadonlyMap<string, string>;
 
-  constructor(constants: ReadonlyMap<string, Constant>, where: string, prefix = '') {
+  constructor(constants: ReadonlyMap<string, Constant>, where: string, texts: ReadonlyMap<string, string> = new Map(), prefix = '') {
     this.#constants = constants;
+    this.#texts = texts;
     this.#where = where;
     this.#prefix = prefix;
   }
@@ -27,8 +29,13 @@ export class Variables {
     return this.#constants.get(`${this.#prefix}${name}`);
   }
 
+  /** A file that the layer keeps beside its weights. */
+  text(name: string): string | undefined {
+    return this.#texts.get(`${this.#prefix}${name}`);
+  }
+
   inside(path: string): Variables {
-    return new Variables(this.#constants, this.#where, `${this.#prefix}${path}/`);
+    return new Variables(this.#constants, this.#where, this.#texts, `${this.#prefix}${path}/`);
   }
 }
 

@@ -12,6 +12,8 @@ export interface WeightStore {
    * @returns By the slots' paths and names; a slot without a weight is left out.
    */
   weightsOf(layer: KerasLayer, path: string, slots: readonly Slot[]): Promise<ReadonlyMap<string, Constant>>;
+  /** Files that layers keep beside their weights, by the layer's path and the file's name. */
+  readonly texts?: ReadonlyMap<string, string>;
 }
 
 /** The weights of each layer of the outermost model; those of an inner model's layers lie with it. */
@@ -20,7 +22,11 @@ export async function bindWeights(model: KerasModel, store: WeightStore): Promis
   for (const [layer, path] of placed(model)) {
     const slots = slotsOf(layer);
     const weights = slots.length === 0 ? new Map<string, Constant>() : await store.weightsOf(layer, path, slots);
-    bound.set(layer, new Variables(weights, layer.config.where));
+    const inside = [...(store.texts ?? [])].filter(([name]) => name.startsWith(`${path}/`));
+    bound.set(
+      layer,
+      new Variables(weights, layer.config.where, new Map(inside.map(([name, text]) => [name.slice(path.length + 1), text]))),
+    );
   }
   return bound;
 }
@@ -51,9 +57,13 @@ function keyOf({ path, name }: Slot): string {
   return path === '' ? name : `${path}/${name}`;
 }
 
-/** `model.weights.h5` of a `.keras` archive: one group for each layer, its weights numbered. */
-export function archiveStore(root: Hdf5Object): WeightStore {
+/**
+ * `model.weights.h5` of a `.keras` archive: one group for each layer, its weights numbered.
+ * @param texts Its vocabularies.
+ */
+export function archiveStore(root: Hdf5Object, texts: ReadonlyMap<string, string>): WeightStore {
   return {
+    texts,
     weightsOf: async (layer, place, slots) => {
       const weights = new Map<string, Constant>();
       // Keras 2.13 named the outermost group otherwise.

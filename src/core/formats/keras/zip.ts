@@ -138,7 +138,7 @@ function parseDirectory(view: DataView, count: number): Member[] {
 function inflate(raw: Uint8Array, byteLength: number, name: string): Uint8Array<ArrayBuffer> {
   try {
     const bytes = inflateSync(raw, { out: new Uint8Array(byteLength + 1) });
-    if (bytes.byteLength === byteLength) return bytes.slice();
+    if (bytes.byteLength === byteLength) return new Uint8Array(bytes.buffer, bytes.byteOffset, byteLength) as Uint8Array<ArrayBuffer>; // what `out` is
   } catch (cause) {
     throw damaged(`${name} does not inflate`, cause);
   }

@@ -77,26 +77,18 @@ interface QuantizedTensor {
 function quantize(tensor: AnyTensor, axis: number): QuantizedTensor {
   if (tensor.dtype !== 'float32') throw new NearfarError('internal', `a ${tensor.dtype} weight is not quantised`);
   const { shape, data } = tensor;
-  const odd = data.find((value) => !Number.isFinite(value));
-  if (odd !== undefined) throw new NearfarError('unsupported', `a weight holds ${odd}, which has no form in 8 bits`);
-  const fits = fitChannels(axis, shape, data);
+  const { scales, mins } = fitChannels(axis, shape, data);
   const bytes = new Uint8Array(data.length);
   eachChannel(axis, shape, (index, channel) => {
-    bytes[index] = quantizeNumber(data[index]!, fits[channel]!, 255);
+    const value = data[index]!;
+    if (!Number.isFinite(value)) throw new NearfarError('unsupported', `a weight holds ${value}, which has no form in 8 bits`);
+    bytes[index] = quantizeNumber(value, scales[channel]!, mins[channel]!, 255);
   });
   const one = shape.map((size, index) => (index === axis ? size : 1));
   return {
     bytes: createTensor('uint8', shape, bytes),
-    scale: createTensor(
-      'float32',
-      one,
-      Float32Array.from(fits, ({ scale }) => scale),
-    ),
-    offset: createTensor(
-      'float32',
-      one,
-      Float32Array.from(fits, ({ min }) => min),
-    ),
+    scale: createTensor('float32', one, scales),
+    offset: createTensor('float32', one, mins),
   };
 }
 

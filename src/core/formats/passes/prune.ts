@@ -92,7 +92,7 @@ function prune(tensor: AnyTensor, share: number): AnyTensor {
   if (tensor.dtype !== 'float32') return tensor;
   const count = Math.floor(tensor.data.length * share);
   if (count === 0) return tensor;
-  const magnitudes = Float32Array.from(tensor.data, Math.abs).sort();
+  const magnitudes = tensor.data.map(Math.abs).sort();
   // Not a number sorts last, and is not below any threshold.
   const threshold = magnitudes[count - 1]!;
   let below = 0;

@@ -1,66 +1,25 @@
 import type { DType } from '../../tensor/index.ts';
 import type { GraphDType } from '../graph/index.ts';
+import { tensorflowTypes } from '../tensorflow-types.ts';
 import { customTfjsOps } from './custom-ops.ts';
 
-/** TensorFlow's names of element types, as a GraphDef in JSON form writes them. */
-const namesOfTypes: Readonly<Record<GraphDType, string>> = {
-  float32: 'DT_FLOAT',
-  float64: 'DT_DOUBLE',
-  int32: 'DT_INT32',
-  int64: 'DT_INT64',
-  int16: 'DT_INT16',
-  int8: 'DT_INT8',
-  uint8: 'DT_UINT8',
-  uint16: 'DT_UINT16',
-  uint32: 'DT_UINT32',
-  uint64: 'DT_UINT64',
-  bool: 'DT_BOOL',
-  string: 'DT_STRING',
-  float16: 'DT_HALF',
-  bfloat16: 'DT_BFLOAT16',
-  complex64: 'DT_COMPLEX64',
-  complex128: 'DT_COMPLEX128',
-  resource: 'DT_RESOURCE',
-  variant: 'DT_VARIANT',
-};
+const namesOfTypes = new Map(tensorflowTypes.map(([, name, type]) => [type, name]));
+// A GraphDef in JSON form writes names; some writers give numbers.
+const typesByName = new Map(
+  tensorflowTypes.flatMap(([number, name, type]): [unknown, GraphDType][] => [
+    [number, type],
+    [name, type],
+  ]),
+);
 
-const typesByName = new Map(Object.entries(namesOfTypes).map(([type, name]) => [name, type as GraphDType]));
-
-// The enum of tensorflow/core/framework/types.proto: some writers of JSON give the numbers.
-const numbersOfTypes: readonly (GraphDType | undefined)[] = [
-  undefined,
-  'float32',
-  'float64',
-  'int32',
-  'uint8',
-  'int16',
-  'int8',
-  'string',
-  'complex64',
-  'int64',
-  'bool',
-  undefined,
-  undefined,
-  undefined,
-  'bfloat16',
-  undefined,
-  undefined,
-  'uint16',
-  'complex128',
-  'float16',
-  'resource',
-  'variant',
-  'uint32',
-  'uint64',
-];
-
+/** TensorFlow's name of an element type. */
 export function nameOfType(type: GraphDType): string {
-  return namesOfTypes[type];
+  return namesOfTypes.get(type)!; // the table has all
 }
 
 /** The type of a name or number of TensorFlow's; undefined for one that no graph here can have (quantised types, references). */
 export function typeOfName(name: unknown): GraphDType | undefined {
-  return typeof name === 'number' ? numbersOfTypes[name] : typesByName.get(String(name));
+  return typesByName.get(name);
 }
 
 /** Element types that TensorFlow.js computes with. */

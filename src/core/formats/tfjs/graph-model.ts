@@ -179,7 +179,8 @@ function parseDType(name: string, type: unknown): DType {
   throw new NearfarError('unsupported', `tensor ${name} has the type ${String(type)}`, { details: { name, type: String(type) } });
 }
 
-function parseWeights(groups: unknown): { shards: string[]; weights: TfjsWeight[] } {
+/** The shards and the weights of a manifest. */
+export function parseWeights(groups: unknown): { shards: string[]; weights: TfjsWeight[] } {
   if (!Array.isArray(groups)) throw damaged('weightsManifest is missing');
   const shards: string[] = [];
   const weights: TfjsWeight[] = [];
@@ -250,5 +251,5 @@ export function isStrings(value: unknown): value is string[] {
 }
 
 function damaged(message: string): NearfarError {
-  return new NearfarError('invalid-argument', `not a TensorFlow.js GraphModel: ${message}`, { details: { format: 'tfjs-graph' } });
+  return new NearfarError('invalid-argument', `not a sound TensorFlow.js model: ${message}`, { details: { format: 'tfjs-graph' } });
 }

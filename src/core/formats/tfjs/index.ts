@@ -10,4 +10,5 @@ export {
   type TfjsWeight,
 } from './graph-model.ts';
 export { readTfjsGraph } from './read.ts';
+export { readTfjsWeights } from './read-weights.ts';
 export { checkTfjsOps, type TfjsWriteOptions, writeTfjsGraph } from './write.ts';

@@ -40,16 +40,12 @@ export function encodeStored(storage: Storage, shape: readonly number[], values:
   switch (storage.kind) {
     case 'plain':
       return new Uint8Array(Float32Array.from(values).buffer);
-    case 'float16': {
-      // Uint16Array.from with a function would put every element on the heap.
-      const stored = new Uint16Array(values.length);
-      for (let index = 0; index < values.length; index++) stored[index] = numberToFloat16(values[index]!);
-      return new Uint8Array(stored.buffer);
-    }
+    case 'float16':
+      return new Uint8Array(mapInto(new Uint16Array(values.length), values, numberToFloat16).buffer);
     case 'affine': {
       const stored = storage.dtype === 'uint8' ? new Uint8Array(values.length) : new Uint16Array(values.length);
       const top = storage.dtype === 'uint8' ? 255 : 65535;
-      for (let index = 0; index < values.length; index++) stored[index] = quantize(values[index]!, storage, top);
+      for (let index = 0; index < values.length; index++) stored[index] = quantize(values[index]!, storage.scale, storage.min, top);
       return new Uint8Array(stored.buffer);
     }
     case 'per-channel':
@@ -70,26 +66,34 @@ export function decodeStored(
       return dtype === 'float32' ? new Float32Array(copy) : new Int32Array(copy);
     }
     case 'float16':
-      return Float32Array.from(dataFromBytes('uint16', bytes), float16ToNumber);
+      return mapInto(new Float32Array(bytes.byteLength / 2), dataFromBytes('uint16', bytes), float16ToNumber);
     case 'affine': {
       const { scale, min } = storage;
       const stored = dataFromBytes(storage.dtype, bytes);
-      if (dtype === 'int32') return Int32Array.from(stored, (value) => Math.round(value * scale + min));
-      return Float32Array.from(stored, (value) => value * scale + min);
+      if (dtype === 'int32') return mapInto(new Int32Array(stored.length), stored, (value) => Math.round(value * scale + min));
+      return mapInto(new Float32Array(stored.length), stored, (value) => value * scale + min);
     }
     case 'per-channel':
       return decodePerChannel(storage.axis, shape, bytes);
   }
 }
 
+/** Not `TypedArray.from` with a function: that makes a list of all values on the heap first. */
+function mapInto<T extends { [index: number]: number }>(target: T, values: ArrayLike<number>, convert: (value: number) => number): T {
+  for (let index = 0; index < values.length; index++) target[index] = convert(values[index]!);
+  return target;
+}
+
 function encodePerChannel(axis: number, shape: readonly number[], values: Float32Array): Uint8Array<ArrayBuffer> {
   const channels = shape[axis]!;
-  const fits = fitChannels(axis, shape, values);
+  const { scales, mins } = fitChannels(axis, shape, values);
   const bytes = new Uint8Array(channels * BYTES_PER_CHANNEL + values.length);
-  new Float32Array(bytes.buffer, 0, channels * 2).set([...fits.map(({ scale }) => scale), ...fits.map(({ min }) => min)]);
+  const heads = new Float32Array(bytes.buffer, 0, channels * 2);
+  heads.set(scales);
+  heads.set(mins, channels);
   const stored = bytes.subarray(channels * BYTES_PER_CHANNEL);
   eachChannel(axis, shape, (index, channel) => {
-    stored[index] = quantize(values[index]!, fits[channel]!, 255);
+    stored[index] = quantize(values[index]!, scales[channel]!, mins[channel]!, 255);
   });
   return bytes;
 }

@@ -1,10 +1,20 @@
 import { NearfarError } from '../../errors.ts';
 import { type AnyTensor, createTensor, dataFromBytes, elementCount, itemsPerElement } from '../../tensor/index.ts';
 import type { Constant } from '../graph/index.ts';
-import type { ModelFile } from '../model-folder.ts';
-import type { TfjsWeight } from './graph-model.ts';
+import type { ModelFile, ModelFolder } from '../model-folder.ts';
+import { parseWeights, type TfjsWeight } from './graph-model.ts';
 import { decodeStored, storedByteLength } from './quantization.ts';
-import { endOfStrings } from './shards.ts';
+import { endOfStrings, joinShards } from './shards.ts';
+
+/**
+ * The weights of a manifest (of a GraphModel or a LayersModel) as constants by their names, read when they are asked for.
+ * @param entry Path of the model.json in the folder; shards lie beside it.
+ * @throws {NearfarError} `invalid-argument` when they do not fill their shards exactly, or two have one name; `not-found` without a shard.
+ */
+export async function readTfjsWeights(manifest: unknown, folder: ModelFolder, entry: string): Promise<Map<string, Constant>> {
+  const { shards, weights } = parseWeights(manifest);
+  return locateConstants(weights, joinShards(folder, entry, shards));
+}
 
 /**
  * The weights as constants by their names.
@@ -59,5 +69,5 @@ function decodeStrings(count: number, bytes: Uint8Array): Uint8Array[] {
 }
 
 function damaged(message: string): NearfarError {
-  return new NearfarError('invalid-argument', `not a TensorFlow.js GraphModel: ${message}`, { details: { format: 'tfjs-graph' } });
+  return new NearfarError('invalid-argument', `not a sound TensorFlow.js model: ${message}`, { details: { format: 'tfjs-graph' } });
 }

@@ -55,26 +55,32 @@ const values: readonly unknown[] = [
   { class_name: 'Dense', config: {} },
 ];
 
-describe.each(['convolution.keras', 'masked.keras', 'attention.keras', 'recurrent.keras', 'keras2-graph.keras', 'operations.keras'])(
-  '%s',
-  (name) => {
-    test('with another value anywhere in its config gives a model or a typed error', async () => {
-      const members = unzipSync(await fixtureBytes(name));
-      const text = strFromU8(members['config.json']!);
-      const count = placesOf(JSON.parse(text)).length;
-      await fc.assert(
-        fc.asyncProperty(fc.nat(count - 1), fc.constantFrom(...values), async (index, value) => {
-          const config = JSON.parse(text);
-          const [owner, key] = placesOf(config)[index]!;
-          owner[key] = value;
-          const changed = { ...members, 'config.json': new TextEncoder().encode(JSON.stringify(config)) };
-          await readWhole(zipSync(changed, { level: 0 }));
-        }),
-        { numRuns: 300 },
-      );
-    }, 60_000);
-  },
-);
+describe.each([
+  'convolution.keras',
+  'masked.keras',
+  'attention.keras',
+  'recurrent.keras',
+  'keras2-graph.keras',
+  'operations.keras',
+  'text.keras',
+  'categories.keras',
+])('%s', (name) => {
+  test('with another value anywhere in its config gives a model or a typed error', async () => {
+    const members = unzipSync(await fixtureBytes(name));
+    const text = strFromU8(members['config.json']!);
+    const count = placesOf(JSON.parse(text)).length;
+    await fc.assert(
+      fc.asyncProperty(fc.nat(count - 1), fc.constantFrom(...values), async (index, value) => {
+        const config = JSON.parse(text);
+        const [owner, key] = placesOf(config)[index]!;
+        owner[key] = value;
+        const changed = { ...members, 'config.json': new TextEncoder().encode(JSON.stringify(config)) };
+        await readWhole(zipSync(changed, { level: 0 }));
+      }),
+      { numRuns: 300 },
+    );
+  }, 60_000);
+});
 
 /** Every value of a document, by its owner and key. */
 function placesOf(value: Record<string, unknown>): [Record<string, unknown>, string][] {

@@ -43,7 +43,7 @@ describe('pruning by magnitude', () => {
     const { data, ...rest } = floats([64, 64], 3);
     const { model, kernel } = denseModel({
       ...rest,
-      data: Float32Array.from(data as Float32Array, (_, i) => (i % 2 ? 1 : -1)),
+      data: Float32Array.from({ length: data.length }, (_, i) => (i % 2 ? 1 : -1)),
     } as ReturnType<typeof floats>);
 
     const after = await valuesOf(pruneWeights(model, 0.25).model, kernel);

@@ -1,5 +1,6 @@
 import { activationLayers } from './activations.ts';
 import { attentionLayers } from './attention.ts';
+import { categoryLayers } from './categories.ts';
 import { convolutionLayers } from './convolution.ts';
 import { coreLayers, mergeLayers, shapeLayers } from './core.ts';
 import type { LayerKind } from './layer-kind.ts';
@@ -16,6 +17,7 @@ const kinds: Readonly<Record<string, LayerKind>> = {
   ...convolutionLayers,
   ...recurrentLayers,
   ...attentionLayers,
+  ...categoryLayers,
   ...operations,
 };
 

@@ -8,8 +8,8 @@ import type { Variables } from '../variables.ts';
 export interface Slot {
   /** Tracked children between the layer and the weight (`cell`, `forward_layer/cell`), '' for the layer's own. */
   readonly path: string;
-  /** Number among the weights of that child, in order of creation. */
-  readonly index: number;
+  /** Number among the weights of that child, in order of creation; the name of one that Keras stores by name. */
+  readonly index: number | string;
   readonly name: string;
   readonly trainable: boolean;
 }

@@ -1,7 +1,7 @@
 import { test } from 'vitest';
 import { openEngine } from '../../src/engines/index.ts';
 import { openNodePlatform } from '../../src/engines/node/index.ts';
-import { describeEngineContract } from './engine-contract.ts';
+import { describeEngineContract } from '../contract/engine-contract.ts';
 
 const platform = await openNodePlatform({ allowSoftwareAdapter: true });
 
