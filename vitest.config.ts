@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { findSoftwareVulkan } from './scripts/find-browser.mjs';
 
@@ -6,6 +7,8 @@ Object.assign(process.env, findSoftwareVulkan().env);
 
 export default defineConfig({
   test: {
+    // One less than the cores by default, which leaves half of two idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import {
   digestOf,
   encodeManifest,
@@ -16,6 +17,7 @@ import type { SignManifest } from './sign.ts';
 import type { SourceFile } from './source.ts';
 import { storeFile } from './source-file.ts';
 import { addVersion, alreadyPublished, nextVersion, noVersions } from './versions-list.ts';
+import { writing } from './write-errors.ts';
 
 /** How long a publisher waits for another one that is writing versions.json; that takes it milliseconds. */
 const LOCK_TIMEOUT_MS = 30_000;
@@ -40,7 +42,11 @@ export interface CommitRequest {
  * then versions.json is replaced by rename. Publishers of one model take turns for the last step.
  * @throws {NearfarError} `already-exists` when the version is there; `integrity-mismatch` when a source changed meanwhile; `unavailable` when another publisher does not finish.
  */
-export async function commitVersion(request: CommitRequest): Promise<Pin> {
+export function commitVersion(request: CommitRequest): Promise<Pin> {
+  return writing(join(request.repository, request.name), () => commitToFolder(request));
+}
+
+async function commitToFolder(request: CommitRequest): Promise<Pin> {
   const model = join(request.repository, request.name);
   await mkdir(model, { recursive: true });
   if (request.version !== undefined) await assertFree(model, request.name, request.version);
@@ -78,6 +84,28 @@ async function readVersionsFile(model: string, name: string): Promise<Versions> 
   const versions = parseVersions(new Uint8Array(await readFile(path)));
   if (versions.name === name) return versions;
   throw new NearfarError('invalid-argument', `${path} is that of ${versions.name}`, { details: { name, got: versions.name } });
+}
+
+/**
+ * Looks, before any work is done, whether a version can be written: its number is free, and the folder that is there can be written to.
+ * @throws {NearfarError} `already-exists`, `permission-denied`, `invalid-argument` for a path through a file.
+ */
+export async function assertCanCommit(repository: string, name: string, version: string | undefined): Promise<void> {
+  const model = join(repository, name);
+  await writing(model, async () => {
+    if (version !== undefined) await assertFree(model, name, version);
+    await access(await nearestExisting(model), constants.W_OK);
+  });
+}
+
+async function nearestExisting(path: string): Promise<string> {
+  const info = await stat(path).catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw error;
+  });
+  if (info?.isDirectory()) return path;
+  if (info) throw new NearfarError('invalid-argument', `${path} is a file, expected a folder`, { details: { path } });
+  return nearestExisting(dirname(resolve(path)));
 }
 
 async function assertFree(model: string, name: string, version: string): Promise<void> {
@@ -155,7 +183,11 @@ async function writeFlushed(path: string, bytes: Uint8Array): Promise<void> {
 }
 
 /** Writes beside a file, then replaces it in one step: readers see the old or the new one. */
-export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+export function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+  return writing(path, () => replaceByRename(path, bytes));
+}
+
+async function replaceByRename(path: string, bytes: Uint8Array): Promise<void> {
   const temporary = `${path}.${randomUUID()}`;
   try {
     await writeFlushed(temporary, bytes);

@@ -17,7 +17,7 @@ import { openNodePlatform } from '../engines/node/index.ts';
 import { isBucket } from './bucket.ts';
 import { commitToBucket } from './bucket-commit.ts';
 import { type BuildOptions, type BuiltVersion, buildVersion, withoutVariants } from './build.ts';
-import { commitVersion } from './commit.ts';
+import { assertCanCommit, commitVersion } from './commit.ts';
 import type { SkippedVariant } from './graph-source.ts';
 import type { ImageClassificationOptions } from './image-task.ts';
 import { measurePruning, measureVariants, type PruningMeasure, readBuilt, type VariantMeasure } from './measure.ts';
@@ -99,6 +99,7 @@ export async function publish(sources: readonly string[], options: PublishOption
   const { repository, signal, onProgress, version = '1', minAgreement = 0, original = true } = options;
   assertNames(options);
   const sign = options.signingKey === undefined ? undefined : openSigner(options.signingKey);
+  if (!isBucket(repository)) await assertCanCommit(repository, options.name, options.version);
   const openEngine = await openLocalEngines();
   const progressOf = (step: PublishStep) => (what: string, done: number, total: number) => onProgress?.(step, { what, done, total });
 

@@ -671,8 +671,8 @@ describe('our own API', () => {
       name: 'half_plus_two',
       labels: { stable: '123', canary: '124' },
       versions: [
-        { version: '124', state: 'AVAILABLE', digest: half124.digest, labels: ['canary'], backend: 'tfjs-cpu', variant: 'v' },
-        { version: '123', state: 'AVAILABLE', digest: half123.digest, labels: ['stable'], backend: 'tfjs-cpu', variant: 'v' },
+        { version: '124', state: 'AVAILABLE', digest: half124.digest, labels: ['canary'], backend: 'tfjs-cpu', variant: 'v', tasks: [] },
+        { version: '123', state: 'AVAILABLE', digest: half123.digest, labels: ['stable'], backend: 'tfjs-cpu', variant: 'v', tasks: [] },
       ],
     });
   });
