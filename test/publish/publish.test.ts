@@ -272,3 +272,17 @@ async function openScaling(models: { factor: number; other?: number; otherShape?
 async function bytesOf(...path: [string, string]): Promise<Uint8Array<ArrayBuffer>> {
   return new Uint8Array(await readFile(join(...path)));
 }
+
+test('where nothing can be written, no model is read first', async () => {
+  await using folder = await openTempFolder();
+  const file = join(folder.path, 'file');
+  await writeFile(file, '');
+  await mkdir(join(folder.path, 'repository/m/7'), { recursive: true });
+  const missing = [join(folder.path, 'no-model.onnx')];
+
+  const throughFile = publish(missing, { name: 'm', repository: join(file, 'repository') });
+  const taken = publish(missing, { name: 'm', repository: join(folder.path, 'repository'), version: '7' });
+
+  await expect(throughFile).rejects.toMatchObject({ code: 'invalid-argument', details: { errno: 'ENOTDIR' } });
+  await expect(taken).rejects.toMatchObject({ code: 'already-exists' });
+});
