@@ -153,6 +153,8 @@ describe('the test data of TensorFlow Serving', () => {
     const example = { b64: 'Cg8KDQoBeBIIEgYKBAAAoEA=' }; // x is 5
 
     const rows = await ask(server, '/v1/models/half_plus_two:predict', { instances: [{ x: [1] }, { x: [2] }, { x: [5] }] });
+    // The first example of TensorFlow Serving's documentation: a tensor that is fed inside the graph takes any shape.
+    const flat = await ask(server, '/v1/models/half_plus_two:predict', { instances: [1.0, 2.0, 5.0] });
     const column = await ask(server, '/v1/models/half_plus_two/versions/123:predict', { inputs: [[1], [2], [5]] });
     const regressed = await ask(server, '/v1/models/half_plus_two:predict', { signature_name: 'regress_x_to_y2', instances: [example] });
     const ofTf2 = await ask(server, '/v1/models/tf2:predict', { inputs: { x: [5] } });
@@ -161,6 +163,7 @@ describe('the test data of TensorFlow Serving', () => {
       inputs: [{ name: 'x', datatype: 'FP32', shape: [3, 1], data: [1, 2, 5] }],
     });
 
+    expect(flat.body).toEqual({ predictions: [2.5, 3, 4.5] });
     expect(rows).toEqual({ status: 200, body: { predictions: [[2.5], [3], [4.5]] } });
     expect(column).toEqual({ status: 200, body: { outputs: [[2.5], [3], [4.5]] } });
     expect(regressed).toEqual({ status: 200, body: { predictions: [[5.5]] } });

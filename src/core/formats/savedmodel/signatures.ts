@@ -103,7 +103,8 @@ class Builder {
         op: 'Placeholder',
         inputs: [],
         controls: [],
-        attributes: { dtype: attribute.type(input.dtype), shape: attribute.shape(input.shape) },
+        // A tensor that is fed inside the graph has only a shape that the signature says, which TensorFlow does not hold callers to.
+        attributes: { dtype: attribute.type(input.dtype), shape: attribute.shape(input.node === edge.node ? input.shape : undefined) },
       });
     }
     const outputs: [string, SignatureOutput][] = [];

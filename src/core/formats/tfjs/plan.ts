@@ -62,8 +62,8 @@ export async function planTfjsGraph(model: ModelGraph): Promise<TfjsPlan> {
       const name = inputNames.get(node)!;
       const given = written.get(name)!;
       const { shape: own, dtype: type = attribute.type(dtype) } = given.attributes;
-      const known = own?.kind === 'shape' && own.value !== undefined ? own : attribute.shape(shape);
-      written.set(name, { ...given, attributes: { ...given.attributes, dtype: type, shape: known } });
+      // A placeholder that takes any shape says so: the signature's is a hint, which TensorFlow does not hold callers to.
+      written.set(name, { ...given, attributes: { ...given.attributes, dtype: type, shape: own ?? attribute.shape(shape) } });
     }
   }
   return { nodes: reachable(written, [...outputNames.values(), ...inputNames.values()]), bindings };
