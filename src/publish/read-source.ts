@@ -220,7 +220,7 @@ async function readTfjsSource(folder: ModelFolder, entry: string): Promise<Sourc
   const originals: [string, string][] = [[entry, await digestFile(fileOf(folder, entry))]];
   const shards: ModelFile[] = [];
   for (const shard of model.shards) {
-    // A folder has no file outside of it, so that a path with .. is not found.
+    assertInside(entry, shard);
     const file = fileOf(folder, besideEntry(entry, shard));
     originals.push([shard, await digestFile(file)]);
     shards.push(file);
@@ -353,6 +353,13 @@ async function digestFile(file: ModelFile): Promise<string> {
 
 function besideEntry(entry: string, name: string): string {
   return `${entry.slice(0, entry.lastIndexOf('/') + 1)}${name}`;
+}
+
+/** Shards come from the model file: a path that leaves its folder is refused, not looked for. */
+function assertInside(entry: string, shard: string): void {
+  const leaves = /^([/\\]|[A-Za-z]:)/.test(shard) || shard.split(/[/\\]/).includes('..');
+  if (!leaves) return;
+  throw new NearfarError('invalid-argument', `${entry} names the shard ${shard} outside its folder`, { details: { file: entry, shard } });
 }
 
 function fileOf(folder: ModelFolder, name: string): ModelFile {

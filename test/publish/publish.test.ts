@@ -199,8 +199,8 @@ describe('what is refused publishes nothing', () => {
     await writeFile(join(folder.path, 'model.json'), JSON.stringify(document));
 
     await expect(publish([folder.path], { name: 'm', repository: folder.path })).rejects.toMatchObject({
-      code: 'not-found',
-      details: { file: '../secret' },
+      code: 'invalid-argument',
+      details: { shard: '../secret' },
     });
   });
 

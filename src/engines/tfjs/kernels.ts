@@ -77,13 +77,18 @@ const castToBool: Replace = (original) => (given) => {
 
 const oneHotFloat: Replace = (original) => (given) => {
   if (given.attrs?.['dtype'] !== 'float32') return original(given);
-  const { onValue, offValue } = given.attrs as unknown as { onValue: number; offValue: number };
+  const { onValue, offValue } = attributesOf<tf.OneHotAttrs>(given);
   return tf.tidy(() => {
     const hot = toTensor(one(original({ ...given, attrs: { ...given.attrs, dtype: 'int32', onValue: 1, offValue: 0 } })));
     const scale = tf.cast(hot, 'float32');
     return tf.add(tf.mul(scale, onValue), tf.mul(tf.sub(1, scale), offValue));
   });
 };
+
+/** TensorFlow.js types the attributes of all kernels alike; which they are is decided by the kernel's name. */
+function attributesOf<Attributes extends object>({ attrs }: KernelArguments): Attributes {
+  return attrs as unknown as Attributes;
+}
 
 function one(result: tf.TensorInfo | tf.TensorInfo[]): tf.TensorInfo {
   return Array.isArray(result) ? result[0]! : result;
@@ -93,8 +98,7 @@ function one(result: tf.TensorInfo | tf.TensorInfo[]): tf.TensorInfo {
 const stridedSlice: Replace = (original) => (given) => {
   const x = input(given, 'x');
   if (x.dtype === 'float32') return original(given);
-  const { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask } =
-    given.attrs as unknown as StridedSliceAttributes;
+  const { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask } = attributesOf<tf.StridedSliceAttrs>(given);
   const info = tf.slice_util.sliceInfo(x.shape, begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask);
   if (info.isIdentity || info.sliceDim0 || info.isSimpleSlice) return original(given);
   return tf.tidy(() => {
@@ -108,24 +112,9 @@ const stridedSlice: Replace = (original) => (given) => {
   });
 };
 
-interface StridedSliceAttributes {
-  readonly begin: number[];
-  readonly end: number[];
-  readonly strides: number[];
-  readonly beginMask: number;
-  readonly endMask: number;
-  readonly ellipsisMask: number;
-  readonly newAxisMask: number;
-  readonly shrinkAxisMask: number;
-}
-
 /** Whole numbers stay whole: rows and columns are taken as they are (the formula is that of TensorFlow's kernel). */
-function resizeNearest(images: tf.Tensor, { attrs }: KernelArguments): tf.Tensor {
-  const { alignCorners, halfPixelCenters, size } = attrs as unknown as {
-    alignCorners: boolean;
-    halfPixelCenters: boolean;
-    size: [number, number];
-  };
+function resizeNearest(images: tf.Tensor, given: KernelArguments): tf.Tensor {
+  const { alignCorners, halfPixelCenters, size } = attributesOf<tf.ResizeNearestNeighborAttrs>(given);
   const indices = (from: number, to: number) => {
     const scale = alignCorners && to > 1 ? (from - 1) / (to - 1) : from / to;
     return Array.from({ length: to }, (_, at) => {
@@ -187,7 +176,7 @@ const floorDivOnWasm: Replace = (original) => (given) => {
 
 /** The original begins with the smallest positive number, so that windows without one give that. Height and width first, then depth. */
 const maxPool3d: Replace = () => (given) => {
-  const { filterSize, strides, pad } = given.attrs as unknown as Pool3dAttributes;
+  const { filterSize, strides, pad } = attributesOf<Pool3dAttributes>(given);
   const [filterDepth, filterHeight, filterWidth] = threeOf(filterSize);
   const [strideDepth, strideHeight, strideWidth] = threeOf(strides);
   return tf.tidy(() => {
@@ -225,14 +214,14 @@ interface ReductionAttributes {
 
 /** The original forgets to keep reduced axes. */
 const prodOnGpu: Replace = (original) => (given) => {
-  const { axis, keepDims = false } = given.attrs as unknown as ReductionAttributes;
+  const { axis, keepDims = false } = attributesOf<ReductionAttributes>(given);
   const x = input(given, 'x');
   return tf.tidy(() => tf.reshape(toTensor(one(original(given))), reducedShape(x, axis, keepDims)));
 };
 
 /** The original asks for a buffer of no size. */
 const sumOnGpu: Replace = (original) => (given) => {
-  const { axis, keepDims = false } = given.attrs as unknown as ReductionAttributes;
+  const { axis, keepDims = false } = attributesOf<ReductionAttributes>(given);
   const x = input(given, 'x');
   return x.size > 0 ? original(given) : tf.zeros(reducedShape(x, axis, keepDims), x.dtype === 'bool' ? 'int32' : x.dtype);
 };
