@@ -4,6 +4,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchBrowser, type TestBrowser } from '../support/browser.ts';
 import { type PackedPackage, packPackage, repositoryRoot, runCommand } from '../support/packed.ts';
+import { classifyInApp } from '../support/packed-app.ts';
 import { serveStatic } from '../support/static-server.ts';
 
 // The packed tarball in fresh apps of other bundlers than Vite, set up as docs/bundlers.md says. Needs the package registry.
@@ -38,7 +39,7 @@ describe.each(['webpack', 'esbuild'])('a fresh %s app', (bundler) => {
   test.each(['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm', 'onnx-wasm'])('classifies a photo on %s', async (backend) => {
     await using server = await serveStatic(join(packed.folder, 'public'), { mounts: { '/app/': join(packed.folder, 'out', bundler) } });
 
-    const { predictions, run } = await classify(`${server.origin}/app/index.html`, backend);
+    const { predictions, run } = await classifyInApp(browser, `${server.origin}/app/index.html`, backend);
 
     expect(predictions[0]).toMatchObject({ label: 'airplane' });
     expect(run).toMatchObject({ leg: 'on-device', model: 'everyday10', version: '1' });
@@ -46,28 +47,3 @@ describe.each(['webpack', 'esbuild'])('a fresh %s app', (bundler) => {
     expect(run).not.toHaveProperty('fallback');
   });
 });
-
-interface Answer {
-  readonly predictions: readonly { readonly label: string }[];
-  readonly run: Readonly<Record<'leg' | 'engine' | 'backend' | 'model' | 'version', string>>;
-}
-
-/** Opens the app as a visitor would and reads what it shows. */
-async function classify(url: string, backend: string): Promise<Answer> {
-  const page = await browser.newPage();
-  const logs: string[] = [];
-  page.on('console', (message) => logs.push(message.text()));
-  page.on('pageerror', (error) => logs.push(error.message));
-  try {
-    const options = { backends: [backend], allowSoftwareAdapter: true };
-    await page.goto(`${url}?options=${encodeURIComponent(JSON.stringify(options))}`);
-    await page.waitForSelector('html[data-state]', { state: 'attached', timeout: 120_000 }).catch((cause) => {
-      throw new Error(`the app gave no answer:\n${logs.join('\n')}`, { cause });
-    });
-    const shown = await page.textContent('#answer');
-    expect(await page.getAttribute('html', 'data-state'), `${shown}\n${logs.join('\n')}`).toBe('answered');
-    return JSON.parse(shown ?? '') as Answer;
-  } finally {
-    await page.close();
-  }
-}

@@ -7,6 +7,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchBrowser, type TestBrowser } from '../support/browser.ts';
 import { type PackedPackage, packPackage, repositoryRoot, runCommand } from '../support/packed.ts';
+import { classifyInApp } from '../support/packed-app.ts';
 
 // What a user does: a fresh project, `npm install` of the tarball with npm's defaults (install scripts run, and may
 // fail), Vite, and a photo. Needs the package registry.
@@ -71,7 +72,7 @@ describe.each(['tfjs-webgpu', 'tfjs-wasm', 'onnx-wasm'])('a fresh Vite app class
   test('in dev', async () => {
     await using server = await startVite(['dev']);
 
-    const answer = await classify(server.url, backend);
+    const answer = await classifyInApp(browser, server.url, backend);
 
     expect(answer).toMatchObject({
       predictions: [{ label: 'airplane' }, {}, {}],
@@ -85,7 +86,7 @@ describe.each(['tfjs-webgpu', 'tfjs-wasm', 'onnx-wasm'])('a fresh Vite app class
     expect(built, built.stderr).toMatchObject({ status: 0 });
     await using server = await startVite(['preview']);
 
-    const answer = await classify(server.url, backend);
+    const answer = await classifyInApp(browser, server.url, backend);
 
     expect(answer).toMatchObject({
       predictions: [{ label: 'airplane' }, {}, {}],
@@ -101,41 +102,10 @@ test('vite build needs no configuration', async () => {
   expect(built, built.stderr).toMatchObject({ status: 0 });
   await using server = await startVite(['preview', '--outDir', 'plain']);
 
-  const { predictions } = await classify(server.url, 'tfjs-wasm');
+  const { predictions } = await classifyInApp(browser, server.url, 'tfjs-wasm');
 
   expect(predictions[0]).toMatchObject({ label: 'airplane' });
 });
-
-interface Answer {
-  readonly predictions: readonly { readonly label: string; readonly score: number }[];
-  readonly run: {
-    readonly leg: string;
-    readonly engine: string;
-    readonly backend: string;
-    readonly model: string;
-    readonly version: string;
-  };
-}
-
-/** Opens the app as a visitor would and reads what it shows. */
-async function classify(url: string, backend: string): Promise<Answer> {
-  const page = await browser.newPage();
-  const logs: string[] = [];
-  page.on('console', (message) => logs.push(message.text()));
-  page.on('pageerror', (error) => logs.push(error.message));
-  try {
-    const options = { backends: [backend], allowSoftwareAdapter: true };
-    await page.goto(`${url}?options=${encodeURIComponent(JSON.stringify(options))}`);
-    await page.waitForSelector('html[data-state]', { state: 'attached', timeout: 120_000 }).catch((cause) => {
-      throw new Error(`the app gave no answer:\n${logs.join('\n')}`, { cause });
-    });
-    const shown = await page.textContent('#answer');
-    expect(await page.getAttribute('html', 'data-state'), `${shown}\n${logs.join('\n')}`).toBe('answered');
-    return JSON.parse(shown ?? '') as Answer;
-  } finally {
-    await page.close();
-  }
-}
 
 function runVite(args: readonly string[]): ReturnType<typeof runCommand> {
   return runCommand(process.execPath, [join(packed.folder, 'node_modules/vite/bin/vite.js'), ...args], { cwd: packed.folder });
