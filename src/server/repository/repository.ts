@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
+import type { ModelOptions } from '../model-options.ts';
 import type { ImportCache } from './import-cache.ts';
 import { ModelDirectory, type ModelSnapshot } from './model-directory.ts';
 import { isMissing } from './version-directory.ts';
@@ -14,6 +15,8 @@ export interface ModelSource {
   readonly basePath: string;
   /** @default the latest version */
   readonly policy?: VersionPolicy | undefined;
+  /** What differs from the server's defaults for all models. */
+  readonly options?: Partial<ModelOptions> | undefined;
 }
 
 export interface RepositoryOptions {
