@@ -2,8 +2,9 @@ import { encodeBase64 } from '../base64.ts';
 import { NearfarError, serializeError } from '../errors.ts';
 import type { Signature } from '../manifest/index.ts';
 import { type AnyTensor, type DType, elementCount, type TensorMap } from '../tensor/index.ts';
+import { decodeJson } from './decode-json.ts';
 import { formatDecimal } from './json-decimal.ts';
-import { type JsonDocument, readJson } from './json-reader.ts';
+import type { JsonDocument } from './json-reader.ts';
 import { addDenseValues, createSink, createUnsupportedSink, denseShape, isBase64Object, type ValueSink } from './json-tensor.ts';
 import { describeJson } from './json-text.ts';
 import { JsonWriter } from './json-writer.ts';
@@ -27,7 +28,10 @@ export interface JsonPredictRequest {
  */
 export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Signature): JsonPredictRequest {
   if (body.length === 0) throw invalid('JSON Parse error: The document is empty');
-  const document = readJson(body);
+  return decodeJson(body, (document) => decodePredict(document, findSignature));
+}
+
+function decodePredict(document: JsonDocument, findSignature: (name: string) => Signature): JsonPredictRequest {
   if (document.kind(0) !== 'object') throw malformed(document, 'Is not object');
   const signatureName = readSignatureName(document);
   const { inputs } = findSignature(signatureName);
@@ -57,6 +61,7 @@ interface RowTensor {
 }
 
 function decodeInstances(document: JsonDocument, index: number, infos: Signature['inputs']): TensorMap {
+  if (document.kind(index) === 'numbers') return decodeColumns(document, index, infos);
   if (document.kind(index) !== 'array') throw malformed(document, "Excepting 'instances' to be an list/array");
   const rows = document.size(index);
   if (rows === 0) throw malformed(document, "No values in 'instances' array");
