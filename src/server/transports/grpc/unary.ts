@@ -1,9 +1,8 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
-import type { RunRequest } from '../../../core/index.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -12,6 +11,7 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
   /** Sent behind the answer, or the error. */
@@ -38,7 +38,7 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         const trailer = new Metadata();
         try {
           const wantedDigest = digest === undefined ? undefined : String(digest);
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, trailer }), trailer);
+          callback(null, await handle(call.request, { signal: deadline.signal, limit: deadline.limit, wantedDigest, trailer }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -71,15 +71,15 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 }
 
 /** Answers one prediction over gRPC. */
-export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, trailer }: UnaryCall,
+  { signal, limit, wantedDigest, trailer }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion }, codec);
+  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion }, codec);
   return answer;
 }
 
