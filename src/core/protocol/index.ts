@@ -61,6 +61,7 @@ export {
 export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
 export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
+export { parseTextMessage } from './text-format.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
 export { dataTypeOf, inferenceDatatypeOf } from './wire-dtypes.ts';

@@ -1,3 +1,4 @@
+import { readTextToken, type TextToken, unquoteText } from '../../text-tokens.ts';
 import { damaged } from './damaged.ts';
 import { dataTypeNumber } from './data-types.ts';
 import { type AnySchema, type Budget, emptyMessage, type Field, MAX_DEPTH, MAX_MESSAGES, type Schema, setField } from './wire.ts';
@@ -12,25 +13,11 @@ export function parseTextMessage<T>(schema: Schema<T>, text: string): T {
   return new Parser(text).message(schema as AnySchema, '', 0) as T; // the table has a field for every property
 }
 
-/**
- * A name, a number, a string with its quotes, or a sign. A comment ends where its line does: were it free to end before, `####` could be
- * read in many ways, all of which would be tried.
- */
-const token =
-  /(?:[ \t\r\n\v\f]|#[^\n]*(?:\n|$))*(?:([A-Za-z_][A-Za-z0-9_./]*)|([+-]?[0-9.][A-Za-z0-9_.+-]*)|("(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')|([-{}<>:,;[\]]))/y;
-
-const trailing = /(?:[ \t\r\n\v\f]|#[^\n]*(?:\n|$))*$/y;
-
-interface Token {
-  readonly kind: 'name' | 'number' | 'string' | 'sign';
-  readonly text: string;
-}
-
 class Parser {
   readonly #text: string;
   readonly #budget: Budget = { messages: 0 };
   #position = 0;
-  #next: Token | undefined;
+  #next: TextToken;
 
   constructor(text: string) {
     this.#text = text;
@@ -78,7 +65,7 @@ class Parser {
     if (type === 'string') return new TextDecoder().decode(this.#string());
     if (type === 'bytes') return this.#string();
     if (type === 'dataType') {
-      if (this.#next?.kind === 'number') return this.#integer(Number);
+      if (this.#next.kind === 'number') return this.#integer(Number);
       const name = this.#take('name');
       return dataTypeNumber(name) ?? 0; // a type that is not known here; who needs it says so
     }
@@ -99,7 +86,7 @@ class Parser {
   /** Strings one after the other are one. */
   #string(): Uint8Array {
     const parts = [unquote(this.#take('string'))];
-    while (this.#next?.kind === 'string') parts.push(unquote(this.#take('string')));
+    while (this.#next.kind === 'string') parts.push(unquote(this.#take('string')));
     const [first] = parts;
     if (first && parts.length === 1) return first;
     const joined = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -160,16 +147,16 @@ class Parser {
         this.#skipValue(depth + 1);
       }
       this.#advance();
-    } else if (this.#next?.kind === 'string') this.#string();
+    } else if (this.#next.kind === 'string') this.#string();
     else {
       this.#minus();
-      if (this.#next?.kind === 'sign') throw this.#damaged('a value is expected');
+      if (this.#next.kind === 'sign') throw this.#damaged('a value is expected');
       this.#advance();
     }
   }
 
   #takeEnd(end: string): boolean {
-    if (end === '' ? this.#next === undefined : this.#isSign(end)) {
+    if (end === '' ? this.#next.kind === 'end' : this.#isSign(end)) {
       if (end !== '') this.#advance();
       return true;
     }
@@ -181,35 +168,27 @@ class Parser {
     this.#advance();
   }
 
-  #take(kind: Token['kind']): string {
-    if (this.#next?.kind !== kind) throw this.#damaged(`a ${kind} is expected, got ${this.#next?.text.slice(0, 40) ?? 'the end'}`);
+  #take(kind: TextToken['kind']): string {
+    if (this.#next.kind !== kind) throw this.#damaged(`a ${kind} is expected, got ${this.#next.text.slice(0, 40) || 'the end'}`);
     return this.#advance().text;
   }
 
   #isSign(text: string): boolean {
-    return this.#next?.kind === 'sign' && this.#next.text === text;
+    return this.#next.kind === 'sign' && this.#next.text === text;
   }
 
-  #advance(): Token {
+  #advance(): TextToken {
     const taken = this.#next;
-    if (!taken) throw this.#damaged('the text ends early');
+    if (taken.kind === 'end') throw this.#damaged('the text ends early');
     this.#next = this.#read();
     return taken;
   }
 
-  #read(): Token | undefined {
-    token.lastIndex = this.#position;
-    const match = token.exec(this.#text);
-    if (!match) {
-      trailing.lastIndex = this.#position;
-      if (trailing.test(this.#text)) return undefined;
-      throw this.#damaged('a character is not understood');
-    }
-    this.#position = token.lastIndex;
-    const [, name, number, string, sign] = match;
-    if (name !== undefined) return { kind: 'name', text: name };
-    if (number !== undefined) return { kind: 'number', text: number };
-    return string === undefined ? { kind: 'sign', text: sign ?? '' } : { kind: 'string', text: string };
+  #read(): TextToken {
+    const token = readTextToken(this.#text, this.#position);
+    this.#position = token.start + token.text.length;
+    if (token.kind === 'bad') throw this.#damaged('a character is not understood');
+    return token;
   }
 
   #damaged(what: string): Error {
@@ -218,26 +197,9 @@ class Parser {
   }
 }
 
-const escapes: Readonly<Record<string, number>> = { a: 7, b: 8, f: 12, n: 10, r: 13, t: 9, v: 11 };
-
 /** Bytes of a quoted string. */
 function unquote(quoted: string): Uint8Array {
-  const inner = quoted.slice(1, -1);
-  if (!inner.includes('\\')) return new TextEncoder().encode(inner);
-  const bytes: number[] = [];
-  const parts = /\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|[^\\]+/gsu;
-  for (const [whole, hex, octal, short, long, letter] of inner.matchAll(parts)) {
-    const codePoint = short ?? long;
-    if (hex !== undefined) bytes.push(Number.parseInt(hex, 16));
-    else if (octal !== undefined) bytes.push(Number.parseInt(octal, 8) & 255);
-    else if (codePoint !== undefined) for (const byte of encodeCodePoint(Number.parseInt(codePoint, 16))) bytes.push(byte);
-    else if (letter !== undefined && Object.hasOwn(escapes, letter)) bytes.push(escapes[letter]!);
-    else for (const byte of new TextEncoder().encode(letter ?? whole)) bytes.push(byte);
-  }
-  return Uint8Array.from(bytes);
-}
-
-function encodeCodePoint(codePoint: number): Uint8Array {
-  if (codePoint > 0x10ffff) throw damaged(`the character ${codePoint.toString(16)} does not exist`);
-  return new TextEncoder().encode(String.fromCodePoint(codePoint));
+  const bytes = unquoteText(quoted);
+  if (bytes) return bytes;
+  throw damaged(`a character of ${quoted.slice(0, 40)} does not exist`);
 }

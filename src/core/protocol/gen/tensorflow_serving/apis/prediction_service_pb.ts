@@ -6,23 +6,43 @@
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { ClassificationRequestSchema, ClassificationResponseSchema } from "./classification_pb.ts";
+import { file_tensorflow_serving_apis_classification } from "./classification_pb.ts";
 import type { GetModelMetadataRequestSchema, GetModelMetadataResponseSchema } from "./get_model_metadata_pb.ts";
 import { file_tensorflow_serving_apis_get_model_metadata } from "./get_model_metadata_pb.ts";
+import type { MultiInferenceRequestSchema, MultiInferenceResponseSchema } from "./inference_pb.ts";
+import { file_tensorflow_serving_apis_inference } from "./inference_pb.ts";
 import type { PredictRequestSchema, PredictResponseSchema } from "./predict_pb.ts";
 import { file_tensorflow_serving_apis_predict } from "./predict_pb.ts";
+import type { RegressionRequestSchema, RegressionResponseSchema } from "./regression_pb.ts";
+import { file_tensorflow_serving_apis_regression } from "./regression_pb.ts";
 
 /**
  * Describes the file tensorflow_serving/apis/prediction_service.proto.
  */
 export const file_tensorflow_serving_apis_prediction_service: GenFile = /*@__PURE__*/
-  fileDesc("CjB0ZW5zb3JmbG93X3NlcnZpbmcvYXBpcy9wcmVkaWN0aW9uX3NlcnZpY2UucHJvdG8SEnRlbnNvcmZsb3cuc2VydmluZzLWAQoRUHJlZGljdGlvblNlcnZpY2USUgoHUHJlZGljdBIiLnRlbnNvcmZsb3cuc2VydmluZy5QcmVkaWN0UmVxdWVzdBojLnRlbnNvcmZsb3cuc2VydmluZy5QcmVkaWN0UmVzcG9uc2USbQoQR2V0TW9kZWxNZXRhZGF0YRIrLnRlbnNvcmZsb3cuc2VydmluZy5HZXRNb2RlbE1ldGFkYXRhUmVxdWVzdBosLnRlbnNvcmZsb3cuc2VydmluZy5HZXRNb2RlbE1ldGFkYXRhUmVzcG9uc2ViBnByb3RvMw", [file_tensorflow_serving_apis_get_model_metadata, file_tensorflow_serving_apis_predict]);
+  fileDesc("CjB0ZW5zb3JmbG93X3NlcnZpbmcvYXBpcy9wcmVkaWN0aW9uX3NlcnZpY2UucHJvdG8SEnRlbnNvcmZsb3cuc2VydmluZzL8AwoRUHJlZGljdGlvblNlcnZpY2USYQoIQ2xhc3NpZnkSKS50ZW5zb3JmbG93LnNlcnZpbmcuQ2xhc3NpZmljYXRpb25SZXF1ZXN0GioudGVuc29yZmxvdy5zZXJ2aW5nLkNsYXNzaWZpY2F0aW9uUmVzcG9uc2USWAoHUmVncmVzcxIlLnRlbnNvcmZsb3cuc2VydmluZy5SZWdyZXNzaW9uUmVxdWVzdBomLnRlbnNvcmZsb3cuc2VydmluZy5SZWdyZXNzaW9uUmVzcG9uc2USUgoHUHJlZGljdBIiLnRlbnNvcmZsb3cuc2VydmluZy5QcmVkaWN0UmVxdWVzdBojLnRlbnNvcmZsb3cuc2VydmluZy5QcmVkaWN0UmVzcG9uc2USZwoOTXVsdGlJbmZlcmVuY2USKS50ZW5zb3JmbG93LnNlcnZpbmcuTXVsdGlJbmZlcmVuY2VSZXF1ZXN0GioudGVuc29yZmxvdy5zZXJ2aW5nLk11bHRpSW5mZXJlbmNlUmVzcG9uc2USbQoQR2V0TW9kZWxNZXRhZGF0YRIrLnRlbnNvcmZsb3cuc2VydmluZy5HZXRNb2RlbE1ldGFkYXRhUmVxdWVzdBosLnRlbnNvcmZsb3cuc2VydmluZy5HZXRNb2RlbE1ldGFkYXRhUmVzcG9uc2ViBnByb3RvMw", [file_tensorflow_serving_apis_classification, file_tensorflow_serving_apis_get_model_metadata, file_tensorflow_serving_apis_inference, file_tensorflow_serving_apis_predict, file_tensorflow_serving_apis_regression]);
 
 /**
- * Methods that are not listed are answered UNIMPLEMENTED.
- *
  * @generated from service tensorflow.serving.PredictionService
  */
 export const PredictionService: GenService<{
+  /**
+   * @generated from rpc tensorflow.serving.PredictionService.Classify
+   */
+  classify: {
+    methodKind: "unary";
+    input: typeof ClassificationRequestSchema;
+    output: typeof ClassificationResponseSchema;
+  },
+  /**
+   * @generated from rpc tensorflow.serving.PredictionService.Regress
+   */
+  regress: {
+    methodKind: "unary";
+    input: typeof RegressionRequestSchema;
+    output: typeof RegressionResponseSchema;
+  },
   /**
    * @generated from rpc tensorflow.serving.PredictionService.Predict
    */
@@ -30,6 +50,14 @@ export const PredictionService: GenService<{
     methodKind: "unary";
     input: typeof PredictRequestSchema;
     output: typeof PredictResponseSchema;
+  },
+  /**
+   * @generated from rpc tensorflow.serving.PredictionService.MultiInference
+   */
+  multiInference: {
+    methodKind: "unary";
+    input: typeof MultiInferenceRequestSchema;
+    output: typeof MultiInferenceResponseSchema;
   },
   /**
    * @generated from rpc tensorflow.serving.PredictionService.GetModelMetadata
