@@ -16,6 +16,8 @@ export interface UnaryCall {
   readonly wantedDigest: string | undefined;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
+  /** A value of the client's metadata. */
+  readonly header: (name: string) => string | undefined;
 }
 
 /** Registers one method; what the handler throws becomes a gRPC status. */
@@ -34,11 +36,12 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     ) => {
       void (async () => {
         using deadline = openSignal(call);
-        const [digest] = call.metadata.get('nearfar-model-digest');
+        const header = (name: string) => call.metadata.get(name)[0]?.toString();
         const trailer = new Metadata();
         try {
-          const wantedDigest = digest === undefined ? undefined : String(digest);
-          callback(null, await handle(call.request, { signal: deadline.signal, limit: deadline.limit, wantedDigest, trailer }), trailer);
+          const { signal, limit } = deadline;
+          const wantedDigest = header('nearfar-model-digest');
+          callback(null, await handle(call.request, { signal, limit, wantedDigest, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -73,13 +76,13 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, limit, wantedDigest, trailer }: UnaryCall,
+  { signal, limit, wantedDigest, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion }, codec);
+  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion, header }, codec);
   return answer;
 }
 
