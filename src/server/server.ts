@@ -5,8 +5,10 @@ import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
+import { joinObservers } from './request-record.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
+import { InferenceStatistics } from './statistics.ts';
 import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
@@ -39,7 +41,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, observer: metrics, log, buffers, classLabels: createClassLabels(files), serverVersion: packageVersion() };
+  const statistics = new InferenceStatistics();
+  const context = {
+    servables,
+    observer: joinObservers([metrics, statistics]),
+    statistics,
+    log,
+    buffers,
+    classLabels: createClassLabels(files),
+    serverVersion: packageVersion(),
+  };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

@@ -3,7 +3,7 @@ export { errorOfResponse } from './error-body.ts';
 export { Health, HealthCheckResponse_ServingStatus, HealthCheckResponseSchema } from './gen/grpc/health/v1/health_pb.ts';
 export {
   GRPCInferenceService,
-  type InferParameter,
+  InferParameterSchema,
   type ModelConfigResponse,
   ModelConfigResponseSchema,
   type ModelInferRequest,

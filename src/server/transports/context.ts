@@ -1,8 +1,10 @@
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
+import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
+import type { InferenceStatistics } from '../statistics.ts';
 import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
@@ -24,6 +26,10 @@ export interface TransportContext {
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
+  /** Loads and unloads models. */
+  readonly control: ModelControl;
+  /** What Triton's statistics extension tells. */
+  readonly statistics: Pick<InferenceStatistics, 'of'>;
   /** Class names of models. */
   readonly classLabels: ClassLabels;
   /** Version of the server, as it says in metadata. */
