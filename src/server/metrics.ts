@@ -1,5 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { type ServingMetrics, servableStates } from './servables/index.ts';
+import type { AdmissionMetrics } from './admission.ts';
+import type { CacheMetrics } from './cache/index.ts';
+import { type ServableTiming, type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** One answered request, as both transports count it. */
 export interface RequestRecord {
@@ -12,13 +14,11 @@ export interface RequestRecord {
   readonly status: string;
   readonly durationMs: number;
   /** What answered; absent when the request failed before a version was found. `signature` is one the version has. */
-  readonly servable?:
-    | { readonly version: string; readonly signature: string; readonly backend: string; readonly queueMs: number; readonly inferMs: number }
-    | undefined;
+  readonly servable?: ({ readonly version: string; readonly signature: string; readonly backend: string } & ServableTiming) | undefined;
 }
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics {
+export interface ServerMetrics extends ServingMetrics, CacheMetrics, AdmissionMetrics {
   readonly registry: Registry;
   recordRequest(record: RequestRecord): void;
   workerRestarted(): void;
@@ -81,6 +81,37 @@ export function createMetrics(): ServerMetrics {
     help: 'Engine workers started again after a crash.',
     registers,
   });
+  const lookups = new Counter({
+    name: 'nearfar_cache_lookups_total',
+    help: 'Lookups in the result cache and the input cache: hit, miss, or joined to an equal one that was under way.',
+    labelNames: ['cache', 'model', 'outcome'],
+    registers,
+  });
+  const removals = new Counter({
+    name: 'nearfar_cache_evictions_total',
+    help: 'Values that a cache in memory let go: over its budget, or expired.',
+    labelNames: ['cache', 'reason'],
+    registers,
+  });
+  const cacheBytes = new Gauge({
+    name: 'nearfar_cache_bytes',
+    help: 'Bytes that a cache holds in memory.',
+    labelNames: ['cache'],
+    registers,
+  });
+  const redisFailures = new Counter({
+    name: 'nearfar_cache_redis_failures_total',
+    help: 'Failures of Redis: a lookup that failed or came late, a store, a value that is damaged.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const inFlight = new Gauge({ name: 'nearfar_requests_in_flight', help: 'Predictions taken and not answered yet.', registers });
+  const refusals = new Counter({
+    name: 'nearfar_requests_refused_total',
+    help: 'Predictions refused at once, by the limit that they met.',
+    labelNames: ['reason'],
+    registers,
+  });
   // A client can ask for any name: only names the server has become label values, so the number of series stays bounded.
   const models = new Set<string>();
 
@@ -92,7 +123,8 @@ export function createMetrics(): ServerMetrics {
       requestLatency.observe({ model_name: model, API: api, entrypoint }, durationMs * 1000);
       const { version = '', signature = '', backend = '' } = servable ?? {};
       requests.inc({ model, version, signature, api, entrypoint, backend, status });
-      if (!servable) return;
+      // What came from the cache waited for no engine.
+      if (!servable || servable.cache === 'hit' || servable.cache === 'joined') return;
       queueSeconds.observe({ model, version, signature, backend }, servable.queueMs / 1000);
       inferSeconds.observe({ model, version, signature, backend }, servable.inferMs / 1000);
     },
@@ -104,5 +136,11 @@ export function createMetrics(): ServerMetrics {
     recordLoad: ({ model, version, backend, outcome, durationMs }) =>
       loads.observe({ model, version, backend, outcome }, durationMs / 1000),
     workerRestarted: () => restarts.inc(),
+    recordLookup: (cache, model, outcome) => lookups.inc({ cache, model, outcome }),
+    recordRemoval: (cache, reason) => removals.inc({ cache, reason }),
+    setCacheBytes: (cache, bytes) => cacheBytes.set({ cache }, bytes),
+    recordRedisFailure: (reason) => redisFailures.inc({ reason }),
+    setInFlight: (requests) => inFlight.set(requests),
+    recordRefusal: (reason) => refusals.inc({ reason }),
   };
 }

@@ -1,5 +1,5 @@
 import { grpcStatusName, type LegTiming, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
-import type { ServableHandle, ServableSpec } from '../servables/index.ts';
+import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 
 /** One request for a prediction, from either transport. */
@@ -8,6 +8,8 @@ export interface Call {
   /** Name of the API in metrics: `Predict`, `predict`, `infer`, … */
   readonly api: string;
   readonly entrypoint: 'REST' | 'GRPC';
+  /** Who asks, as `clientOfAddress` names it. */
+  readonly client: string;
   readonly signal: AbortSignal;
   /** Called once the version is known, so that errors about it can name it too. */
   readonly onVersion: (version: AnsweringVersion) => void;
@@ -23,19 +25,22 @@ export interface Codec<Decoded extends { readonly run: RunRequest }, Answer> {
 }
 
 /**
- * decode → predict → encode, counted and timed.
- * @throws {NearfarError} what the codec or the servable throws; the reason of the signal as soon as it aborts. The version
+ * admit → decode → predict → encode, counted and timed.
+ * @throws {NearfarError} what admission, the codec or the servable throws; the reason of the signal as soon as it aborts. The version
  * stays lent until its run has really ended.
  */
 export async function answerCall<Decoded extends { readonly run: RunRequest }, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
-): Promise<{ readonly answer: Answer; readonly timing: LegTiming }> {
+): Promise<{ readonly answer: Answer; readonly timing: LegTiming & Pick<ServableTiming, 'cache'> }> {
   const startedAt = performance.now();
-  const progress: { handle?: ServableHandle; signature?: string; queueMs: number; inferMs: number } = { queueMs: 0, inferMs: 0 };
+  const progress: { handle?: ServableHandle; signature?: string } & { -readonly [N in keyof ServableTiming]: ServableTiming[N] } = {
+    queueMs: 0,
+    inferMs: 0,
+  };
   const record = (status: string) => {
-    const { handle, signature, queueMs, inferMs } = progress;
+    const { handle, signature, queueMs, inferMs, cache } = progress;
     context.metrics.recordRequest({
       model: call.spec.name,
       api: call.api,
@@ -43,10 +48,13 @@ export async function answerCall<Decoded extends { readonly run: RunRequest }, A
       status,
       durationMs: performance.now() - startedAt,
       servable:
-        handle && signature !== undefined ? { version: handle.version, signature, backend: handle.backend, queueMs, inferMs } : undefined,
+        handle && signature !== undefined
+          ? { version: handle.version, signature, backend: handle.backend, queueMs, inferMs, cache }
+          : undefined,
     });
   };
   const predict = async () => {
+    using _ = context.admission.enter(call.client);
     using handle = context.servables.lend(call.spec);
     progress.handle = handle;
     call.onVersion(handle);

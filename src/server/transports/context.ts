@@ -1,3 +1,4 @@
+import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { RequestRecord } from '../metrics.ts';
@@ -23,6 +24,8 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
+  /** Whether a prediction is taken. */
+  readonly admission: Admission;
   readonly metrics: RequestMetrics;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */

@@ -1,6 +1,7 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import type { RunRequest } from '../../../core/index.ts';
+import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
@@ -14,6 +15,8 @@ export interface UnaryCall {
   readonly signal: AbortSignal;
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
+  /** Who asks, as `clientOfAddress` names it. */
+  readonly client: string;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
 }
@@ -38,7 +41,9 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         const trailer = new Metadata();
         try {
           const wantedDigest = digest === undefined ? undefined : String(digest);
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, trailer }), trailer);
+          // The peer is an address with its port.
+          const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
+          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, client, trailer }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -73,13 +78,14 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, trailer }: UnaryCall,
+  { signal, wantedDigest, client, trailer }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion }, codec);
+  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', client, signal, onVersion }, codec);
+  if (timing.cache) trailer.set('nearfar-cache', timing.cache);
   return answer;
 }
 

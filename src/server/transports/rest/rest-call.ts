@@ -1,9 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RunRequest } from '../../../core/index.ts';
+import { clientOfAddress } from '../../admission.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { answerCall, type Codec, openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
-import { deadlineOf, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
+import { deadlineOf, setCacheHeader, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
 
 /** Answers one prediction over HTTP: its deadline, its client's going away, its headers. */
 export async function answerRest<Decoded extends { readonly run: RunRequest }, Answer>(
@@ -25,12 +26,14 @@ export async function answerRest<Decoded extends { readonly run: RunRequest }, A
         ...call,
         spec: { ...call.spec, digest: wantedDigest(request) },
         entrypoint: 'REST',
+        client: clientOfAddress(request.ip),
         signal: deadline.signal,
         onVersion: (version) => setVersionHeaders(reply, version),
       },
       codec,
     );
     setTimingHeader(reply, timing);
+    setCacheHeader(reply, timing);
     return answer;
   } finally {
     reply.raw.off('close', onClose);

@@ -9,6 +9,7 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
+import { Admission } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { RequestRecord } from '../../../../src/server/metrics.ts';
@@ -237,8 +238,15 @@ export function createStandInFiles(files: Readonly<Record<string, { readonly byt
 export function createStandInContext(servables: ServableStore) {
   const records: RequestRecord[] = [];
   const errors: string[] = [];
+  const admission = new Admission({
+    maxInFlight: 512,
+    maxInFlightPerClient: Number.POSITIVE_INFINITY,
+    rateLimitPerClient: Number.POSITIVE_INFINITY,
+    metrics: { setInFlight: () => {}, recordRefusal: () => {} },
+  });
   return {
     servables,
+    admission,
     records,
     errors,
     metrics: { recordRequest: (record: RequestRecord) => void records.push(record) },
