@@ -44,7 +44,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
-  const context = { servables, admission, metrics, log, buffers, serverVersion: packageVersion() };
+  const context = { servables, admission, observer: metrics, log, buffers, serverVersion: packageVersion() };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

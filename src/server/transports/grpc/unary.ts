@@ -1,10 +1,9 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
-import type { RunRequest } from '../../../core/index.ts';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -19,6 +18,8 @@ export interface UnaryCall {
   readonly client: string;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
+  /** A value of the client's metadata. */
+  readonly header: (name: string) => string | undefined;
 }
 
 /** Registers one method; what the handler throws becomes a gRPC status. */
@@ -37,13 +38,13 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     ) => {
       void (async () => {
         using deadline = openSignal(call);
-        const [digest] = call.metadata.get('nearfar-model-digest');
+        const header = (name: string) => call.metadata.get(name)[0]?.toString();
         const trailer = new Metadata();
         try {
-          const wantedDigest = digest === undefined ? undefined : String(digest);
+          const wantedDigest = header('nearfar-model-digest');
           // The peer is an address with its port.
           const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, client, trailer }), trailer);
+          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, client, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -76,15 +77,15 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 }
 
 /** Answers one prediction over gRPC. */
-export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, client, trailer }: UnaryCall,
+  { signal, wantedDigest, client, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', client, signal, onVersion }, codec);
+  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', client, signal, onVersion, header }, codec);
   if (timing.cache) trailer.set('nearfar-cache', timing.cache);
   return answer;
 }

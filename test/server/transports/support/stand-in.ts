@@ -9,11 +9,11 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
-import { Admission } from '../../../../src/server/admission.ts';
+import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
-import type { RequestRecord } from '../../../../src/server/metrics.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
+import type { RequestRecord } from '../../../../src/server/request-record.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
@@ -234,22 +234,24 @@ export function createStandInFiles(files: Readonly<Record<string, { readonly byt
   };
 }
 
+/** Everything is admitted. */
+export const noLimits: AdmissionOptions = {
+  maxInFlight: 512,
+  maxInFlightPerClient: Number.POSITIVE_INFINITY,
+  rateLimitPerClient: Number.POSITIVE_INFINITY,
+  metrics: { setInFlight: () => {}, recordRefusal: () => {} },
+};
+
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
   const records: RequestRecord[] = [];
   const errors: string[] = [];
-  const admission = new Admission({
-    maxInFlight: 512,
-    maxInFlightPerClient: Number.POSITIVE_INFINITY,
-    rateLimitPerClient: Number.POSITIVE_INFINITY,
-    metrics: { setInFlight: () => {}, recordRefusal: () => {} },
-  });
   return {
     servables,
-    admission,
+    admission: new Admission(noLimits),
     records,
     errors,
-    metrics: { recordRequest: (record: RequestRecord) => void records.push(record) },
+    observer: { recordRequest: (record: RequestRecord) => void records.push(record) },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),
