@@ -9,7 +9,7 @@ import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
-import { createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
+import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -44,7 +44,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
-  const context = { servables, admission, observer: metrics, log, buffers, serverVersion: packageVersion() };
+  const context = {
+    servables,
+    admission,
+    observer: metrics,
+    log,
+    buffers,
+    classLabels: createClassLabels(files),
+    serverVersion: packageVersion(),
+  };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

@@ -73,9 +73,10 @@ async function infer({ restAddress }: Pick<Addresses, 'restAddress'>, shape: num
 }
 
 async function predictGrpc(
-  { grpcAddress }: RunningServer,
+  { grpcAddress }: Pick<Addresses, 'grpcAddress'>,
   shape: number[],
   data: number[],
+  name = 'tiny',
 ): Promise<{ values: number[]; trailer: Metadata }> {
   const client = new Client(grpcAddress ?? '', credentials.createInsecure());
   const { predict } = PredictionService.method;

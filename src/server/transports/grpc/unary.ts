@@ -12,6 +12,7 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
   /** Who asks, as `clientOfAddress` names it. */
@@ -41,10 +42,11 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         const header = (name: string) => call.metadata.get(name)[0]?.toString();
         const trailer = new Metadata();
         try {
+          const { signal, limit } = deadline;
           const wantedDigest = header('nearfar-model-digest');
           // The peer is an address with its port.
           const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, client, trailer, header }), trailer);
+          callback(null, await handle(call.request, { signal, limit, wantedDigest, client, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -79,13 +81,17 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, client, trailer, header }: UnaryCall,
+  { signal, limit, wantedDigest, client, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', client, signal, onVersion, header }, codec);
+  const { answer, timing } = await answerCall(
+    context,
+    { ...call, spec, entrypoint: 'GRPC', client, signal, limit, onVersion, header },
+    codec,
+  );
   if (timing.cache) trailer.set('nearfar-cache', timing.cache);
   return answer;
 }

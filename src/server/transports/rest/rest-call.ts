@@ -27,6 +27,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
         entrypoint: 'REST',
         client: clientOfAddress(request.ip),
         signal: deadline.signal,
+        limit: deadline.limit,
         onVersion: (version) => setVersionHeaders(reply, version),
         header: (name) => headerText(request, name),
       },
