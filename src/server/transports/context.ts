@@ -1,3 +1,4 @@
+import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { ModelControl } from '../model-control.ts';
@@ -21,13 +22,15 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
+  /** Whether a prediction is taken. */
+  readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
   /** Loads and unloads models. */
-  readonly control: ModelControl;
+  readonly control?: ModelControl | undefined;
   /** What Triton's statistics extension tells. */
   readonly statistics: Pick<InferenceStatistics, 'of'>;
   /** Class names of models. */

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { create, type MessageShape } from '@bufbuild/protobuf';
-import { Metadata, type Server, type ServerDuplexStream } from '@grpc/grpc-js';
+import type { Server, ServerDuplexStream } from '@grpc/grpc-js';
 import { GRPCInferenceService, InferParameterSchema, ModelStreamInferResponseSchema } from '../../../core/index.ts';
 import { type CallSignal, openCallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 import { infer, takeOverInfer } from './infer.ts';
-import { deadlineMsOf, headerOf, readMessage, writeMessage } from './unary.ts';
+import { deadlineMsOf, factsOf, readMessage, writeMessage } from './unary.ts';
 
 const { modelStreamInfer: method } = GRPCInferenceService.method;
 type Request = MessageShape<typeof method.input>;
@@ -60,13 +60,12 @@ function serveStream(call: ServerDuplexStream<Request, Answer>, context: GrpcCon
 async function answerOne(
   request: Request,
   call: ServerDuplexStream<Request, Answer>,
-  { signal, limit }: CallSignal,
+  deadline: CallSignal,
   context: GrpcContext,
 ): Promise<Answer> {
-  const trailer = new Metadata();
-  const header = headerOf(call);
+  const facts = factsOf(call, deadline);
   try {
-    const inferResponse = await infer(context, request, { signal, limit, wantedDigest: header('nearfar-model-digest'), trailer, header });
+    const inferResponse = await infer(context, request, facts);
     if (request.parameters[finalAsked]?.parameterChoice.value === true) {
       inferResponse.parameters['triton_final_response'] = create(InferParameterSchema, {
         parameterChoice: { case: 'boolParam', value: true },
@@ -74,7 +73,7 @@ async function answerOne(
     }
     return create(ModelStreamInferResponseSchema, { inferResponse });
   } catch (error) {
-    const { details } = toServiceError(error, trailer, context.log);
+    const { details } = toServiceError(error, facts.trailer, context.log);
     return create(ModelStreamInferResponseSchema, { errorMessage: details, inferResponse: { id: request.id } });
   }
 }

@@ -21,7 +21,7 @@ import { inferenceExtensions, inferenceModelMetadata } from '../inference-metada
 import { modelConfig } from '../model-config.ts';
 import { versionOrLabel } from '../model-spec.ts';
 import { modelStatistics } from '../model-statistics.ts';
-import { parseLoadParameters } from '../repository-control.ts';
+import { controlOf, parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { infer, plainParameters, takeOverInfer } from './infer.ts';
 import { addInferStream } from './infer-stream.ts';
@@ -29,7 +29,7 @@ import { addUnary, setVersionTrailer, type UnaryCall } from './unary.ts';
 
 /** The Open Inference Protocol over gRPC, with Triton's extensions: inference.GRPCInferenceService. */
 export function addOpenInference(server: Server, context: GrpcContext): void {
-  const { servables, log, serverVersion, control } = context;
+  const { servables, log, serverVersion } = context;
   const { method } = GRPCInferenceService;
   const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
     observeControl(context, { model, api, entrypoint: 'GRPC', header }, work);
@@ -74,13 +74,13 @@ export function addOpenInference(server: Server, context: GrpcContext): void {
   );
   addUnary(server, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
-      await control.load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
+      await controlOf(context).load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
   addUnary(server, method.repositoryModelUnload, log, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
-      await control.unload(modelName);
+      await controlOf(context).unload(modelName);
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );

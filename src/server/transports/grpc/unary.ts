@@ -1,5 +1,6 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
+import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
@@ -14,6 +15,8 @@ export interface UnaryCall {
   readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
+  /** Who asks, as `clientOfAddress` names it. */
+  readonly client: string;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
   /** A value of the client's metadata. */
@@ -38,14 +41,11 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         // Aborts by the client's deadline or its cancelling, whichever comes first.
         using deadline = openCallSignal(deadlineMsOf(call));
         call.on('cancelled', deadline.cancel);
-        const header = headerOf(call);
-        const trailer = new Metadata();
+        const facts = factsOf(call, deadline);
         try {
-          const { signal, limit } = deadline;
-          const wantedDigest = header('nearfar-model-digest');
-          callback(null, await handle(call.request, { signal, limit, wantedDigest, trailer, header }), trailer);
+          callback(null, await handle(call.request, facts), facts.trailer);
         } catch (error) {
-          callback(toServiceError(error, trailer, log));
+          callback(toServiceError(error, facts.trailer, log));
         }
       })();
     },
@@ -69,9 +69,12 @@ export function readMessage<M extends DescMessage>(
   return message;
 }
 
-/** A value of the client's metadata, by its key. */
-export function headerOf({ metadata }: { readonly metadata: Metadata }): (name: string) => string | undefined {
-  return (name) => metadata.get(name)[0]?.toString();
+/** What a handler knows of a call; one request of a stream has a signal and a trailer of its own. */
+export function factsOf(call: { readonly metadata: Metadata; getPeer(): string }, { signal, limit }: CallSignal): UnaryCall {
+  const header = (name: string) => call.metadata.get(name)[0]?.toString();
+  // The peer is an address with its port.
+  const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
+  return { signal, limit, wantedDigest: header('nearfar-model-digest'), client, trailer: new Metadata(), header };
 }
 
 /** Milliseconds until the client's deadline; undefined where it has none. */
@@ -88,13 +91,18 @@ export function writeMessage<M extends DescMessage>(schema: M, message: MessageS
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, limit, wantedDigest, trailer, header }: UnaryCall,
+  { signal, limit, wantedDigest, client, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion, header }, codec);
+  const { answer, timing } = await answerCall(
+    context,
+    { ...call, spec, entrypoint: 'GRPC', client, signal, limit, onVersion, header },
+    codec,
+  );
+  if (timing.cache) trailer.set('nearfar-cache', timing.cache);
   return answer;
 }
 

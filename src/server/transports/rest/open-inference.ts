@@ -6,7 +6,7 @@ import { inferenceExtensions, inferenceModelMetadata } from '../inference-metada
 import { modelConfig } from '../model-config.ts';
 import { versionOrLabel } from '../model-spec.ts';
 import { modelStatistics } from '../model-statistics.ts';
-import { parseLoadParameters } from '../repository-control.ts';
+import { controlOf, parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { addTensorBodies } from './bodies.ts';
 import { setVersionHeaders, wantedDigest } from './headers.ts';
@@ -26,7 +26,7 @@ type Answer = (request: FastifyRequest, reply: FastifyReply) => object | Promise
 
 /** The Open Inference Protocol (KServe v2) under `/v2`, with Triton's extensions. */
 export function addOpenInference(app: FastifyInstance, context: RestContext): void {
-  const { servables, serverVersion, control } = context;
+  const { servables, serverVersion } = context;
   const get = (url: string, answer: Answer) => addRoute(app, 'GET', url, answer);
   const post = (url: string, answer: Answer) => addRoute(app, 'POST', url, answer, jsonLimitOf(context));
   /** An answer about a model that is counted, and what it asks. */
@@ -78,7 +78,7 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
     post(
       `${path}/models/:model/load`,
       observed('load', async (request) => {
-        await control.load(partsOf(request).model ?? '', parseLoadParameters(readParameters(request)));
+        await controlOf(context).load(partsOf(request).model ?? '', parseLoadParameters(readParameters(request)));
         return {};
       }),
     );
@@ -87,7 +87,7 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
       observed('unload', async (request) => {
         // Models do not depend on each other here, so `unload_dependents` asks for nothing more.
         readParameters(request);
-        await control.unload(partsOf(request).model ?? '');
+        await controlOf(context).unload(partsOf(request).model ?? '');
         return {};
       }),
     );

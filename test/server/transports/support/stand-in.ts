@@ -10,6 +10,7 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
+import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { LoadRequest } from '../../../../src/server/model-control.ts';
@@ -236,6 +237,14 @@ export function createStandInFiles(files: Readonly<Record<string, { readonly byt
   };
 }
 
+/** Everything is admitted. */
+export const noLimits: AdmissionOptions = {
+  maxInFlight: 512,
+  maxInFlightPerClient: Number.POSITIVE_INFINITY,
+  rateLimitPerClient: Number.POSITIVE_INFINITY,
+  metrics: { setInFlight: () => {}, recordRefusal: () => {} },
+};
+
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
   const statistics = new InferenceStatistics(() => 1_700_000_000_000);
@@ -244,6 +253,7 @@ export function createStandInContext(servables: ServableStore) {
   const errors: string[] = [];
   return {
     servables,
+    admission: new Admission(noLimits),
     records,
     errors,
     changes,
