@@ -16,10 +16,16 @@ export interface Call {
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
 
+/** What is to be run; what else is asked of the same version in the same call runs beside it. */
+export interface Runs {
+  readonly run: RunRequest;
+  readonly beside?: readonly RunRequest[];
+}
+
 /** The two ends of a prediction; between them the servable runs. */
-export interface Codec<Decoded extends { readonly run: RunRequest }, Answer> {
+export interface Codec<Decoded extends Runs, Answer> {
   decode(handle: ServableHandle, signal: AbortSignal): Decoded | Promise<Decoded>;
-  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle): Answer;
+  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer;
 }
 
 /**
@@ -27,7 +33,7 @@ export interface Codec<Decoded extends { readonly run: RunRequest }, Answer> {
  * @throws {NearfarError} what the codec or the servable throws; the reason of the signal as soon as it aborts. The version
  * stays lent until its run has really ended.
  */
-export async function answerCall<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerCall<Decoded extends Runs, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
@@ -54,10 +60,15 @@ export async function answerCall<Decoded extends { readonly run: RunRequest }, A
     const decoded = await codec.decode(handle, call.signal);
     progress.signature = decoded.run.signature;
     const runAt = performance.now();
-    const { outputs, timing } = await handle.run(decoded.run, { signal: call.signal });
+    const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
     Object.assign(progress, timing);
     const encodeAt = performance.now();
-    const answer = codec.encode(outputs, decoded, handle);
+    const answer = codec.encode(
+      outputs,
+      decoded,
+      handle,
+      beside.map((ran) => ran.outputs),
+    );
     return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs: performance.now() - encodeAt } };
   };
 
@@ -70,6 +81,19 @@ export async function answerCall<Decoded extends { readonly run: RunRequest }, A
     record(grpcStatusName(serializeError(error).code));
     throw error;
   }
+}
+
+type Ran = Awaited<ReturnType<ServableHandle['run']>>;
+
+/** Waits for all runs, also when one fails: the version is lent until the last has ended. */
+async function runAll(handle: ServableHandle, { run, beside = [] }: Runs, signal: AbortSignal): Promise<[Ran, ...Ran[]]> {
+  const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, { signal })));
+  return [ranOf(first), ...others.map(ranOf)];
+}
+
+function ranOf(settled: PromiseSettledResult<Ran> | undefined): Ran {
+  if (settled?.status === 'fulfilled') return settled.value;
+  throw settled?.reason;
 }
 
 /** The work's result, or the signal's reason at once; the work itself goes on and what it still throws is dropped. */

@@ -27,6 +27,8 @@ export interface TransportContext {
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false, as in TensorFlow Serving */
+  readonly checksSignatureMethod?: boolean | undefined;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }

@@ -1,9 +1,8 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
-import type { RunRequest } from '../../../core/index.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal, type Runs } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -71,7 +70,7 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 }
 
 /** Answers one prediction over gRPC. */
-export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerGrpc<Decoded extends Runs, Answer>(
   context: GrpcContext,
   { signal, wantedDigest, trailer }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },

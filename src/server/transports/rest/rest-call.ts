@@ -1,12 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { RunRequest } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { answerCall, type Codec, openCallSignal } from '../call.ts';
+import { answerCall, type Codec, openCallSignal, type Runs } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { deadlineOf, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
 
 /** Answers one prediction over HTTP: its deadline, its client's going away, its headers. */
-export async function answerRest<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerRest<Decoded extends Runs, Answer>(
   context: RestContext,
   request: FastifyRequest,
   reply: FastifyReply,
