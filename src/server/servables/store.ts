@@ -39,7 +39,10 @@ export class Servables implements ServableStore {
     if (!model) return;
     this.#models.delete(name);
     this.#options.onChange();
-    const removal = model.close().finally(() => this.#removals.delete(removal));
+    const removal = model.close().finally(() => {
+      this.#removals.delete(removal);
+      if (!this.#models.has(name)) this.#options.metrics.forgetModel(name);
+    });
     this.#removals.add(removal);
   }
 

@@ -22,12 +22,12 @@ export function classify(context: GrpcContext, request: ClassificationRequest, c
     {
       decode: ({ manifest }) => {
         const examples = serializedExamples(request.input);
-        return { count: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
+        return { examples: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
       },
-      encode: (outputs, { count, run }, handle) =>
+      encode: (outputs, { examples, run }, handle) =>
         create(ClassificationResponseSchema, {
           modelSpec: toModelSpec(handle, run.signature),
-          result: { classifications: classificationsOf(outputs, count).map((classes) => ({ classes })) },
+          result: { classifications: classificationsOf(outputs, examples).map((classes) => ({ classes })) },
         }),
     },
   );

@@ -30,14 +30,14 @@ export function multiInference(context: GrpcContext, request: MultiInferenceRequ
         const examples = serializedExamples(request.input);
         const options = { checksMethod: context.checksSignatureMethod, missing: 'Requested signature not found in model graph: ' };
         const [run, ...beside] = tasks.map((task) => exampleRun(manifest, task, examples, options));
-        return { tasks, count: examples.length, run: run!, beside }; // the spec is that of the first task, so there is one
+        return { tasks, examples: examples.length, run: run!, beside }; // the spec is that of the first task, so there is one
       },
-      encode: (outputs, { tasks, count, run, beside }, handle, outputsBeside) => {
+      encode: (outputs, { tasks, examples, run, beside }, handle, outputsBeside) => {
         const runs = [run, ...beside];
         return create(MultiInferenceResponseSchema, {
           results: [outputs, ...outputsBeside].map((found, index) => ({
             modelSpec: toModelSpec(handle, runs[index]?.signature ?? ''),
-            result: resultOf(tasks[index]?.method, found, count),
+            result: resultOf(tasks[index]?.method, found, examples),
           })),
         });
       },

@@ -22,12 +22,12 @@ export function regress(context: GrpcContext, request: RegressionRequest, call: 
     {
       decode: ({ manifest }) => {
         const examples = serializedExamples(request.input);
-        return { count: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
+        return { examples: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
       },
-      encode: (outputs, { count, run }, handle) =>
+      encode: (outputs, { examples, run }, handle) =>
         create(RegressionResponseSchema, {
           modelSpec: toModelSpec(handle, run.signature),
-          result: { regressions: regressionsOf(outputs, count).map((value) => ({ value })) },
+          result: { regressions: regressionsOf(outputs, examples).map((value) => ({ value })) },
         }),
     },
   );

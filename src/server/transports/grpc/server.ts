@@ -30,7 +30,7 @@ export function createGrpcServer(context: GrpcContext): Transport {
   addUnary(server, PredictionService.method.regress, log, (request, call) => regress(context, request, call));
   addUnary(server, PredictionService.method.multiInference, log, (request, call) => multiInference(context, request, call));
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
-  addUnary(server, ModelService.method.getModelStatus, log, (request) => status(context, request));
+  addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
   addOpenInference(server, context);
   const streams = new OpenStreams();
   addHealth(server, context, streams);

@@ -17,9 +17,9 @@ export async function classify(context: RestContext, request: FastifyRequest, re
       decode: ({ manifest }) => {
         const { signatureName, examples } = decodeExamplesJson(bodyBytes(request));
         const task = { method: 'classify', signatureName } as const;
-        return { count: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
+        return { examples: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
       },
-      encode: (outputs, { count }) => encodeClassificationsJson(classificationsOf(outputs, count)),
+      encode: (outputs, { examples }) => encodeClassificationsJson(classificationsOf(outputs, examples)),
     },
   );
   sendJson(reply, text);

@@ -17,9 +17,9 @@ export async function regress(context: RestContext, request: FastifyRequest, rep
       decode: ({ manifest }) => {
         const { signatureName, examples } = decodeExamplesJson(bodyBytes(request));
         const task = { method: 'regress', signatureName } as const;
-        return { count: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
+        return { examples: examples.length, run: exampleRun(manifest, task, examples, { checksMethod: context.checksSignatureMethod }) };
       },
-      encode: (outputs, { count }) => encodeRegressionsJson(regressionsOf(outputs, count)),
+      encode: (outputs, { examples }) => encodeRegressionsJson(regressionsOf(outputs, examples)),
     },
   );
   sendJson(reply, text);
