@@ -35,6 +35,8 @@ export interface TransportContext {
   readonly statistics: Pick<InferenceStatistics, 'of'>;
   /** Class names of models. */
   readonly classLabels: ClassLabels;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false, as in TensorFlow Serving */
+  readonly checksSignatureMethod?: boolean | undefined;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }
