@@ -3,8 +3,10 @@ import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
+import { resolveBatching } from './batching/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
+import type { Batching } from './model-options.ts';
 import type { ModelSource } from './repository/index.ts';
 import type { SiteOptions } from './transports/index.ts';
 
@@ -45,6 +47,10 @@ export interface ServerConfig {
   readonly trust: readonly string[];
   /** Requests accepted and not yet answered by an engine; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
+  /** How requests of models that say nothing of their own are batched. @default 'off' */
+  readonly batching: Batching;
+  /** Versions bring their own batching parameters in `batching_params.pbtxt`; those that do not are not batched. @default false */
+  readonly hasVersionBatching: boolean;
   /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
   readonly gracePeriodMs: number;
   /** Static pages at `/`, such as the demo; the command line has no flag for them. */
@@ -78,6 +84,8 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     trust: [],
     maxInFlight: 512,
+    batching: 'off',
+    hasVersionBatching: false,
     gracePeriodMs: 20_000,
     site: undefined,
     logLevel: 'info',
@@ -137,6 +145,12 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
     maxInFlight: orDefault(flags.max_in_flight),
+    batching: resolveBatching({
+      isEnabled: flags.enable_batching ?? false,
+      parametersFile: flags.batching_parameters_file || undefined,
+      p99TargetMs: orDefault(flags.batching_p99_target_ms),
+    }),
+    hasVersionBatching: flags.enable_batching && flags.enable_per_model_batching_parameters,
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
   };

@@ -1,16 +1,19 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
-import { EngineHost, Servables } from './servables/index.ts';
+import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
 export interface Serving {
-  readonly servables: Servables;
+  readonly servables: ServableStore;
   readonly files: PublishedFiles;
+  /** How the loaded versions are batched, once they were asked for something. */
+  batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
   start(): void;
   /**
@@ -49,8 +52,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
-    load: (source, options) => engines.load(source, backends, options),
+    load: async (source, options) => {
+      await versionBatching.read(source);
+      return engines.load(source, backends, options);
+    },
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,
@@ -71,9 +78,20 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onModel: (snapshot) => servables.apply(snapshot),
     onModelRemoved: (name) => servables.remove(name),
   });
+  const batched = withBatching(servables, {
+    batchingOf: (handle) => {
+      const own = config.models.find(({ name }) => name === handle.name)?.options?.batching;
+      return own ?? (config.hasVersionBatching ? versionBatching.of(handle.manifest) : config.batching);
+    },
+    buffers,
+    metrics,
+    log,
+    maxInFlight: config.maxInFlight,
+  });
   const closed = new AbortController();
   return {
-    servables,
+    servables: batched,
+    batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());

@@ -67,7 +67,10 @@ export class BatchScheduler<Task extends RowTask> {
     while (this.#running < this.#maxRunning) {
       const now = this.#clock.now();
       const lane = [...this.#waiting].find(({ queue }) => (queue.dueAt() ?? Number.POSITIVE_INFINITY) <= now);
-      if (!lane) return this.#awaitNext(now);
+      if (!lane) {
+        this.#awaitNext(now);
+        return;
+      }
       void this.#run(lane);
     }
   }

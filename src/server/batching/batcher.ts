@@ -213,9 +213,8 @@ export class Batcher {
 
   #take(task: BatchTask, { from, to }: { from: number; to: number }, part: RunResult): void {
     task.missing -= to - from;
-    if (to - from === task.rows) return settle(task, () => task.resolve(part));
-    task.parts.set(from, part);
-    if (task.missing === 0) settle(task, () => task.resolve(joinResults(task)));
+    if (to - from < task.rows) task.parts.set(from, part);
+    if (task.missing === 0) settle(task, () => task.resolve(task.parts.size === 0 ? part : joinResults(task)));
   }
 
   /** The memory of a request's inputs that were copied into a batch. */

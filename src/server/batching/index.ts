@@ -1,3 +1,3 @@
-export { defaultBatchingOptions, parseBatchingParameters, toBatchingOptions } from './parameters.ts';
-export { readVersionBatching } from './version-files.ts';
+export { defaultBatchingOptions, resolveBatching, toBatchingOptions } from './parameters.ts';
+export { createVersionBatching } from './version-files.ts';
 export { type BatchingMetrics, type BatchingReport, type BatchingStore, withBatching } from './with-batching.ts';

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { type BatchingParameters, BatchingParametersSchema, NearfarError, parseTextMessage } from '../../core/index.ts';
-import type { BatchingOptions } from '../model-options.ts';
+import type { Batching, BatchingOptions } from '../model-options.ts';
 
 /** TensorFlow Serving's defaults. */
 export const defaultBatchingOptions: BatchingOptions = {
@@ -14,6 +15,46 @@ export const defaultBatchingOptions: BatchingOptions = {
   maxExecutionBatchSize: 1000,
   threadPoolName: '',
 };
+
+export interface BatchingFlags {
+  /** `--enable_batching`. */
+  readonly isEnabled: boolean;
+  /** `--batching_parameters_file`. */
+  readonly parametersFile: string | undefined;
+  /** `--batching_p99_target_ms`, our own: it turns batching on by itself, and chooses its parameters. */
+  readonly p99TargetMs: number | undefined;
+}
+
+/**
+ * How the flags ask for batching.
+ * @throws {NearfarError} `invalid-argument` for flags that contradict each other and files that cannot be read; `not-found`.
+ */
+export function resolveBatching({ isEnabled, parametersFile, p99TargetMs }: BatchingFlags): Batching {
+  if (p99TargetMs !== undefined && parametersFile !== undefined) {
+    throw new NearfarError('invalid-argument', '--batching_p99_target_ms chooses what --batching_parameters_file sets: give one of them');
+  }
+  if (p99TargetMs !== undefined) return { kind: 'auto', p99TargetMs };
+  if (!isEnabled && parametersFile !== undefined) {
+    throw new NearfarError(
+      'invalid-argument',
+      'server_options.batching_parameters_file is set without setting server_options.enable_batching to true.',
+    );
+  }
+  if (!isEnabled) return 'off';
+  // The name that TensorFlow Serving gives where no file gives one.
+  if (parametersFile === undefined)
+    return { kind: 'fixed', options: { ...defaultBatchingOptions, threadPoolName: 'model_server_batch_threads' } };
+  return { kind: 'fixed', options: parseBatchingParameters(readParameters(parametersFile), parametersFile) };
+}
+
+function readParameters(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const message = `--batching_parameters_file: cannot read ${path}: ${cause instanceof Error ? cause.message : cause}`;
+    throw new NearfarError('not-found', message, { cause });
+  }
+}
 
 /**
  * Reads BatchingParameters in text form.

@@ -55,7 +55,7 @@ const runsPerRequest = 3;
 export class Tuner {
   readonly #options: TunerOptions;
   /** Milliseconds per row by the binary logarithm of the rows. */
-  #samples: number[][] = [];
+  readonly #samples = new Map<number, number[]>();
   /** The limit is two to the power of this. */
   #level = 0;
   #choice: { readonly at: number; readonly isOn: boolean; readonly reason: string } | undefined;
@@ -76,13 +76,13 @@ export class Tuner {
       return;
     }
     const level = Math.floor(Math.log2(rows));
-    const samples = (this.#samples[level] ??= []);
-    samples.push(inferMs / rows);
+    const samples = [...(this.#samples.get(level) ?? []), inferMs / rows];
+    this.#samples.set(level, samples);
     if (level === this.#level && samples.length >= samplesPerLevel) this.#advance();
   }
 
   #restart(): void {
-    this.#samples = [];
+    this.#samples.clear();
     this.#level = 0;
     this.#choice = undefined;
   }
@@ -122,13 +122,15 @@ export class Tuner {
   }
 
   #msPerRow(level: number): number {
-    const [, ...samples] = this.#samples[level] ?? [];
+    const [, ...samples] = this.#samples.get(level) ?? [];
     const sorted = samples.sort((a, b) => a - b);
     return sorted[sorted.length >> 1] ?? Number.POSITIVE_INFINITY;
   }
 
   report(): TuningReport {
-    const measured = this.#samples.flatMap((samples, level) => (samples.length > 1 ? [[2 ** level, this.#msPerRow(level)] as const] : []));
+    const measured = [...this.#samples].flatMap(([level, samples]) =>
+      samples.length > 1 ? [[2 ** level, this.#msPerRow(level)] as const] : [],
+    );
     return {
       state: this.#choice ? (this.#choice.isOn ? 'batching' : 'off') : 'measuring',
       p99TargetMs: this.#options.p99TargetMs,

@@ -1,25 +1,39 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BatchingOptions } from '../model-options.ts';
-import { isMissing } from '../repository/index.ts';
-import { parseBatchingParameters } from './parameters.ts';
+import type { Manifest } from '../../core/index.ts';
+import type { Batching } from '../model-options.ts';
+import { isMissing, type VersionOnDisk } from '../repository/index.ts';
+import { defaultBatchingOptions, parseBatchingParameters } from './parameters.ts';
 
 /** In the directory of a version, as in TensorFlow Serving. */
 const fileName = 'batching_params.pbtxt';
 
-/**
- * The batching parameters that a version brings itself, under `--enable_per_model_batching_parameters`.
- * @param common Names the thread pool and its size, which the models share.
- * @returns undefined where it brings none: as in TensorFlow Serving it is then not batched.
- * @throws {NearfarError} `invalid-argument`.
- */
-export async function readVersionBatching(directory: string, common: BatchingOptions): Promise<BatchingOptions | undefined> {
-  const file = join(directory, fileName);
-  try {
-    const own = parseBatchingParameters(await readFile(file, 'utf8'), file);
-    return { ...own, numBatchThreads: common.numBatchThreads, threadPoolName: common.threadPoolName };
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
+/** The batching parameters that versions bring themselves, under `--enable_per_model_batching_parameters`. */
+export interface VersionBatching {
+  /**
+   * Reads those of a version that is about to be loaded.
+   * @throws {NearfarError} `invalid-argument`: as in TensorFlow Serving the version then does not load.
+   */
+  read(version: VersionOnDisk): Promise<void>;
+  /** Those of a version that was read; off where it brings none, as in TensorFlow Serving. */
+  of(manifest: Manifest): Batching;
+}
+
+/** @param common Names the thread pool and its size, which the models share. */
+export function createVersionBatching(common: Batching): VersionBatching {
+  const known = new WeakMap<Manifest, Batching>();
+  const { numBatchThreads, threadPoolName } = common !== 'off' && common.kind === 'fixed' ? common.options : defaultBatchingOptions;
+  return {
+    read: async ({ manifest, directory, original }) => {
+      if (common === 'off') return;
+      const file = join(original ?? directory, fileName);
+      const text = await readFile(file, 'utf8').catch((error: unknown) => {
+        if (isMissing(error)) return undefined;
+        throw error;
+      });
+      if (text === undefined) return;
+      known.set(manifest, { kind: 'fixed', options: { ...parseBatchingParameters(text, file), numBatchThreads, threadPoolName } });
+    },
+    of: (manifest) => known.get(manifest) ?? 'off',
+  };
 }

@@ -183,7 +183,12 @@ function openVersion(handle: ServableHandle, parts: VersionParts): VersionBatchi
   const batching = parts.batchingOf(handle);
   if (batching === 'off') {
     const { name, version, digest } = handle;
-    return { version: { name, version, digest }, isOff: true, run: (lease, request, signal) => lease.run(request, { signal }), reports: () => [] };
+    return {
+      version: { name, version, digest },
+      isOff: true,
+      run: (lease, request, signal) => lease.run(request, { signal }),
+      reports: () => [],
+    };
   }
   return batching.kind === 'fixed' ? openFixed(handle, batching.options, parts) : openTuned(handle, batching.p99TargetMs, parts);
 }

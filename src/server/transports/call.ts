@@ -7,7 +7,7 @@ import {
   serializeError,
   type TensorMap,
 } from '../../core/index.ts';
-import type { ServableHandle, ServableSpec } from '../servables/index.ts';
+import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 
 /** One request for a prediction, from either transport. */
@@ -25,6 +25,9 @@ export interface Call {
 
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
+
+/** Where the time went, and with how many rows it ran. */
+export type CallTiming = LegTiming & Pick<ServableTiming, 'batchSize'>;
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
@@ -47,7 +50,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
-): Promise<{ readonly answer: Answer; readonly timing: LegTiming }> {
+): Promise<{ readonly answer: Answer; readonly timing: CallTiming }> {
   const startedAt = performance.now();
   const progress: { handle?: ServableHandle; decoded?: Decoded } = {};
   const record = (status: string, rest: { errorCode?: NearfarErrorCode; timing?: LegTiming }) => {

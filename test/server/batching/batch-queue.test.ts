@@ -65,7 +65,9 @@ describe('whatever comes, goes and is taken', () => {
         const order = slices.map(({ task }) => task.id);
         expect(order).toEqual([...order].sort((a, b) => a - b));
         for (const task of accepted) {
-          const rows = slices.filter((slice) => slice.task === task).flatMap(({ from, to }) => Array.from({ length: to - from }, (_, row) => from + row));
+          const rows = slices
+            .filter((slice) => slice.task === task)
+            .flatMap(({ from, to }) => Array.from({ length: to - from }, (_, row) => from + row));
           const isPrefix = rows.every((row, index) => row === index);
           expect(isPrefix).toBe(true);
           if (!dropped.has(task)) expect(rows).toHaveLength(task.rows);

@@ -2,7 +2,15 @@ import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, 
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
+import {
+  type AnsweringVersion,
+  answerCall,
+  type CallSignal,
+  type CallTiming,
+  type Codec,
+  type DecodedCall,
+  openCallSignal,
+} from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -80,8 +88,16 @@ export async function answerGrpc<Decoded extends DecodedCall, Answer>(
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion, header }, codec);
+  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion, header }, codec);
+  setBatchTrailer(trailer, timing);
   return answer;
+}
+
+/** What a batched answer tells over HTTP by its headers. */
+function setBatchTrailer(trailer: Metadata, { batchSize, queueMs, inferMs }: CallTiming): void {
+  if (batchSize === undefined) return;
+  trailer.set('nearfar-batch-size', String(batchSize));
+  trailer.set('server-timing', `queue;dur=${queueMs.toFixed(3)}, infer;dur=${inferMs.toFixed(3)}`);
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */

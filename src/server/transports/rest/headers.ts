@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { inferenceHeaderLengthName, type LegTiming, NearfarError } from '../../../core/index.ts';
-import type { AnsweringVersion } from '../call.ts';
+import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import type { AnsweringVersion, CallTiming } from '../call.ts';
 
 /** Headers a page of another origin may read. */
 export const exposedHeaders = [
@@ -9,6 +9,7 @@ export const exposedHeaders = [
   'nearfar-backend',
   'nearfar-variant',
   'server-timing',
+  'nearfar-batch-size',
   inferenceHeaderLengthName,
   'etag',
   'content-length',
@@ -27,10 +28,11 @@ export function setVersionHeaders(reply: FastifyReply, { version, digest, backen
   });
 }
 
-/** Where the time went, in milliseconds, for the network panel of a browser and for our own client. */
-export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs }: LegTiming): void {
+/** Where the time went, in milliseconds, for the network panel of a browser and for our own client; and the rows of the batch, where there was one. */
+export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs, batchSize }: CallTiming): void {
   const parts = Object.entries({ queue: queueMs, preprocess: preprocessMs, infer: inferMs, postprocess: postprocessMs });
   reply.header('server-timing', parts.map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`).join(', '));
+  if (batchSize !== undefined) reply.header('nearfar-batch-size', batchSize);
 }
 
 /** The digest a request is pinned to. */
