@@ -16,7 +16,7 @@ export const defaultBatchingOptions: BatchingOptions = {
   threadPoolName: '',
 };
 
-export interface BatchingFlags {
+interface BatchingFlags {
   /** `--enable_batching`. */
   readonly isEnabled: boolean;
   /** `--batching_parameters_file`. */
