@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
 import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
@@ -89,8 +90,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     maxInFlight: config.maxInFlight,
   });
   const closed = new AbortController();
+  const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
+  const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
+  const ttls = new Map(config.models.map(({ name, options }) => [name, options?.resultCacheTtlMs]));
+  const ttlMsOf = (name: string) => ttls.get(name) ?? config.resultCacheTtlMs;
   return {
-    servables: batched,
+    servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
     batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
@@ -104,7 +109,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines[Symbol.asyncDispose](), imports[Symbol.asyncDispose]()]);
+      await Promise.all([engines, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

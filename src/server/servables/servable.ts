@@ -28,7 +28,12 @@ export interface ServableTiming {
   readonly inferMs: number;
   /** Rows of all requests that ran together, when the batcher ran it. */
   readonly batchSize?: number | undefined;
+  /** Absent where no answers are kept. */
+  readonly cache?: CacheOutcome | undefined;
 }
+
+/** Where an answer comes from: `joined` is the run of an equal request that was under way already. */
+export type CacheOutcome = 'hit' | 'miss' | 'joined';
 
 /** A counted loan of a loaded version: it is not unloaded before every handle is disposed. */
 export interface ServableHandle extends Disposable {
