@@ -70,6 +70,8 @@ export interface ServableStore {
   labels(name: string): Readonly<Record<string, string>>;
   /** Names of the models that are configured, loaded or not. */
   names(): readonly string[];
-  /** True when every configured model has an available version and the server is not draining. */
-  isReady(): boolean;
+  /** True when the model of that name, or every configured one where none is named, has an available version and the server is not draining. */
+  isReady(name?: string): boolean;
+  /** Calls the listener after every change of a version's state and of the server's own, until it is disposed. */
+  watch(listener: () => void): Disposable;
 }
