@@ -31,8 +31,8 @@ export interface Call {
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
 
-/** Where the time went, and whether the answer was known. */
-export type Timing = LegTiming & Pick<ServableTiming, 'cache'>;
+/** Where the time went, whether the answer was known, and with how many rows it ran. */
+export type Timing = LegTiming & Pick<ServableTiming, 'cache' | 'batchSize'>;
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
