@@ -1,13 +1,17 @@
 import { readFileSync } from 'node:fs';
+import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { withImageCache } from './cache/index.ts';
 import { resolveConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
+import { joinObservers } from './request-record.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
-import { createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
+import { InferenceStatistics } from './statistics.ts';
+import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -39,7 +43,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, metrics, log, buffers, serverVersion: packageVersion() };
+  const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
+  const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
+  const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
+  const statistics = new InferenceStatistics();
+  const context = {
+    servables,
+    admission,
+    observer: joinObservers([metrics, statistics]),
+    statistics,
+    log,
+    buffers,
+    classLabels: createClassLabels(files),
+    serverVersion: packageVersion(),
+  };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
@@ -61,7 +78,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
             createRestServer({
               ...context,
               files,
-              prepareImage: images.prepare,
+              prepareImage,
               metricsPage: metrics.registry,
               corsAllowedOrigins: config.corsAllowedOrigins,
               timeoutMs: config.restTimeoutMs,

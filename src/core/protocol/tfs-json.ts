@@ -9,6 +9,7 @@ import { addDenseValues, createSink, createUnsupportedSink, denseShape, isBase64
 import { describeJson } from './json-text.ts';
 import { JsonWriter } from './json-writer.ts';
 import { grpcStatusName } from './status-names.ts';
+import { assertNotEmpty, malformed, readSignatureName } from './tfs-request.ts';
 import { dataTypeText } from './wire-dtypes.ts';
 
 /** `row` is `instances` → `predictions`, `columnar` is `inputs` → `outputs`. */
@@ -27,12 +28,11 @@ export interface JsonPredictRequest {
  * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `unsupported` (a dtype that has no JSON form).
  */
 export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Signature): JsonPredictRequest {
-  if (body.length === 0) throw invalid('JSON Parse error: The document is empty');
+  assertNotEmpty(body);
   return decodeJson(body, (document) => decodePredict(document, findSignature));
 }
 
 function decodePredict(document: JsonDocument, findSignature: (name: string) => Signature): JsonPredictRequest {
-  if (document.kind(0) !== 'object') throw malformed(document, 'Is not object');
   const signatureName = readSignatureName(document);
   const { inputs } = findSignature(signatureName);
   if (Object.keys(inputs).length === 0) throw invalid(`Failed to get input map for signature: ${signatureName || 'DEFAULT'}`);
@@ -45,13 +45,6 @@ function decodePredict(document: JsonDocument, findSignature: (name: string) => 
   if (rows !== undefined) return { signatureName, format: 'row', inputs: decodeInstances(document, rows, inputs) };
   if (columns !== undefined) return { signatureName, format: 'columnar', inputs: decodeColumns(document, columns, inputs) };
   throw invalid("Missing 'inputs' or 'instances' key");
-}
-
-function readSignatureName(document: JsonDocument): string {
-  const index = document.member(0, 'signature_name');
-  if (index === undefined) return '';
-  if (document.kind(index) === 'string') return document.string(index);
-  throw malformed(document, "not formatted correctly. 'signature_name' key must be a string value.");
 }
 
 /** One named input while its rows come in: each has the shape of the first. */
@@ -288,10 +281,6 @@ function inElement(prefix: string, decode: () => void): void {
       ...(details && { details }),
     });
   }
-}
-
-function malformed(document: JsonDocument, reason: string): NearfarError {
-  return invalid(`JSON Value: ${describeJson(document, 0)} ${reason}`);
 }
 
 function invalid(message: string): NearfarError {

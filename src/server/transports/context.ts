@@ -1,13 +1,12 @@
+import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
-import type { RequestRecord } from '../metrics.ts';
+import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
+import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
-
-/** Counts and times the answered requests. */
-export interface RequestMetrics {
-  recordRequest(record: RequestRecord): void;
-}
+import type { InferenceStatistics } from '../statistics.ts';
+import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
 export interface MetricsPage {
@@ -23,10 +22,21 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
-  readonly metrics: RequestMetrics;
+  /** Whether a prediction is taken. */
+  readonly admission: Admission;
+  /** Counts, times, traces and logs the answered requests. */
+  readonly observer: RequestObserver;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
+  /** Loads and unloads models. */
+  readonly control?: ModelControl | undefined;
+  /** What Triton's statistics extension tells. */
+  readonly statistics: Pick<InferenceStatistics, 'of'>;
+  /** Class names of models. */
+  readonly classLabels: ClassLabels;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false, as in TensorFlow Serving */
+  readonly checksSignatureMethod?: boolean | undefined;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }
@@ -42,7 +52,7 @@ export interface SiteOptions {
 }
 
 export interface RestContext extends TransportContext {
-  /** The repository for browsers, and where class names of models are read. */
+  /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;

@@ -1,9 +1,9 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
-import type { RunRequest } from '../../../core/index.ts';
+import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal, type Timing } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -12,10 +12,15 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
+  /** Who asks, as `clientOfAddress` names it. */
+  readonly client: string;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
+  /** A value of the client's metadata. */
+  readonly header: (name: string) => string | undefined;
 }
 
 /** Registers one method; what the handler throws becomes a gRPC status. */
@@ -33,54 +38,80 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       callback: (error: object | null, value?: MessageShape<O>, trailer?: Metadata) => void,
     ) => {
       void (async () => {
-        using deadline = openSignal(call);
-        const [digest] = call.metadata.get('nearfar-model-digest');
-        const trailer = new Metadata();
+        // Aborts by the client's deadline or its cancelling, whichever comes first.
+        using deadline = openCallSignal(deadlineMsOf(call));
+        call.on('cancelled', deadline.cancel);
+        const facts = factsOf(call, deadline);
         try {
-          const wantedDigest = digest === undefined ? undefined : String(digest);
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, trailer }), trailer);
+          callback(null, await handle(call.request, facts), facts.trailer);
         } catch (error) {
-          callback(toServiceError(error, trailer, log));
+          callback(toServiceError(error, facts.trailer, log));
         }
       })();
     },
-    (message) => asBuffer(toBinary(method.output, message)),
-    (bytes) => {
-      const message = fromBinary(method.input, bytes);
-      if (options.takeOver && bytes.length >= leastReleasedBytes && bytes.byteOffset + bytes.length === bytes.buffer.byteLength) {
-        options.takeOver(message);
-        releaseBuffer(bytes.buffer);
-      }
-      return message;
-    },
+    (message) => writeMessage(method.output, message),
+    (bytes) => readMessage(method.input, bytes, options.takeOver),
     'unary',
   );
 }
 
-/** Aborts by the client's deadline or its cancelling, whichever comes first. */
-function openSignal(call: ServerUnaryCall<unknown, unknown>): CallSignal {
-  const deadline = call.getDeadline();
-  const deadlineMs = Number(deadline) - Date.now();
-  const opened = openCallSignal(Number.isFinite(deadlineMs) ? deadlineMs : undefined);
-  call.on('cancelled', opened.cancel);
-  return opened;
+/** @param takeOver Moves what may be large out of the message, whose memory is then released. */
+export function readMessage<M extends DescMessage>(
+  schema: M,
+  bytes: Buffer,
+  takeOver?: (message: MessageShape<M>) => void,
+): MessageShape<M> {
+  const message = fromBinary(schema, bytes);
+  if (takeOver && bytes.length >= leastReleasedBytes && bytes.byteOffset + bytes.length === bytes.buffer.byteLength) {
+    takeOver(message);
+    releaseBuffer(bytes.buffer);
+  }
+  return message;
 }
 
-function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+/** What a handler knows of a call; one request of a stream has a signal and a trailer of its own. */
+export function factsOf(call: { readonly metadata: Metadata; getPeer(): string }, { signal, limit }: CallSignal): UnaryCall {
+  const header = (name: string) => call.metadata.get(name)[0]?.toString();
+  // The peer is an address with its port.
+  const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
+  return { signal, limit, wantedDigest: header('nearfar-model-digest'), client, trailer: new Metadata(), header };
+}
+
+/** Milliseconds until the client's deadline; undefined where it has none. */
+export function deadlineMsOf(call: { getDeadline(): Date | number }): number | undefined {
+  const deadlineMs = Number(call.getDeadline()) - Date.now();
+  return Number.isFinite(deadlineMs) ? deadlineMs : undefined;
+}
+
+export function writeMessage<M extends DescMessage>(schema: M, message: MessageShape<M>): Buffer {
+  const { buffer, byteOffset, byteLength } = toBinary(schema, message);
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** Answers one prediction over gRPC. */
-export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, trailer }: UnaryCall,
+  { signal, limit, wantedDigest, client, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion }, codec);
+  const { answer, timing } = await answerCall(
+    context,
+    { ...call, spec, entrypoint: 'GRPC', client, signal, limit, onVersion, header },
+    codec,
+  );
+  if (timing.cache) trailer.set('nearfar-cache', timing.cache);
+  setBatchTrailer(trailer, timing);
   return answer;
+}
+
+/** What a batched answer tells over HTTP by its headers. */
+function setBatchTrailer(trailer: Metadata, { batchSize, queueMs, inferMs }: Timing): void {
+  if (batchSize === undefined) return;
+  trailer.set('nearfar-batch-size', String(batchSize));
+  trailer.set('server-timing', `queue;dur=${queueMs.toFixed(3)}, infer;dur=${inferMs.toFixed(3)}`);
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */
