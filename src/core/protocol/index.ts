@@ -27,7 +27,30 @@ export {
 export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
 export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
 export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
+export {
+  type NearfarOptions,
+  NearfarOptions_SignatureChange,
+  NearfarOptions_Transition,
+  NearfarOptionsSchema,
+} from './gen/nearfar/options_pb.ts';
+export {
+  type ReloadConfigRequest,
+  type ReloadConfigResponse,
+  ReloadConfigResponseSchema,
+} from './gen/tensorflow_serving/apis/model_management_pb.ts';
+export type { LoggingConfig } from './gen/tensorflow_serving/config/logging_config_pb.ts';
+export {
+  type ModelConfig,
+  ModelConfigSchema,
+  type ModelServerConfig,
+  ModelServerConfigSchema,
+  ModelType,
+} from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
+export {
+  type BatchingParameters,
+  BatchingParametersSchema,
+} from './gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts';
 export { decodeInferContents } from './infer-contents.ts';
 export { formatDecimal } from './json-decimal.ts';
 export { type JsonDocument, readJson } from './json-reader.ts';
