@@ -39,7 +39,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, metrics, log, buffers, serverVersion: packageVersion() };
+  const context = { servables, observer: metrics, log, buffers, serverVersion: packageVersion() };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

@@ -15,13 +15,19 @@ export type LoadVersion = (
 export interface ServingMetrics {
   setState(model: string, version: string, state: ServableState): void;
   forgetVersion(model: string, version: string): void;
+  /** The model is served no more. */
+  forgetModel(model: string): void;
   recordLoad(load: {
     readonly model: string;
     readonly version: string;
+    /** Its directory, by which TensorFlow Serving's metrics name it. */
+    readonly path: string;
     readonly backend: BackendId | '';
     readonly outcome: 'loaded' | 'failed' | 'skipped';
     readonly durationMs: number;
   }): void;
+  /** @param warmup.status Canonical name of what it ended with. */
+  recordWarmup(warmup: { readonly path: string; readonly status: string; readonly records: number; readonly durationMs: number }): void;
 }
 
 export interface ServableVersionOptions {
@@ -85,7 +91,14 @@ export class ServableVersion {
     const { signal } = this.#retired;
     const startedAt = performance.now();
     const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
-      metrics.recordLoad({ model: this.#name, version, backend, outcome, durationMs: performance.now() - startedAt });
+      metrics.recordLoad({
+        model: this.#name,
+        version,
+        path: this.source.directory,
+        backend,
+        outcome,
+        durationMs: performance.now() - startedAt,
+      });
     this.#enter('LOADING');
     try {
       const hosted = await load(this.source, { signal, onLost: (error) => this.#fail(error) });

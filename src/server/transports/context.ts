@@ -1,13 +1,8 @@
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
-import type { RequestRecord } from '../metrics.ts';
 import type { PublishedFiles } from '../repository/index.ts';
+import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
-
-/** Counts and times the answered requests. */
-export interface RequestMetrics {
-  recordRequest(record: RequestRecord): void;
-}
 
 /** The page that Prometheus reads. */
 export interface MetricsPage {
@@ -23,7 +18,8 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
-  readonly metrics: RequestMetrics;
+  /** Counts, times, traces and logs the answered requests. */
+  readonly observer: RequestObserver;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
