@@ -81,7 +81,10 @@ const theirFlags = {
 const ourFlags = {
   models: honoured('string', 'serve every model in this folder'),
   host: honoured('string', 'address to listen on (0.0.0.0)'),
-  admin_address: honoured('string', 'HOST:PORT of its own for calls that change what is served, HTTP and gRPC (loopback on the other ports)'),
+  admin_address: honoured(
+    'string',
+    'HOST:PORT of its own for calls that change what is served, HTTP and gRPC (loopback on the other ports)',
+  ),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
   allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),

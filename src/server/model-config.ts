@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
   type ModelConfig,
   ModelConfigSchema,
@@ -9,9 +9,9 @@ import {
   ModelServerConfigSchema,
   ModelType,
   NearfarError,
+  type NearfarOptions,
   NearfarOptions_SignatureChange,
   NearfarOptions_Transition,
-  type NearfarOptions,
   NearfarOptionsSchema,
   parseTextMessage,
 } from '../core/index.ts';
@@ -100,12 +100,20 @@ export function toModelSource(config: ModelConfig): ModelSource {
 }
 
 /** The inverse of {@link toModelSource}, with every default written out. */
-export function toModelConfig({ name, basePath, platform = 'tensorflow', policy, labels = {}, logging, options }: ModelSource): ModelConfig {
+export function toModelConfig({
+  name,
+  basePath,
+  platform = 'tensorflow',
+  policy,
+  labels = {},
+  logging,
+  options,
+}: ModelSource): ModelConfig {
   return create(ModelConfigSchema, {
     name,
     basePath,
     modelPlatform: platform,
-    modelVersionPolicy: { policyChoice: policyChoiceOf(policy ?? { kind: 'latest', count: 1 }) },
+    modelVersionPolicy: policyInit(policy ?? { kind: 'latest', count: 1 }),
     versionLabels: Object.fromEntries(Object.entries(labels).map(([label, version]) => [label, BigInt(version)])),
     ...(logging && { loggingConfig: logging }),
     ...(options && Object.keys(options).length > 0 && { nearfar: toNearfarOptions(options) }),
@@ -124,11 +132,9 @@ export function resolveBasePath(name: string, basePath: string): string {
     });
   }
   if (!isAbsolute(basePath)) {
-    throw new NearfarError(
-      'invalid-argument',
-      `Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}`,
-      { details: { name, basePath } },
-    );
+    throw new NearfarError('invalid-argument', `Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}`, {
+      details: { name, basePath },
+    });
   }
   return resolve(basePath);
 }
@@ -173,28 +179,33 @@ function policyOf(choice: PolicyChoice | undefined): VersionPolicy | undefined {
   }
 }
 
-function policyChoiceOf(policy: VersionPolicy) {
+type PolicyInit = NonNullable<MessageInitShape<typeof ModelConfigSchema>['modelVersionPolicy']>;
+
+function policyInit(policy: VersionPolicy): PolicyInit {
   switch (policy.kind) {
     case 'latest':
-      return { case: 'latest', value: { numVersions: policy.count } } as const;
+      return { policyChoice: { case: 'latest', value: { numVersions: policy.count } } };
     case 'all':
-      return { case: 'all', value: {} } as const;
+      return { policyChoice: { case: 'all', value: {} } };
     case 'specific':
-      return { case: 'specific', value: { versions: policy.versions.map(BigInt) } } as const;
+      return { policyChoice: { case: 'specific', value: { versions: policy.versions.map(BigInt) } } };
   }
 }
 
-const transitions = {
-  [NearfarOptions_Transition.AVAILABILITY_PRESERVING]: 'availability-preserving',
-  [NearfarOptions_Transition.RESOURCE_PRESERVING]: 'resource-preserving',
-} as const satisfies Record<number, ModelOptions['transition']>;
+const transitions = [
+  [NearfarOptions_Transition.AVAILABILITY_PRESERVING, 'availability-preserving'],
+  [NearfarOptions_Transition.RESOURCE_PRESERVING, 'resource-preserving'],
+] as const satisfies readonly (readonly [NearfarOptions_Transition, ModelOptions['transition']])[];
 
-const signatureChanges = {
-  [NearfarOptions_SignatureChange.REPORT]: 'report',
-  [NearfarOptions_SignatureChange.REFUSE]: 'refuse',
-} as const satisfies Record<number, ModelOptions['signatureChange']>;
+const signatureChanges = [
+  [NearfarOptions_SignatureChange.REPORT, 'report'],
+  [NearfarOptions_SignatureChange.REFUSE, 'refuse'],
+] as const satisfies readonly (readonly [NearfarOptions_SignatureChange, ModelOptions['signatureChange']])[];
 
-function toModelOptions(name: string, { transition, signatureChange, batchingChoice, resultCacheTtlMs }: NearfarOptions): Partial<ModelOptions> {
+function toModelOptions(
+  name: string,
+  { transition, signatureChange, batchingChoice, resultCacheTtlMs }: NearfarOptions,
+): Partial<ModelOptions> {
   const batching = batchingOf(name, batchingChoice);
   return {
     ...(transition !== NearfarOptions_Transition.TRANSITION_UNSPECIFIED && { transition: lookUp(transitions, 'transition', transition) }),
@@ -207,9 +218,9 @@ function toModelOptions(name: string, { transition, signatureChange, batchingCho
 }
 
 /** Proto3 lets any number through. */
-function lookUp<V>(table: Readonly<Record<number, V>>, field: string, number: number): V {
-  const value = table[number];
-  if (value !== undefined) return value;
+function lookUp<N extends number, V>(table: readonly (readonly [N, V])[], field: string, number: number): V {
+  const row = table.find(([known]) => known === number);
+  if (row) return row[1];
   throw new NearfarError('invalid-argument', `nearfar.${field} has no value ${number}`, { details: { field, got: number } });
 }
 
@@ -228,16 +239,19 @@ function batchingOf(name: string, choice: NearfarOptions['batchingChoice']): Bat
 
 function toNearfarOptions({ transition, signatureChange, batching, resultCacheTtlMs }: Partial<ModelOptions>): NearfarOptions {
   return create(NearfarOptionsSchema, {
-    transition: keyOf(transitions, transition),
-    signatureChange: keyOf(signatureChanges, signatureChange),
+    transition: transitions.find(([, name]) => name === transition)?.[0] ?? NearfarOptions_Transition.TRANSITION_UNSPECIFIED,
+    signatureChange:
+      signatureChanges.find(([, name]) => name === signatureChange)?.[0] ?? NearfarOptions_SignatureChange.SIGNATURE_CHANGE_UNSPECIFIED,
     ...(batching !== undefined && { batchingChoice: batchingChoiceOf(batching) }),
     ...(resultCacheTtlMs !== undefined && { resultCacheTtlMs: BigInt(resultCacheTtlMs) }),
   });
 }
 
-function batchingChoiceOf(batching: Batching) {
-  if (batching === 'off') return { case: 'batchingOff', value: {} } as const;
-  if (batching.kind === 'auto') return { case: 'batchingAuto', value: { p99TargetMs: batching.p99TargetMs } } as const;
+type BatchingInit = NonNullable<MessageInitShape<typeof NearfarOptionsSchema>['batchingChoice']>;
+
+function batchingChoiceOf(batching: Batching): BatchingInit {
+  if (batching === 'off') return { case: 'batchingOff', value: {} };
+  if (batching.kind === 'auto') return { case: 'batchingAuto', value: { p99TargetMs: batching.p99TargetMs } };
   const { options } = batching;
   return {
     case: 'batching',
@@ -250,9 +264,5 @@ function batchingChoiceOf(batching: Batching) {
       maxExecutionBatchSize: BigInt(options.maxExecutionBatchSize),
       allowedBatchSizes: options.allowedBatchSizes.map(BigInt),
     },
-  } as const;
-}
-
-function keyOf<V>(table: Readonly<Record<number, V>>, value: V | undefined): number {
-  return Number(Object.keys(table).find((key) => table[Number(key)] === value) ?? 0);
+  };
 }

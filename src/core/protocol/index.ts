@@ -14,6 +14,12 @@ export {
   ServerReadyResponseSchema,
 } from './gen/inference/grpc_service_pb.ts';
 export {
+  type NearfarOptions,
+  NearfarOptions_SignatureChange,
+  NearfarOptions_Transition,
+  NearfarOptionsSchema,
+} from './gen/nearfar/options_pb.ts';
+export {
   type GetModelMetadataRequest,
   type GetModelMetadataResponse,
   GetModelMetadataResponseSchema,
@@ -24,20 +30,15 @@ export {
   type GetModelStatusResponse,
   GetModelStatusResponseSchema,
 } from './gen/tensorflow_serving/apis/get_model_status_pb.ts';
-export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
-export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
-export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
-export {
-  type NearfarOptions,
-  NearfarOptions_SignatureChange,
-  NearfarOptions_Transition,
-  NearfarOptionsSchema,
-} from './gen/nearfar/options_pb.ts';
 export {
   type ReloadConfigRequest,
   type ReloadConfigResponse,
   ReloadConfigResponseSchema,
 } from './gen/tensorflow_serving/apis/model_management_pb.ts';
+export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
+export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
+export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
+export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export type { LoggingConfig } from './gen/tensorflow_serving/config/logging_config_pb.ts';
 export {
   type ModelConfig,
@@ -46,7 +47,6 @@ export {
   ModelServerConfigSchema,
   ModelType,
 } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
-export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export {
   type BatchingParameters,
   BatchingParametersSchema,

@@ -129,7 +129,12 @@ export class Repository {
 
   #watch(source: ModelSource): void {
     const { imports, trust, pollIntervalMs } = this.#options;
-    const directory = new ModelDirectory(source, imports, trust, Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs)));
+    const directory = new ModelDirectory(
+      source,
+      imports,
+      trust,
+      Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs)),
+    );
     this.#models.set(source.name, { directory, looking: undefined, snapshot: undefined, failure: undefined, trouble: '' });
   }
 
