@@ -69,7 +69,10 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
   if (json) process.stdout.write(`${JSON.stringify({ rest, grpc })}\n`);
   else process.stdout.write(`REST on ${rest ?? 'no port'}, gRPC on ${grpc ?? 'no port'}\n`);
   void announceReady(server, json, signal);
+  const reload = () => void server.reloadModels();
+  process.on('SIGHUP', reload);
   if (!signal.aborted) await once(signal, 'abort');
+  process.off('SIGHUP', reload);
   await server.close();
   return { rest, grpc, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
 }

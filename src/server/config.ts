@@ -8,6 +8,11 @@ import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model
 import type { ModelSource } from './repository/index.ts';
 import type { SiteOptions } from './transports/index.ts';
 
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** Everything the server can be told. */
 export interface ServerConfig {
   /** Address to listen on. @default '0.0.0.0', as tensorflow_model_server */
@@ -16,6 +21,8 @@ export interface ServerConfig {
   readonly grpcPort: number | 'off';
   /** 0 takes any free port. @default 8501 */
   readonly restPort: number | 'off';
+  /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
+  readonly adminAddress: Address | undefined;
   readonly models: readonly ModelSource[];
   /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
   readonly modelConfigFile: string | undefined;
@@ -73,6 +80,7 @@ function defaults(environment: Environment): ServerConfig {
     host: '0.0.0.0',
     grpcPort: 8500,
     restPort: 8501,
+    adminAddress: undefined,
     models: [],
     modelConfigFile: undefined,
     modelConfigPollMs: 0,
@@ -133,6 +141,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     host: flags.host,
     grpcPort: parsePort('port', flags.port ?? parsePortVariable('GRPC_PORT', environment)),
     restPort: parsePort('rest_api_port', flags.rest_api_port ?? parsePortVariable('PORT', environment)),
+    adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
@@ -209,6 +218,15 @@ function parsePort(flag: string, port: number | undefined): number | 'off' | und
   if (port === undefined) return undefined;
   if (port < 0 || port > 65_535) throw new NearfarError('invalid-argument', `--${flag} expects a port from 0 to 65535, got ${port}`);
   return port === 0 ? 'off' : port;
+}
+
+/** `host:port`, `[::1]:port`. */
+function parseAddress(flag: string, text: string): Address {
+  const [, host, port] = /^(.+):(\d+)$/.exec(text) ?? [];
+  if (host === undefined || Number(port) > 65_535) {
+    throw new NearfarError('invalid-argument', `--${flag} expects HOST:PORT, got ${text}`, { details: { flag, got: text } });
+  }
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
 function parsePortVariable(name: string, environment: Environment): number | undefined {

@@ -3,8 +3,6 @@ import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import {
-  type ModelConfig,
-  ModelConfigSchema,
   type ModelServerConfig,
   ModelServerConfigSchema,
   ModelType,
@@ -14,6 +12,8 @@ import {
   NearfarOptions_Transition,
   NearfarOptionsSchema,
   parseTextMessage,
+  type ServingModelConfig,
+  ServingModelConfigSchema,
 } from '../core/index.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
 import { type ModelPlatform, type ModelSource, modelPlatforms, type VersionPolicy } from './repository/index.ts';
@@ -82,7 +82,7 @@ export function assertPlatformsStay(before: readonly ModelSource[], after: reado
 }
 
 /** @throws {NearfarError} as {@link toModelSources}. */
-export function toModelSource(config: ModelConfig): ModelSource {
+export function toModelSource(config: ServingModelConfig): ModelSource {
   const { name, modelVersionPolicy, versionLabels, loggingConfig, nearfar } = config;
   // It becomes a folder of the cache and a part of paths.
   if (name === '' || name === '.' || name === '..' || /[/\\\0]/.test(name)) {
@@ -108,8 +108,8 @@ export function toModelConfig({
   labels = {},
   logging,
   options,
-}: ModelSource): ModelConfig {
-  return create(ModelConfigSchema, {
+}: ModelSource): ServingModelConfig {
+  return create(ServingModelConfigSchema, {
     name,
     basePath,
     modelPlatform: platform,
@@ -139,7 +139,7 @@ export function resolveBasePath(name: string, basePath: string): string {
   return resolve(basePath);
 }
 
-function platformOf({ name, modelType, modelPlatform }: ModelConfig): ModelPlatform {
+function platformOf({ name, modelType, modelPlatform }: ServingModelConfig): ModelPlatform {
   if (modelType !== ModelType.MODEL_TYPE_UNSPECIFIED) {
     if (modelPlatform !== '') {
       throw new NearfarError(
@@ -163,7 +163,7 @@ function platformOf({ name, modelType, modelPlatform }: ModelConfig): ModelPlatf
   });
 }
 
-type PolicyChoice = NonNullable<ModelConfig['modelVersionPolicy']>['policyChoice'];
+type PolicyChoice = NonNullable<ServingModelConfig['modelVersionPolicy']>['policyChoice'];
 
 function policyOf(choice: PolicyChoice | undefined): VersionPolicy | undefined {
   switch (choice?.case) {
@@ -179,7 +179,7 @@ function policyOf(choice: PolicyChoice | undefined): VersionPolicy | undefined {
   }
 }
 
-type PolicyInit = NonNullable<MessageInitShape<typeof ModelConfigSchema>['modelVersionPolicy']>;
+type PolicyInit = NonNullable<MessageInitShape<typeof ServingModelConfigSchema>['modelVersionPolicy']>;
 
 function policyInit(policy: VersionPolicy): PolicyInit {
   switch (policy.kind) {

@@ -238,6 +238,9 @@ function describeFailure({ version, errorMessage }: VersionStatus): string {
 
 async function assertFolder({ name, basePath }: ModelSource): Promise<void> {
   await listVersions(basePath).catch((cause) => {
-    throw new NearfarError('not-found', `Could not find base path ${basePath} for servable ${name}`, { cause, details: { name, basePath } });
+    throw new NearfarError('not-found', `Could not find base path ${basePath} for servable ${name}`, {
+      cause,
+      details: { name, basePath },
+    });
   });
 }

@@ -4,15 +4,21 @@ import type { BufferPool } from './buffer-pool.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
+import { ModelConfigFile } from './model-config-file.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
 import { EngineHost, Servables } from './servables/index.ts';
+import { ServedModels } from './served-models.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
 export interface Serving {
   readonly servables: Servables;
   readonly files: PublishedFiles;
+  /** What is served, to change it. */
+  readonly models: ServedModels;
   /** Looks for models and starts to load them. */
   start(): void;
+  /** Takes the model config file over again; without one it looks at the folders of models now. */
+  reloadModels(): Promise<void>;
   /**
    * Resolves when every configured model has an available version.
    * @throws rejects with `signal.reason` when aborted; `unavailable` when the server closes first.
@@ -49,15 +55,16 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const checkWaiters = () => {
+    for (const check of waiters) check();
+  };
   const servables = new Servables({
     load: (source, options) => engines.load(source, backends, options),
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,
     log,
-    onChange: () => {
-      for (const check of waiters) check();
-    },
+    onChange: checkWaiters,
     names: () => repository.names(),
   });
   const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
@@ -68,18 +75,39 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     imports,
     trust: config.trust,
     log,
-    onModel: (snapshot) => servables.apply(snapshot),
+    onModel: (snapshot) => {
+      servables.apply(snapshot);
+      checkWaiters();
+    },
     onModelRemoved: (name) => servables.remove(name),
   });
   const closed = new AbortController();
+  const wait = (holds: () => boolean, signal: AbortSignal | undefined) =>
+    waitUntil(holds, waiters, [closed.signal, ...(signal ? [signal] : [])]);
+  const models = new ServedModels({
+    models: config.models,
+    repository,
+    servables,
+    allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    log,
+    waitUntil: wait,
+  });
+  const configFile =
+    config.modelConfigFile === undefined
+      ? undefined
+      : new ModelConfigFile({ file: config.modelConfigFile, pollIntervalMs: config.modelConfigPollMs, admin: models, log });
   return {
     servables,
+    models,
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());
+      void configFile?.open();
     },
-    whenReady: ({ signal } = {}) => waitUntil(() => servables.isReady(), waiters, [closed.signal, ...(signal ? [signal] : [])]),
+    reloadModels: () => (configFile ? configFile.reload() : repository.look()),
+    whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
+      configFile?.[Symbol.dispose]();
       repository[Symbol.dispose]();
       closed.abort(new NearfarError('unavailable', 'the server is closing'));
       servables.startDraining();

@@ -50,8 +50,8 @@ export { type PredictRequest, type PredictResponse, PredictResponseSchema } from
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export type { LoggingConfig } from './gen/tensorflow_serving/config/logging_config_pb.ts';
 export {
-  type ModelConfig,
-  ModelConfigSchema,
+  type ModelConfig as ServingModelConfig,
+  ModelConfigSchema as ServingModelConfigSchema,
   type ModelServerConfig,
   ModelServerConfigSchema,
   ModelType,

@@ -1,8 +1,10 @@
+import type { Socket } from 'node:net';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
+import type { AdminContext } from './admin.ts';
 import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
@@ -19,6 +21,8 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
+  /** What is served, for calls that change it. */
+  readonly admin: AdminContext;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
   readonly log: TransportLog;
@@ -70,6 +74,8 @@ export interface Transport {
    * @throws {NearfarError} `unavailable` when the address cannot be had.
    */
   listen(options: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
+  /** Gets ready for connections that are accepted elsewhere, which the result takes. */
+  accept(): Promise<(socket: Socket) => void>;
   /** Takes no new request and resolves when those in flight are answered. */
   close(): Promise<void>;
   /** Cuts the connections that are still open, so that close() resolves: a client that never ends its request holds one for ever. */

@@ -5,6 +5,7 @@ import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
 import { addOpenInference } from './open-inference.ts';
 import { predict, takeOverPredict } from './predict.ts';
+import { reloadConfig } from './reload-config.ts';
 import { status } from './status.ts';
 import { addUnary } from './unary.ts';
 
@@ -23,6 +24,7 @@ export function createGrpcServer(context: GrpcContext): Transport {
   });
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
+  addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call));
   addOpenInference(server, context);
   addHealth(server, context);
   return {
@@ -40,6 +42,10 @@ export function createGrpcServer(context: GrpcContext): Transport {
           else resolve({ port: bound });
         });
       }),
+    accept: async () => {
+      const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+      return (socket) => injector.injectConnection(socket);
+    },
     close: () => new Promise((resolve, reject) => server.tryShutdown((error) => (error ? reject(error) : resolve()))),
     cut: () => server.forceShutdown(),
   };

@@ -11,6 +11,8 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  /** Address of the client. */
+  readonly peer: string;
   readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
@@ -41,7 +43,7 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         try {
           const { signal, limit } = deadline;
           const wantedDigest = header('nearfar-model-digest');
-          callback(null, await handle(call.request, { signal, limit, wantedDigest, trailer, header }), trailer);
+          callback(null, await handle(call.request, { signal, peer: call.getPeer(), limit, wantedDigest, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }

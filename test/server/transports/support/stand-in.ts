@@ -15,6 +15,7 @@ import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
 import type { RequestRecord } from '../../../../src/server/request-record.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
+import type { ModelAdmin } from '../../../../src/server/served-models.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
 
@@ -234,12 +235,26 @@ export function createStandInFiles(files: Readonly<Record<string, { readonly byt
   };
 }
 
+const cannotChange = () => Promise.reject(new NearfarError('failed-precondition', 'a stand-in cannot be changed'));
+
+const standInAdmin: ModelAdmin = {
+  models: [],
+  source: () => undefined,
+  failure: () => undefined,
+  replaceAll: cannotChange,
+  put: cannotChange,
+  remove: cannotChange,
+  setLabel: cannotChange,
+  setLoaded: cannotChange,
+};
+
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
   const records: RequestRecord[] = [];
   const errors: string[] = [];
   return {
     servables,
+    admin: { models: standInAdmin, access: 'loopback' as const, metricTotal: async () => undefined },
     records,
     errors,
     observer: { recordRequest: (record: RequestRecord) => void records.push(record) },
