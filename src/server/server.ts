@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { withImageCache } from './cache/index.ts';
 import { type Address, resolveConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -51,10 +53,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
+  const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
+  const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
+  const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const serverVersion = packageVersion();
   const context = (access: AdminContext['access']) => ({
     servables,
+    admission,
     observer: metrics,
     log,
     buffers,
@@ -66,7 +72,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     createRestServer({
       ...context(access),
       files,
-      prepareImage: images.prepare,
+      prepareImage,
       metricsPage: metrics.registry,
       corsAllowedOrigins: config.corsAllowedOrigins,
       timeoutMs: config.restTimeoutMs,

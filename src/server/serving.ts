@@ -1,17 +1,18 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
-import { EngineHost, Servables } from './servables/index.ts';
+import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
 export interface Serving {
-  readonly servables: Servables;
+  readonly servables: ServableStore;
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
@@ -96,9 +97,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     config.modelConfigFile === undefined
       ? undefined
       : new ModelConfigFile({ file: config.modelConfigFile, pollIntervalMs: config.modelConfigPollMs, admin: models, log });
+  const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
+  const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
+  const ttlMsOf = (name: string) => repository.source(name)?.options?.resultCacheTtlMs ?? config.resultCacheTtlMs;
   return {
-    servables,
     models,
+    servables: results ? withResultCache(servables, { results, ttlMsOf, buffers, metrics }) : servables,
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());
@@ -114,7 +118,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines[Symbol.asyncDispose](), imports[Symbol.asyncDispose]()]);
+      await Promise.all([engines, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
@@ -23,6 +24,8 @@ export interface TransportContext {
   readonly servables: ServableStore;
   /** What is served, for calls that change it. */
   readonly admin: AdminContext;
+  /** Whether a prediction is taken. */
+  readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
   readonly log: TransportLog;

@@ -10,6 +10,7 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
+import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
@@ -248,6 +249,14 @@ const standInAdmin: ModelAdmin = {
   setLoaded: cannotChange,
 };
 
+/** Everything is admitted. */
+export const noLimits: AdmissionOptions = {
+  maxInFlight: 512,
+  maxInFlightPerClient: Number.POSITIVE_INFINITY,
+  rateLimitPerClient: Number.POSITIVE_INFINITY,
+  metrics: { setInFlight: () => {}, recordRefusal: () => {} },
+};
+
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
   const records: RequestRecord[] = [];
@@ -255,6 +264,7 @@ export function createStandInContext(servables: ServableStore) {
   return {
     servables,
     admin: { models: standInAdmin, access: 'loopback' as const, metricTotal: async () => undefined },
+    admission: new Admission(noLimits),
     records,
     errors,
     observer: { recordRequest: (record: RequestRecord) => void records.push(record) },
