@@ -13,7 +13,7 @@ export interface ModelAdmin {
   /** Why a model's folder cannot be looked at; undefined where it can. */
   failure(name: string): NearfarError | undefined;
   /**
-   * Serves these models and no others, and resolves when those that are new are available. What loads goes on loading when it rejects.
+   * Serves these models and no others, and resolves when the versions of those that are new are available. What loads goes on loading when it rejects.
    * @throws {NearfarError} `invalid-argument` and `failed-precondition` when nothing was changed; `unavailable` when a new model
    * cannot be loaded now: it is tried again for as long as it is configured. Rejects with `signal.reason` when aborted.
    */
@@ -25,7 +25,7 @@ export interface ModelAdmin {
   put(model: ModelSource, options?: ChangeOptions): Promise<void>;
   /** @throws {NearfarError} `not-found`; `failed-precondition` for a model that is there because of its folder. */
   remove(name: string): Promise<void>;
-  /** Points a label at a version, undefined takes it away. @throws as {@link put}. */
+  /** Points a label at a version, which is loaded if it is not, or takes it away for undefined. @throws as {@link put}. */
   setLabel(name: string, label: string, version: string | undefined, options?: ChangeOptions): Promise<void>;
   /**
    * Loads a version beside those that are loaded, or unloads one: from then on the model's policy is `specific`.
@@ -109,6 +109,7 @@ export class ServedModels implements ModelAdmin {
       }
       return this.#with({ ...this.#sourceOf(name), labels: version === undefined ? others : { ...others, [label]: version } });
     }, options);
+    if (version !== undefined && !this.#options.allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
   }
 
   async setLoaded(name: string, version: string, isLoaded: boolean, options: ChangeOptions = {}): Promise<void> {
@@ -146,11 +147,13 @@ export class ServedModels implements ModelAdmin {
       return this.#make(await next());
     });
     this.#last = change.catch(() => undefined);
-    await this.#waitFor(await change, signal);
+    const { added, changed } = await change;
+    await this.#lookAfresh(changed, signal);
+    await this.#waitFor(added, signal);
   }
 
-  /** @returns the names of the models that are new. */
-  async #make(models: readonly ModelSource[]): Promise<readonly string[]> {
+  /** @returns the names of the models that are new, and of all that are not as they were. */
+  async #make(models: readonly ModelSource[]): Promise<{ added: readonly string[]; changed: readonly string[] }> {
     const { repository, log } = this.#options;
     assertNamesDiffer(models);
     assertPlatformsStay(this.#models, models);
@@ -162,9 +165,16 @@ export class ServedModels implements ModelAdmin {
     this.#models = models;
     repository.configure(models);
     log.info({ added, changed: changed.filter((name) => !added.includes(name)), removed }, 'models reconfigured');
-    // Not together with the check: a folder on a dead drive holds up its own model alone.
-    for (const name of changed) void repository.lookAfresh(name);
-    return added;
+    return { added, changed };
+  }
+
+  /** Outside of the queue of changes: a folder on a dead drive holds up who waits for it, and no other change. */
+  async #lookAfresh(names: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    let isDone = false;
+    const looking = Promise.all(names.map((name) => this.#options.repository.lookAfresh(name))).then(() => {
+      isDone = true;
+    });
+    await Promise.race([looking, this.#options.waitUntil(() => isDone, signal)]);
   }
 
   /** A label may name a version that loads by the same change, but not one that is nowhere. */
@@ -188,18 +198,19 @@ export class ServedModels implements ModelAdmin {
     return this.#statuses(name).some((status) => status.version === version && status.state === 'AVAILABLE');
   }
 
-  /** Waits until each model has an available version, the given one if there is one, or cannot have one now. */
+  /**
+   * Waits until every version that is wanted of some models, or the given one, is available or cannot be loaded now.
+   * @throws {NearfarError} `unavailable` when one of the models has no available version then.
+   */
   async #waitFor(names: readonly string[], signal: AbortSignal | undefined, version?: string): Promise<void> {
-    const { repository, waitUntil } = this.#options;
+    const { waitUntil } = this.#options;
     const missing = new Map<string, string>();
     for (const name of names) {
-      const isThere = () =>
-        this.#statuses(name).some((status) => status.state === 'AVAILABLE' && (version === undefined || status.version === version));
-      const why = () => this.#whyNot(name, version);
-      await repository.lookAfresh(name);
-      await waitUntil(() => repository.source(name) === undefined || isThere() || why() !== undefined, signal);
-      const reason = isThere() ? undefined : (why() ?? 'it was removed meanwhile');
-      if (reason !== undefined) missing.set(name, reason);
+      await waitUntil(() => this.#isSettled(name, version), signal);
+      const isThere = this.#statuses(name).some(({ state, version: number }) => {
+        return state === 'AVAILABLE' && (version === undefined || number === version);
+      });
+      if (!isThere) missing.set(name, this.#whyNot(name, version));
     }
     if (missing.size === 0) return;
     const reasons = [...missing].map(([name, reason]) => `{name: ${name} version: ${version ?? 'latest'} due to error: ${reason}}`);
@@ -208,19 +219,29 @@ export class ServedModels implements ModelAdmin {
     });
   }
 
-  /** Why a model has no available version; undefined while one may still come: it is being copied, imported or loaded for the first time. */
-  #whyNot(name: string, version: string | undefined): string | undefined {
-    const failure = this.failure(name);
-    if (failure) return failure.message;
-    const snapshot = this.#options.repository.snapshot(name);
-    if (!snapshot) return undefined;
-    const pending = [...snapshot.pending].filter(([candidate]) => version === undefined || candidate === version);
-    if (pending.some(([, error]) => isUnderWay(error))) return undefined;
-    const wanted = snapshot.wanted.filter((candidate) => version === undefined || candidate.version === version);
-    const statuses = this.#statuses(name).filter((status) => wanted.some((candidate) => candidate.version === status.version));
-    if (statuses.length < wanted.length || statuses.some(({ errorCode }) => errorCode === 0)) return undefined;
-    const errors = [...pending.map(([number, { message }]) => `version ${number}: ${message}`), ...statuses.map(describeFailure)];
-    return errors.join('; ') || `No versions of servable ${name} found under base path ${this.source(name)?.basePath}`;
+  /** Whether nothing is on its way: being copied, imported or loaded for the first time. */
+  #isSettled(name: string, version: string | undefined): boolean {
+    const { repository } = this.#options;
+    if (repository.source(name) === undefined || this.failure(name)) return true;
+    const snapshot = repository.snapshot(name);
+    if (!snapshot) return false;
+    const isMeant = (candidate: string) => version === undefined || candidate === version;
+    if ([...snapshot.pending].some(([candidate, error]) => isMeant(candidate) && isUnderWay(error))) return false;
+    const statuses = this.#statuses(name);
+    return snapshot.wanted.every(({ version: wanted }) => {
+      const status = statuses.find((candidate) => candidate.version === wanted);
+      return !isMeant(wanted) || status?.state === 'AVAILABLE' || (status !== undefined && status.errorCode !== 0);
+    });
+  }
+
+  #whyNot(name: string, version: string | undefined): string {
+    const source = this.source(name);
+    if (!source) return 'it was removed meanwhile';
+    const failed = this.#statuses(name).filter(({ version: number, errorCode }) => {
+      return errorCode !== 0 && (version === undefined || number === version);
+    });
+    const errors = failed.map(({ version: number, errorMessage }) => `version ${number}: ${errorMessage}`);
+    return this.failure(name)?.message ?? (errors.join('; ') || `No versions of servable ${name} found under base path ${source.basePath}`);
   }
 
   #statuses(name: string): readonly VersionStatus[] {
@@ -230,10 +251,6 @@ export class ServedModels implements ModelAdmin {
       return [];
     }
   }
-}
-
-function describeFailure({ version, errorMessage }: VersionStatus): string {
-  return `version ${version}: ${errorMessage}`;
 }
 
 async function assertFolder({ name, basePath }: ModelSource): Promise<void> {

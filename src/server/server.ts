@@ -5,7 +5,7 @@ import { withImageCache } from './cache/index.ts';
 import { type Address, resolveConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
-import { metricTotal } from './metric-total.ts';
+import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import type { ServableStore } from './servables/index.ts';
@@ -66,7 +66,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
-    admin: { models: serving.models, access, metricTotal: (name: string) => metricTotal(metrics.registry, name) },
+    admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
   const rest = (access: AdminContext['access']) =>
     createRestServer({

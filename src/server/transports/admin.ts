@@ -7,8 +7,8 @@ export interface AdminContext {
   readonly models: ModelAdmin;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
-  /** The sum of a metric over all its labels, by the name of TensorFlow Serving or ours; undefined where there is none. */
-  metricTotal(name: string): Promise<number | undefined>;
+  /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */
+  metricValues(name: string): Promise<ReadonlyMap<string, number>>;
 }
 
 /** Where a call comes from. */

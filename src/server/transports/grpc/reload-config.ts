@@ -18,15 +18,21 @@ export async function reloadConfig(
 ): Promise<ReloadConfigResponse> {
   assertMayChange(admin, { address: peer, header });
   const models = toModelSources(config ?? create(ModelServerConfigSchema));
-  const totals = async () => Promise.all(metricNames.map((name) => admin.metricTotal(name)));
-  const before = await totals();
+  const measure = async () => Promise.all(metricNames.map((name) => admin.metricValues(name)));
+  const before = await measure();
   await admin.models.replaceAll(models, { signal });
-  const after = await totals();
+  const after = await measure();
   return create(ReloadConfigResponseSchema, {
     status: { errorCode: 0, errorMessage: '' },
     metric: metricNames.map((name, index) => ({
       name,
-      valueIncrease: { case: 'int64ValueIncrease' as const, value: BigInt(Math.round((after[index] ?? 0) - (before[index] ?? 0))) },
+      valueIncrease: { case: 'int64ValueIncrease' as const, value: increaseOf(before[index], after[index]) },
     })),
   });
+}
+
+/** By labels, as those of a model that is served no more are dropped. */
+function increaseOf(before: ReadonlyMap<string, number> = new Map(), after: ReadonlyMap<string, number> = new Map()): bigint {
+  const increases = [...after].map(([labels, value]) => value - (before.get(labels) ?? 0));
+  return BigInt(Math.round(increases.reduce((sum, increase) => sum + increase, 0)));
 }

@@ -263,7 +263,7 @@ export function createStandInContext(servables: ServableStore) {
   const errors: string[] = [];
   return {
     servables,
-    admin: { models: standInAdmin, access: 'loopback' as const, metricTotal: async () => undefined },
+    admin: { models: standInAdmin, access: 'loopback' as const, metricValues: async () => new Map<string, number>() },
     admission: new Admission(noLimits),
     records,
     errors,
