@@ -15,7 +15,6 @@ const accepted = (kind: Kind, help: string) => ({ kind, treatment: 'accepted', h
 /** @param reason Why it cannot be honoured when set to another value than its default. */
 const refused = (kind: Kind, whenNot: string, reason: string) => ({ kind, treatment: 'refused', whenNot, reason, help: reason }) as const;
 
-const noBatching = 'requests are not batched yet';
 const noTensorFlowLite = 'there is no TensorFlow Lite engine';
 const noXla = 'graphs are not compiled by XLA';
 
@@ -37,6 +36,9 @@ const theirFlags = {
   num_unload_threads: honoured('int', 'versions that unload at the same time (0: any number)'),
   tensorflow_session_parallelism: honoured('int', 'threads of an engine (0: all cores but one)'),
   tensorflow_intra_op_parallelism: honoured('int', 'the same; wins over tensorflow_session_parallelism'),
+  enable_batching: honoured('bool', 'join requests of one signature to batches'),
+  batching_parameters_file: honoured('string', 'how: BatchingParameters in text form; needs --enable_batching'),
+  enable_per_model_batching_parameters: honoured('bool', 'how, by the batching_params.pbtxt of each version'),
   enable_serialization_as_tensor_content: honoured('bool', 'gRPC answers carry tensor_content instead of typed values'),
   version: honoured('bool', 'print the version and end'),
 
@@ -58,9 +60,6 @@ const theirFlags = {
 
   grpc_socket_path: refused('string', '', 'gRPC listens on a TCP port only'),
   grpc_channel_arguments: refused('string', '', 'gRPC channel arguments are not mapped yet'),
-  enable_batching: refused('bool', 'false', noBatching),
-  enable_per_model_batching_parameters: refused('bool', 'false', noBatching),
-  batching_parameters_file: refused('string', '', noBatching),
   monitoring_config_file: refused('string', '', 'metrics are always served, on /metrics and /monitoring/prometheus/metrics'),
   ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
@@ -97,6 +96,7 @@ const ourFlags = {
   result_cache_redis: honoured('string', 'answers kept in Redis: redis://host:port/database'),
   result_cache_ttl_ms: honoured('int', 'how long (3600000)'),
   input_cache_bytes: honoured('int', 'decoded pictures kept in memory (0, none)'),
+  batching_p99_target_ms: honoured('int', 'measure whether and how to batch, for this 99th percentile of the latency'),
   shutdown_grace_period_seconds: honoured('int', 'how long running requests may take after SIGTERM (20)'),
   log_level: honoured('string', 'fatal, error, warn, info, debug, trace, silent (info)'),
 } as const satisfies Record<string, Flag>;

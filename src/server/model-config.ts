@@ -15,6 +15,7 @@ import {
   type ServingModelConfig,
   ServingModelConfigSchema,
 } from '../core/index.ts';
+import { toBatchingOptions } from './batching/index.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
 import { type ModelPlatform, type ModelSource, modelPlatforms, type VersionPolicy } from './repository/index.ts';
 
@@ -227,7 +228,7 @@ function lookUp<N extends number, V>(table: readonly (readonly [N, V])[], field:
 function batchingOf(name: string, choice: NearfarOptions['batchingChoice']): Batching | undefined {
   switch (choice.case) {
     case 'batching':
-      throw new NearfarError('unsupported', `requests are not batched yet, got batching parameters for ${name}`);
+      return { kind: 'fixed', options: toBatchingOptions(choice.value, `the batching parameters of ${name}`) };
     case 'batchingAuto':
       return { kind: 'auto', p99TargetMs: choice.value.p99TargetMs };
     case 'batchingOff':

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
@@ -16,6 +17,8 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
+  /** How the loaded versions are batched, once they were asked for something. */
+  batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
   start(): void;
   /** Takes the model config file over again; without one it looks at the folders of models now. */
@@ -59,8 +62,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const checkWaiters = () => {
     for (const check of waiters) check();
   };
+  const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
-    load: (source, options) => engines.load(source, backends, options),
+    load: async (source, options) => {
+      await versionBatching.read(source);
+      return engines.load(source, backends, options);
+    },
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,
@@ -82,6 +89,16 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     onModelRemoved: (name) => servables.remove(name),
   });
+  const batched = withBatching(servables, {
+    batchingOf: (handle) => {
+      const own = repository.source(handle.name)?.options?.batching;
+      return own ?? (config.hasVersionBatching ? versionBatching.of(handle.manifest) : config.batching);
+    },
+    buffers,
+    metrics,
+    log,
+    maxInFlight: config.maxInFlight,
+  });
   const closed = new AbortController();
   const wait = (holds: () => boolean, signal: AbortSignal | undefined) =>
     waitUntil(holds, waiters, [closed.signal, ...(signal ? [signal] : [])]);
@@ -102,7 +119,8 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const ttlMsOf = (name: string) => repository.source(name)?.options?.resultCacheTtlMs ?? config.resultCacheTtlMs;
   return {
     models,
-    servables: results ? withResultCache(servables, { results, ttlMsOf, buffers, metrics }) : servables,
+    servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());

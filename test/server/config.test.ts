@@ -64,7 +64,7 @@ describe('flags', () => {
     ]);
   });
 
-  test.each(['--per_process_gpu_memory_fraction=0.5', '--enable_batching', '--ssl_config_file=/ssl.config', '--prefer_tflite_model=true'])(
+  test.each(['--per_process_gpu_memory_fraction=0.5', '--ssl_config_file=/ssl.config', '--prefer_tflite_model=true'])(
     'that cannot be honoured end the start with the reason: %s',
     (flag) => {
       expect(() => parse(['--models=/models', flag])).toThrow(expect.objectContaining({ code: 'unsupported' }));
@@ -72,7 +72,7 @@ describe('flags', () => {
   );
 
   test('that cannot be honoured may hold their default', () => {
-    expect(parse(['--models=/models', '--enable_batching=false', '--saved_model_tags=serve']).warnings).toEqual([]);
+    expect(parse(['--models=/models', '--ssl_config_file=', '--saved_model_tags=serve']).warnings).toEqual([]);
   });
 
   test.each([

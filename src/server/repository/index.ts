@@ -6,5 +6,5 @@ export { type ModelPlatform, type ModelSource, modelPlatforms } from './model-so
 export type { PublishedFile, PublishedFiles } from './published-files.ts';
 export { Repository } from './repository.ts';
 export { createPublishedFiles } from './served-files.ts';
-export { isUnderWay, type VersionOnDisk } from './version-directory.ts';
+export { isMissing, isUnderWay, type VersionOnDisk } from './version-directory.ts';
 export { compareVersions, type VersionPolicy } from './version-policy.ts';
