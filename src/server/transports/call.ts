@@ -80,8 +80,11 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     const decodeAt = performance.now();
     const decoded = await codec.decode(handle, call.signal);
     progress.decoded = decoded;
+    const sampled = context.requestLog?.sample(handle);
+    sampled?.take(decoded.run); // the run takes the inputs away
     const runAt = performance.now();
     const { outputs, timing } = await handle.run(decoded.run, { signal: call.signal });
+    sampled?.answer(outputs);
     const encodeAt = performance.now();
     const answer = codec.encode(outputs, decoded, handle);
     return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs: performance.now() - encodeAt } };

@@ -1,6 +1,7 @@
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
+import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
 
@@ -20,6 +21,8 @@ export interface TransportContext {
   readonly servables: ServableStore;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
+  /** Where sampled requests are written down. */
+  readonly requestLog?: Pick<RequestLog, 'sample'> | undefined;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
