@@ -11,7 +11,6 @@ const accepted = (kind: Flag['kind']) => ({ kind, treatment: 'accepted' }) as co
 const refused = (kind: Flag['kind'], whenNot: string, reason: string) => ({ kind, treatment: 'refused', whenNot, reason }) as const;
 
 const noBatching = 'requests are not batched yet';
-const noMonitoringFile = 'metrics are always served, on /metrics and /monitoring/prometheus/metrics';
 
 /** The flags of tensorflow_model_server, then our own. */
 const flags = {
@@ -27,6 +26,7 @@ const flags = {
   tensorflow_session_parallelism: honoured('int'),
   tensorflow_intra_op_parallelism: honoured('int'),
   enable_serialization_as_tensor_content: honoured('bool'),
+  monitoring_config_file: honoured('string'),
 
   rest_api_num_threads: accepted('int'),
   grpc_max_threads: accepted('int'),
@@ -60,7 +60,6 @@ const flags = {
   enable_batching: refused('bool', 'false', noBatching),
   enable_per_model_batching_parameters: refused('bool', 'false', noBatching),
   batching_parameters_file: refused('string', '', noBatching),
-  monitoring_config_file: refused('string', '', noMonitoringFile),
   ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
   platform_config_file: refused('string', '', 'there are no TensorFlow platforms to configure'),
@@ -81,6 +80,10 @@ const flags = {
   max_in_flight: honoured('int'),
   shutdown_grace_period_seconds: honoured('int'),
   log_level: honoured('string'),
+  access_log: honoured('bool'),
+  otlp_endpoint: honoured('string'),
+  trace_sampling_ratio: honoured('string'),
+  request_log_dir: honoured('string'),
 } as const satisfies Record<string, Flag>;
 
 type Flags = typeof flags;

@@ -45,6 +45,8 @@ export interface RestContext extends TransportContext {
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;
+  /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
+  readonly metricsPaths?: readonly string[] | undefined;
   /** Origins that may ask for predictions from a browser; `*` is any. `/models` is open to all. */
   readonly corsAllowedOrigins: readonly string[];
   /** Deadline of a request that brings none, and the longest one may ask for, in milliseconds. */
