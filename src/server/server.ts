@@ -10,7 +10,7 @@ import { RequestLog } from './request-log/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { openTraces, type Traces } from './traces.ts';
-import { createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
+import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -49,7 +49,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const observer = observeRequests({ metrics, traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, observer, requestLog, log, buffers, serverVersion };
+  const context = { servables, observer, requestLog, log, buffers, classLabels: createClassLabels(files), serverVersion };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

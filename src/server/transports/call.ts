@@ -17,6 +17,8 @@ export interface Call {
   readonly api: string;
   readonly entrypoint: 'REST' | 'GRPC';
   readonly signal: AbortSignal;
+  /** Lets the signal abort after so many milliseconds from now, unless it does so earlier. */
+  readonly limit: (deadlineMs: number) => void;
   /** Called once the version is known, so that errors about it can name it too. */
   readonly onVersion: (version: AnsweringVersion) => void;
   /** A header or metadata value of the request, for traces. */
@@ -30,6 +32,8 @@ export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest
 export interface DecodedCall {
   readonly run: RunRequest;
   readonly examples?: number | undefined;
+  /** How long the request itself allows from its decoding on, in milliseconds. */
+  readonly deadlineMs?: number | undefined;
 }
 
 /** The two ends of a prediction; between them the servable runs. */
@@ -79,6 +83,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     call.onVersion(handle);
     const decodeAt = performance.now();
     const decoded = await codec.decode(handle, call.signal);
+    if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
     progress.decoded = decoded;
     const sampled = context.requestLog?.sample(handle);
     sampled?.take(decoded.run); // the run takes the inputs away
@@ -134,6 +139,8 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 /** A signal for one request, with its timer. */
 export interface CallSignal extends Disposable {
   readonly signal: AbortSignal;
+  /** Aborts after so many milliseconds from now, unless it does so earlier. */
+  limit(deadlineMs: number): void;
   /** The client has gone. */
   cancel(): void;
 }
@@ -141,13 +148,20 @@ export interface CallSignal extends Disposable {
 /** @param deadlineMs From now; undefined for none. */
 export function openCallSignal(deadlineMs: number | undefined): CallSignal {
   const controller = new AbortController();
-  const expire = () =>
-    controller.abort(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
-  const timer = deadlineMs === undefined ? undefined : setTimeout(expire, Math.min(Math.max(deadlineMs, 0), longestTimerMs));
+  const timers: NodeJS.Timeout[] = [];
+  const limit = (limitMs: number) => {
+    const expire = () =>
+      controller.abort(new NearfarError('deadline-exceeded', `no answer within ${limitMs} ms`, { details: { deadlineMs: limitMs } }));
+    timers.push(setTimeout(expire, Math.min(Math.max(limitMs, 0), longestTimerMs)));
+  };
+  if (deadlineMs !== undefined) limit(deadlineMs);
   return {
     signal: controller.signal,
+    limit,
     cancel: () => controller.abort(new NearfarError('cancelled', 'the client has gone')),
-    [Symbol.dispose]: () => clearTimeout(timer),
+    [Symbol.dispose]: () => {
+      for (const timer of timers) clearTimeout(timer);
+    },
   };
 }
 

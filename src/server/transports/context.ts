@@ -4,6 +4,7 @@ import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
+import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
 export interface MetricsPage {
@@ -26,6 +27,8 @@ export interface TransportContext {
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
+  /** Class names of models. */
+  readonly classLabels: ClassLabels;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }
@@ -41,7 +44,7 @@ export interface SiteOptions {
 }
 
 export interface RestContext extends TransportContext {
-  /** The repository for browsers, and where class names of models are read. */
+  /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;

@@ -11,6 +11,7 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
   /** Sent behind the answer, or the error. */
@@ -38,8 +39,9 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         const header = (name: string) => call.metadata.get(name)[0]?.toString();
         const trailer = new Metadata();
         try {
+          const { signal, limit } = deadline;
           const wantedDigest = header('nearfar-model-digest');
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, trailer, header }), trailer);
+          callback(null, await handle(call.request, { signal, limit, wantedDigest, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -74,13 +76,13 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, trailer, header }: UnaryCall,
+  { signal, limit, wantedDigest, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion, header }, codec);
+  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion, header }, codec);
   return answer;
 }
 

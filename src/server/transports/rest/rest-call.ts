@@ -25,6 +25,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
         spec: { ...call.spec, digest: wantedDigest(request) },
         entrypoint: 'REST',
         signal: deadline.signal,
+        limit: deadline.limit,
         onVersion: (version) => setVersionHeaders(reply, version),
         header: (name) => headerText(request, name),
       },

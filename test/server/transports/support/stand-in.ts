@@ -5,6 +5,7 @@ import {
   isTensorOf,
   type Manifest,
   NearfarError,
+  parseLabels,
   parseManifest,
   type RunRequest,
   type TensorMap,
@@ -245,6 +246,7 @@ export function createStandInContext(servables: ServableStore) {
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),
+    classLabels: async (handle: ServableHandle) => (handle.name === 'bright' ? parseLabels(labelsFile) : undefined),
     serverVersion: '9.9.9',
   };
 }
