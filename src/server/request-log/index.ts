@@ -1,2 +1,2 @@
 export { resolveLogging } from './logging-config.ts';
-export { RequestLog, type SampledRequest } from './request-log.ts';
+export { RequestLog } from './request-log.ts';
