@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { withImageCache } from './cache/index.ts';
 import { resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createLog, type Logger } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -49,7 +51,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const observer = observeRequests({ metrics, traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, observer, requestLog, log, buffers, classLabels: createClassLabels(files), serverVersion };
+  const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
+  const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
+  const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
+  const context = {
+    servables,
+    admission,
+    observer,
+    requestLog,
+    log,
+    buffers,
+    classLabels: createClassLabels(files),
+    serverVersion,
+  };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
@@ -71,7 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
             createRestServer({
               ...context,
               files,
-              prepareImage: images.prepare,
+              prepareImage,
               metricsPage: metrics.registry,
               metricsPaths: config.metricsPaths,
               corsAllowedOrigins: config.corsAllowedOrigins,

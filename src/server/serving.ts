@@ -1,15 +1,16 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
-import { EngineHost, Servables } from './servables/index.ts';
+import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
 export interface Serving {
-  readonly servables: Servables;
+  readonly servables: ServableStore;
   readonly files: PublishedFiles;
   /** Looks for models and starts to load them. */
   start(): void;
@@ -72,8 +73,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onModelRemoved: (name) => servables.remove(name),
   });
   const closed = new AbortController();
+  const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
+  const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
+  const ttls = new Map(config.models.map(({ name, options }) => [name, options?.resultCacheTtlMs]));
+  const ttlMsOf = (name: string) => ttls.get(name) ?? config.resultCacheTtlMs;
   return {
-    servables,
+    servables: results ? withResultCache(servables, { results, ttlMsOf, buffers, metrics }) : servables,
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());
@@ -86,7 +91,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines[Symbol.asyncDispose](), imports[Symbol.asyncDispose]()]);
+      await Promise.all([engines, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }
