@@ -3,7 +3,8 @@ import type { RequestObserver, RequestRecord } from './request-record.ts';
 import type { Traces } from './traces.ts';
 
 export interface RequestObservers {
-  readonly metrics: RequestObserver;
+  /** Metrics and statistics. */
+  readonly counters: RequestObserver;
   readonly traces: Traces | undefined;
   readonly log: Logger;
   /** Log every request at level `info`; else it is done at `debug`. */
@@ -11,14 +12,14 @@ export interface RequestObservers {
 }
 
 /** Counts, traces and logs the answered requests. */
-export function observeRequests({ metrics, traces, log, accessLog }: RequestObservers): RequestObserver {
+export function observeRequests({ counters, traces, log, accessLog }: RequestObservers): RequestObserver {
   const level = accessLog ? 'info' : 'debug';
   const isLogged = log.isLevelEnabled(level);
   // Most servers only count: they pay for nothing else.
-  if (!traces && !isLogged) return metrics;
+  if (!traces && !isLogged) return counters;
   return {
     recordRequest: (record) => {
-      metrics.recordRequest(record);
+      counters.recordRequest(record);
       const traceId = traces ? traces.record(record) : traceIdOf(record);
       if (isLogged) log[level](toLine(record, traceId), 'request');
     },

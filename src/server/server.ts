@@ -9,8 +9,10 @@ import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
+import { joinObservers } from './request-record.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
+import { InferenceStatistics } from './statistics.ts';
 import { openTraces, type Traces } from './traces.ts';
 import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
@@ -47,8 +49,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     config.otlpEndpoint === undefined
       ? undefined
       : await openTraces({ endpoint: config.otlpEndpoint, samplingRatio: config.traceSamplingRatio, serverVersion, log });
+  const statistics = new InferenceStatistics();
   const requestLog = openRequestLog(config, { metrics, log });
-  const observer = observeRequests({ metrics, traces, log, accessLog: config.accessLog });
+  const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
@@ -59,6 +62,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admission,
     observer,
     requestLog,
+    statistics,
     log,
     buffers,
     classLabels: createClassLabels(files),

@@ -27,9 +27,9 @@ function observe(level: LogLevel, { accessLog }: { accessLog: boolean }) {
       done();
     },
   });
-  const metrics = { recordRequest: (one: RequestRecord) => void counted.push(one) };
-  const observer = observeRequests({ metrics, traces: undefined, log: pino({ level }, sink), accessLog });
-  return { observer, lines, counted, metrics };
+  const counters = { recordRequest: (one: RequestRecord) => void counted.push(one) };
+  const observer = observeRequests({ counters, traces: undefined, log: pino({ level }, sink), accessLog });
+  return { observer, lines, counted, counters };
 }
 
 test('logs a line for each request, with its trace, version, status and times', () => {
@@ -66,5 +66,5 @@ test('logs at level debug where no access log is asked for, and otherwise only c
 
   expect(debug.lines).toMatchObject([{ level: 20, msg: 'request' }]);
   expect(info.lines).toEqual([]);
-  expect(info.observer).toBe(info.metrics);
+  expect(info.observer).toBe(info.counters);
 });
