@@ -39,6 +39,7 @@ const theirFlags = {
   enable_batching: honoured('bool', 'join requests of one signature to batches'),
   batching_parameters_file: honoured('string', 'how: BatchingParameters in text form; needs --enable_batching'),
   enable_per_model_batching_parameters: honoured('bool', 'how, by the batching_params.pbtxt of each version'),
+  monitoring_config_file: honoured('string', 'MonitoringConfig in text form: whether and at which path metrics are served'),
   enable_serialization_as_tensor_content: honoured('bool', 'gRPC answers carry tensor_content instead of typed values'),
   version: honoured('bool', 'print the version and end'),
 
@@ -60,7 +61,6 @@ const theirFlags = {
 
   grpc_socket_path: refused('string', '', 'gRPC listens on a TCP port only'),
   grpc_channel_arguments: refused('string', '', 'gRPC channel arguments are not mapped yet'),
-  monitoring_config_file: refused('string', '', 'metrics are always served, on /metrics and /monitoring/prometheus/metrics'),
   ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
   platform_config_file: refused('string', '', 'there are no TensorFlow platforms to configure'),
@@ -99,6 +99,10 @@ const ourFlags = {
   batching_p99_target_ms: honoured('int', 'measure whether and how to batch, for this 99th percentile of the latency'),
   shutdown_grace_period_seconds: honoured('int', 'how long running requests may take after SIGTERM (20)'),
   log_level: honoured('string', 'fatal, error, warn, info, debug, trace, silent (info)'),
+  access_log: honoured('bool', 'a line in the log for every request'),
+  otlp_endpoint: honoured('string', 'where traces go, in OTLP over HTTP'),
+  trace_sampling_ratio: honoured('string', 'share of the requests that are traced'),
+  request_log_dir: honoured('string', 'folder under which models may log requests'),
 } as const satisfies Record<string, Flag>;
 
 const flags = { ...theirFlags, ...ourFlags };
