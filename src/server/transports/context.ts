@@ -1,11 +1,14 @@
+import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
+import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { InferenceStatistics } from '../statistics.ts';
+import type { AdminContext } from './admin.ts';
 import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
@@ -22,10 +25,14 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
+  /** What is served, for calls that change it. */
+  readonly admin: AdminContext;
   /** Whether a prediction is taken. */
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
+  /** Where sampled requests are written down. */
+  readonly requestLog?: Pick<RequestLog, 'sample'> | undefined;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
@@ -56,6 +63,8 @@ export interface RestContext extends TransportContext {
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;
+  /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
+  readonly metricsPaths?: readonly string[] | undefined;
   /** Origins that may ask for predictions from a browser; `*` is any. `/models` is open to all. */
   readonly corsAllowedOrigins: readonly string[];
   /** Deadline of a request that brings none, and the longest one may ask for, in milliseconds. */
@@ -81,6 +90,8 @@ export interface Transport {
    * @throws {NearfarError} `unavailable` when the address cannot be had.
    */
   listen(options: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
+  /** Gets ready for connections that are accepted elsewhere, which the result takes. */
+  accept(): Promise<(socket: Socket) => void>;
   /** Takes no new request and resolves when those in flight are answered. */
   close(): Promise<void>;
   /** Cuts the connections that are still open, so that close() resolves: a client that never ends its request holds one for ever. */
