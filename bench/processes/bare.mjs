@@ -1,10 +1,10 @@
 // What Node itself does: node:http that parses the JSON and answers it in the form of each protocol, and a grpc-js method that
 // answers the bytes of a recorded answer. No checks, no model, no queue.
 import { createServer } from 'node:http';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { create, toBinary } from '@bufbuild/protobuf';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { createTensor, encodeTensorProto, GRPCInferenceService, PredictionService, tensorBytes } from '../../dist/core/index.js';
-import { answerParent } from './load.mjs';
+import { answerParent, usage } from './load.mjs';
 
 const http = createServer((request, response) => {
   /** @type {Buffer[]} */
@@ -35,7 +35,10 @@ const { modelInfer } = GRPCInferenceService.method;
 const answers = [
   /** @type {const} */ ([
     predict,
-    toBinary(predict.output, create(predict.output, { outputs: { y: encodeTensorProto(tensor, { asContent: false }) }, modelSpec: { name: 'half_plus_two' } })),
+    toBinary(
+      predict.output,
+      create(predict.output, { outputs: { y: encodeTensorProto(tensor, { asContent: false }) }, modelSpec: { name: 'half_plus_two' } }),
+    ),
   ]),
   /** @type {const} */ ([
     modelInfer,
@@ -53,10 +56,16 @@ const grpc = new Server({ 'grpc.max_receive_message_length': 2 ** 31 - 1 });
 for (const [method, answer] of answers) {
   const bytes = Buffer.from(answer);
   const same = (/** @type {Buffer} */ value) => value;
-  grpc.register(`/${method.parent.typeName}/${method.name}`, (/** @type {any} */ _, /** @type {any} */ done) => done(null, bytes), same, same, 'unary');
+  grpc.register(
+    `/${method.parent.typeName}/${method.name}`,
+    (/** @type {any} */ _, /** @type {any} */ done) => done(null, bytes),
+    same,
+    same,
+    'unary',
+  );
 }
 const grpcPort = await new Promise((resolve, reject) => {
   grpc.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
 });
 process.once('SIGTERM', () => process.exit());
-answerParent(async () => ({}), { rest: `http://127.0.0.1:${port}`, grpc: `127.0.0.1:${grpcPort}` });
+answerParent(async (question) => usage(question), { rest: `http://127.0.0.1:${port}`, grpc: `127.0.0.1:${grpcPort}` });

@@ -56,7 +56,11 @@ function add(list, item) {
 
 /** @param {Workload} workload */
 function tensorOf({ shape, values }) {
-  return createTensor('float32', shape, values ? Float32Array.from(values) : inputValues(shape.reduce((product, size) => product * size, 1)));
+  return createTensor(
+    'float32',
+    shape,
+    values ? Float32Array.from(values) : inputValues(shape.reduce((product, size) => product * size, 1)),
+  );
 }
 
 /** @param {Workload} workload */
@@ -82,7 +86,10 @@ function httpCall(workload) {
   headers['Content-Length'] = String(body.length);
   const head = Object.entries({ Host: 'bench', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
   const request = Buffer.concat([Buffer.from(`POST ${path} HTTP/1.1\r\n${head.join('')}\r\n`), body]);
-  return { open: (/** @type {string} */ address) => openHttp(address, request), read: (/** @type {Buffer} */ answer) => readHttp(answer, workload) };
+  return {
+    open: (/** @type {string} */ address) => openHttp(address, request),
+    read: (/** @type {Buffer} */ answer) => readHttp(answer, workload),
+  };
 }
 
 /** @param {number[]} values @param {readonly number[]} shape @returns {unknown[]} */
@@ -134,15 +141,15 @@ function openHttp(address, request) {
 function lengthOf(answer) {
   const end = answer.indexOf('\r\n\r\n');
   if (end === -1) return -1;
-  const length = /content-length: *(\d+)/i.exec(answer.latin1Slice(0, end))?.[1];
-  if (length === undefined) throw new Error(`an answer without content-length: ${answer.latin1Slice(0, end)}`);
+  const length = /content-length: *(\d+)/i.exec(answer.toString('latin1', 0, end))?.[1];
+  if (length === undefined) throw new Error(`an answer without content-length: ${answer.toString('latin1', 0, end)}`);
   return end + 4 + Number(length);
 }
 
 /** @param {Buffer} answer @param {Workload} workload @returns {number[]} */
 function readHttp(answer, { protocol, output }) {
   const end = answer.indexOf('\r\n\r\n');
-  const head = answer.latin1Slice(0, end);
+  const head = answer.toString('latin1', 0, end);
   const body = answer.subarray(end + 4);
   if (!head.startsWith('HTTP/1.1 200')) throw new Error(`${head}\n${body.toString()}`);
   if (protocol === 'tfs-json') return JSON.parse(body.toString()).predictions.flat(8).slice(0, 4);

@@ -1,4 +1,6 @@
-/** @typedef {{ inFlight?: number, perSecond?: number, durationMs: number }} LoadOptions */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+
+/** @typedef {{ inFlight?: number | undefined, perSecond?: number | undefined, durationMs: number }} LoadOptions */
 /** @typedef {{ perSecond: number, p50: number, p95: number, p99: number, late: number }} LoadResult */
 
 /**
@@ -52,6 +54,21 @@ export async function load(call, { inFlight = 1, perSecond, durationMs }) {
 /** Pixel-like values, the same for every side. @param {number} length */
 export function inputValues(length) {
   return Float32Array.from({ length }, (_, index) => ((index * 2_654_435_761) % 256) / 128 - 1);
+}
+
+const delay = monitorEventLoopDelay({ resolution: 1 });
+delay.enable();
+
+/**
+ * What this process used of the processors so far, and how long its event loop was held up at the 99th percentile, in milliseconds.
+ * @param {{ restart?: boolean }} question Whether the latter begins anew.
+ */
+export function usage({ restart = false }) {
+  const { user, system } = process.cpuUsage();
+  // The timer that measures it is due after 1 ms.
+  const loopDelayMs = Math.max(0, delay.percentile(99) / 1e6 - 1);
+  if (restart) delay.reset();
+  return { cpuMs: (user + system) / 1000, loopDelayMs };
 }
 
 /** @param {(question: any) => Promise<object>} answer @param {object} ready */

@@ -50,6 +50,8 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
+  /** Runs of CPU models that take less are done on the event loop, in milliseconds; 0 for none. @default 0.1 */
+  readonly inlineRunsBelowMs: number;
   /** Versions that load at the same time. @default Infinity */
   readonly loadThreads: number;
   /** Versions that unload at the same time. @default Infinity */
@@ -123,6 +125,7 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
+    inlineRunsBelowMs: 0.1,
     loadThreads: Number.POSITIVE_INFINITY,
     unloadThreads: Number.POSITIVE_INFINITY,
     maxLoadRetries: Number.POSITIVE_INFINITY,
@@ -197,6 +200,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineThreads: parseEngineThreads(flags),
+    inlineRunsBelowMs: flags.inline_runs_below_micros === undefined ? undefined : flags.inline_runs_below_micros / 1000,
     loadThreads: orDefault(flags.num_load_threads),
     unloadThreads: orDefault(flags.num_unload_threads),
     maxLoadRetries: flags.max_num_load_retries,
