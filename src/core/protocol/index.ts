@@ -51,6 +51,7 @@ export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
+export { decodeWarmupRecord, type WarmupRequest } from './warmup.ts';
 export { dataTypeOf, inferenceDatatypeOf } from './wire-dtypes.ts';
 export {
   type CachedVersion,
