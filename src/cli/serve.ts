@@ -21,6 +21,10 @@ Flags are those of tensorflow_model_server, written --name=value or --name value
   --port PORT                       gRPC (8500; 0 is off)
   --host ADDRESS                    address to listen on (0.0.0.0)
   --backend NAME[,NAME…]            auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …
+  --engine_workers N                runs of one version side by side, each in a worker of its own (1)
+  --max_engine_workers N            most worker threads; beyond, versions share them (8)
+  --resource_preserving             unload the old version before the new one loads
+  --refuse_signature_changes        do not load a version that clients of the one before cannot use
   --allow_software_adapter          take a GPU adapter that is made of software
   --cors_allowed_origins ORIGIN[,…] pages that may ask for predictions; * is any
   --cache_dir DIR                   where imported TensorFlow Serving versions are kept

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
+import type { ModelOptions } from './model-options.ts';
 import type { ModelSource } from './repository/index.ts';
 import type { SiteOptions } from './transports/index.ts';
 
@@ -33,6 +34,19 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
+  /** How many engine workers have each version, and so how many of its runs go on side by side. @default 1 */
+  readonly engineWorkers: number;
+  /**
+   * Most engine workers (threads, some 50 MB each). Up to here a version is loaded in workers that nothing else waits for; beyond, versions
+   * share workers. @default 8
+   */
+  readonly maxEngineWorkers: number;
+  /** Versions that load at a time. @default the number of cores */
+  readonly maxConcurrentLoads: number;
+  /** How often each recorded warm-up request runs when a version loads; 0: they are not read. @default 1 */
+  readonly warmupIterations: number;
+  /** What holds for models that have no option of their own. */
+  readonly modelDefaults: Partial<ModelOptions>;
   /** Retries of a failed load before it is given up. @default Infinity */
   readonly maxLoadRetries: number;
   /** Pause before the first retry, in milliseconds; each further one is twice as long. @default 1000 */
@@ -72,6 +86,11 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
+    engineWorkers: 1,
+    maxEngineWorkers: 8,
+    maxConcurrentLoads: availableParallelism(),
+    warmupIterations: 1,
+    modelDefaults: {},
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
@@ -131,6 +150,11 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineThreads: orDefault(flags.tensorflow_intra_op_parallelism) ?? orDefault(flags.tensorflow_session_parallelism),
+    engineWorkers: orDefault(flags.engine_workers),
+    maxEngineWorkers: orDefault(flags.max_engine_workers),
+    maxConcurrentLoads: orDefault(flags.num_load_threads),
+    warmupIterations: flags.enable_model_warmup === false ? 0 : orDefault(flags.num_request_iterations_for_warmup),
+    modelDefaults: parseModelDefaults(flags),
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,
@@ -206,6 +230,13 @@ function parseBackends(text: string): readonly BackendId[] | 'auto' {
     if (isBackend(name)) return name;
     throw new NearfarError('invalid-argument', `--backend expects auto or one of ${Object.keys(backendIds).join(', ')}; got ${name}`);
   });
+}
+
+function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
+  return {
+    ...(flags.resource_preserving && { transition: 'resource-preserving' }),
+    ...(flags.refuse_signature_changes && { signatureChange: 'refuse' }),
+  };
 }
 
 function parseLogLevel(text: string): LogLevel {

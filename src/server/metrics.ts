@@ -76,6 +76,12 @@ export function createMetrics(): ServerMetrics {
     buckets: secondsBuckets,
     registers,
   });
+  const signatureChanges = new Counter({
+    name: 'nearfar_signature_changes_total',
+    help: 'Versions whose signatures clients of the version before cannot use: reported, or refused by the option of the model.',
+    labelNames: ['model', 'version', 'outcome'],
+    registers,
+  });
   const restarts = new Counter({
     name: 'nearfar_engine_worker_restarts_total',
     help: 'Engine workers started again after a crash.',
@@ -103,6 +109,7 @@ export function createMetrics(): ServerMetrics {
     forgetVersion: (model, version) => states.remove({ model, version }),
     recordLoad: ({ model, version, backend, outcome, durationMs }) =>
       loads.observe({ model, version, backend, outcome }, durationMs / 1000),
+    recordSignatureChange: (change) => signatureChanges.inc(change),
     workerRestarted: () => restarts.inc(),
   };
 }

@@ -4,6 +4,7 @@ import type { BufferPool } from './buffer-pool.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
+import { defaultModelOptions } from './model-options.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
 import { EngineHost, Servables } from './servables/index.ts';
 
@@ -42,6 +43,10 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const waiters = new Set<() => void>();
   const engines = new EngineHost({
     threads: config.engineThreads,
+    workersPerVersion: config.engineWorkers,
+    maxWorkers: config.maxEngineWorkers,
+    maxConcurrentLoads: config.maxConcurrentLoads,
+    warmupIterations: config.warmupIterations,
     allowSoftwareAdapter: config.allowSoftwareAdapter,
     gpu: backends.some((backend) => backend.endsWith('-webgpu')),
     maxInFlight: config.maxInFlight,
@@ -51,6 +56,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   });
   const servables = new Servables({
     load: (source, options) => engines.load(source, backends, options),
+    optionsOf: (name) => ({ ...defaultModelOptions, ...config.modelDefaults, ...repository.optionsOf(name) }),
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,

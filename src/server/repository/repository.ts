@@ -37,6 +37,7 @@ export interface RepositoryOptions {
 
 interface Watched {
   readonly directory: ModelDirectory;
+  readonly options: Partial<ModelOptions>;
   looking: Promise<void> | undefined;
   snapshot: ModelSnapshot | undefined;
   /** The last trouble that was logged, so that each is logged once. */
@@ -61,7 +62,7 @@ export class Repository {
   constructor(options: RepositoryOptions) {
     this.#options = options;
     this.#configured = new Set(options.models.map(({ name }) => name));
-    for (const { name, basePath, policy } of options.models) this.#watch(name, basePath, policy ?? defaultPolicy);
+    for (const { name, basePath, policy, options: own } of options.models) this.#watch(name, basePath, policy ?? defaultPolicy, own);
   }
 
   /** Looks at every model once, then goes on in the background. */
@@ -74,6 +75,11 @@ export class Repository {
   /** Names of the models that are configured or found, in order. */
   names(): readonly string[] {
     return [...this.#models.keys()].sort();
+  }
+
+  /** What a model has for itself. */
+  optionsOf(name: string): Partial<ModelOptions> {
+    return this.#models.get(name)?.options ?? {};
   }
 
   snapshot(name: string): ModelSnapshot | undefined {
@@ -100,9 +106,9 @@ export class Repository {
     return [...this.#models.values()].every(({ snapshot, looking }) => !looking && snapshot?.pending.size === 0);
   }
 
-  #watch(name: string, basePath: string, policy: VersionPolicy): void {
+  #watch(name: string, basePath: string, policy: VersionPolicy, options: Partial<ModelOptions> = {}): void {
     const directory = new ModelDirectory(name, basePath, policy, this.#options.imports, this.#options.trust);
-    this.#models.set(name, { directory, looking: undefined, snapshot: undefined, trouble: '' });
+    this.#models.set(name, { directory, options, looking: undefined, snapshot: undefined, trouble: '' });
   }
 
   async #discover(): Promise<void> {

@@ -15,6 +15,8 @@ export type LoadVersion = (
 export interface ServingMetrics {
   setState(model: string, version: string, state: ServableState): void;
   forgetVersion(model: string, version: string): void;
+  /** A version whose signatures clients of the one before it cannot use. */
+  recordSignatureChange(change: { readonly model: string; readonly version: string; readonly outcome: 'reported' | 'refused' }): void;
   recordLoad(load: {
     readonly model: string;
     readonly version: string;
@@ -44,6 +46,12 @@ export class ServableVersion {
   readonly #retired = new AbortController();
   #state: ServableState = 'START';
   #error: NearfarError | undefined;
+  /** Whether and when the load that failed is tried again. */
+  #outlook = '';
+  /** Shown with the state while nothing is wrong. */
+  #note = '';
+  #isRefused = false;
+  #hasServed = false;
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #hosted: HostedVersion | undefined;
@@ -62,6 +70,16 @@ export class ServableVersion {
     return this.#state;
   }
 
+  /** Whether it was available at any time: clients may know it. */
+  get hasServed(): boolean {
+    return this.#hasServed;
+  }
+
+  /** Whether it is kept from loading, see `refuse`. */
+  get isRefused(): boolean {
+    return this.#isRefused;
+  }
+
   get status(): VersionStatus {
     const error = this.#error;
     return {
@@ -69,8 +87,26 @@ export class ServableVersion {
       digest: this.source.digest,
       state: this.#state,
       errorCode: error ? errorStatuses[error.code].grpc : 0,
-      errorMessage: error?.message ?? '',
+      errorMessage: error ? `${error.message}${this.#outlook}` : this.#note,
     };
+  }
+
+  /** Keeps it from loading, with the reason in its status, until `start`. */
+  refuse(error: NearfarError): void {
+    if (this.#isRefused) return;
+    this.#isRefused = true;
+    this.#error = error;
+    this.#options.log.error({ model: this.#name, version: this.source.version, code: error.code }, error.message);
+    this.#options.metrics.recordSignatureChange({ model: this.#name, version: this.source.version, outcome: 'refused' });
+    this.#enter('END');
+  }
+
+  /** Tells, in its status too, that clients of the version before it may have trouble with it. */
+  report(note: string): void {
+    if (this.#note === note) return;
+    this.#note = note;
+    this.#options.log.warn({ model: this.#name, version: this.source.version }, note);
+    this.#options.metrics.recordSignatureChange({ model: this.#name, version: this.source.version, outcome: 'reported' });
   }
 
   /** Handles that are lent and not given back. */
@@ -86,6 +122,8 @@ export class ServableVersion {
     const startedAt = performance.now();
     const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
       metrics.recordLoad({ model: this.#name, version, backend, outcome, durationMs: performance.now() - startedAt });
+    if (this.#isRefused) this.#error = undefined;
+    this.#isRefused = false;
     this.#enter('LOADING');
     try {
       const hosted = await load(this.source, { signal, onLost: (error) => this.#fail(error) });
@@ -95,10 +133,12 @@ export class ServableVersion {
         log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
       }
       record(hosted.backend, 'loaded');
-      log.info({ model: this.#name, version, digest, backend: hosted.backend, variant: hosted.variant, device: hosted.device }, 'loaded');
+      const { variant, device, warmup } = hosted;
+      log.info({ model: this.#name, version, digest, backend: hosted.backend, variant, device, warmup }, 'loaded');
       this.#hosted = hosted;
       this.#failures = 0;
       this.#error = undefined;
+      this.#hasServed = true;
       this.#enter('AVAILABLE');
     } catch (error) {
       if (signal.aborted) return;
@@ -118,6 +158,9 @@ export class ServableVersion {
       { model: this.#name, version: this.source.version, code: error.code, failures: this.#failures, pauseMs, isLast },
       error.message,
     );
+    this.#outlook = isLast
+      ? `; given up after ${this.#failures} ${this.#failures === 1 ? 'attempt' : 'attempts'}`
+      : `; attempt ${this.#failures} to load it, the next one follows after ${pauseMs / 1000} s`;
     if (!isLast) this.#retry = setTimeout(() => void this.start(), pauseMs);
     // As in TensorFlow Serving a version is LOADING while retries are left; what went wrong shows beside it.
     this.#enter(isLast ? 'END' : 'LOADING');
@@ -138,6 +181,9 @@ export class ServableVersion {
       labels,
       backend: hosted.backend,
       variant: hosted.variant,
+      get parallelism() {
+        return hosted.parallelism;
+      },
       platform: hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow',
       run: async (request, { signal }) => {
         if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
