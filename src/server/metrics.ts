@@ -1,36 +1,35 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { RequestObserver, RequestRecord } from './request-record.ts';
+import { SeriesCounter, SeriesHistogram } from './series.ts';
 import { type ServingMetrics, servableStates } from './servables/index.ts';
 
-/** One answered request, as both transports count it. */
-export interface RequestRecord {
-  /** The model's name as the client wrote it; names the server does not have are counted together. */
-  readonly model: string;
-  /** TensorFlow Serving's `API` label: `Predict` over gRPC, `predict` over REST, `infer` for the Open Inference Protocol. */
-  readonly api: string;
-  readonly entrypoint: 'REST' | 'GRPC';
-  /** Canonical status name: `OK`, `NOT_FOUND`, … */
-  readonly status: string;
-  readonly durationMs: number;
-  /** What answered; absent when the request failed before a version was found. `signature` is one the version has. */
-  readonly servable?:
-    | { readonly version: string; readonly signature: string; readonly backend: string; readonly queueMs: number; readonly inferMs: number }
-    | undefined;
-}
-
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics {
+export interface ServerMetrics extends ServingMetrics, RequestObserver {
   readonly registry: Registry;
-  recordRequest(record: RequestRecord): void;
   workerRestarted(): void;
+  /** @param status Canonical name: `OK`, or why a sampled request was not logged. */
+  recordRequestLog(model: string, status: string): void;
 }
 
-/** Microseconds: 10 × 1.8^n, 33 buckets, those of TensorFlow Serving. */
-const latencyBuckets = Array.from({ length: 33 }, (_, n) => 10 * 1.8 ** n);
+const geometric = (first: number, factor: number, count: number): readonly number[] =>
+  Array.from({ length: count }, (_, n) => first * factor ** n);
+
+/** Microseconds, those of TensorFlow Serving. */
+const latencyBounds = geometric(10, 1.8, 33);
+const graphRunBounds = geometric(1000, 2, 20);
+const exampleBounds = geometric(1, 2, 15);
 
 /** Seconds, for our own metrics, in Prometheus' base unit. */
-const secondsBuckets = Array.from({ length: 20 }, (_, n) => 1e-4 * 2 ** n);
+const secondsBounds = geometric(1e-4, 2, 20);
 
 const unknownModel = '(unknown)';
+
+/** What one kind of request is counted in. */
+interface RequestSeries {
+  readonly model: string;
+  readonly version: string;
+  record(record: RequestRecord): void;
+}
 
 /**
  * TensorFlow Serving's metric names, so that its dashboards keep working, and our own `nearfar_*` with the version, the
@@ -38,78 +37,200 @@ const unknownModel = '(unknown)';
  */
 export function createMetrics(): ServerMetrics {
   const registry = new Registry();
-  const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const requestCount = new Counter({
-    name: ':tensorflow:serving:request_count',
-    help: 'Requests by model and status.',
-    labelNames: ['model_name', 'status'],
-    registers,
-  });
-  const requestLatency = new Histogram({
-    name: ':tensorflow:serving:request_latency',
-    help: 'Time to answer, in microseconds.',
-    labelNames: ['model_name', 'API', 'entrypoint'],
-    buckets: latencyBuckets,
-    registers,
-  });
-  const requests = new Counter({
-    name: 'nearfar_requests_total',
-    help: 'Requests by model, version, signature, API, entrypoint, backend and status.',
-    labelNames: ['model', 'version', 'signature', 'api', 'entrypoint', 'backend', 'status'],
-    registers,
-  });
-  const seconds = (name: string, help: string) =>
-    new Histogram({ name, help, labelNames: ['model', 'version', 'signature', 'backend'], buckets: secondsBuckets, registers });
-  const queueSeconds = seconds('nearfar_queue_seconds', 'Time a request waited for its engine.');
-  const inferSeconds = seconds('nearfar_infer_seconds', 'Time a request ran on its engine.');
+  const tensorflow = createTensorFlowMetrics(registry);
+  const own = createOwnMetrics(registry);
+  // A client can ask for any name: only names the server has become label values, so the number of series stays bounded.
+  const models = new Map<string, Map<string, { path?: string }>>();
+  const versionOf = (model: string, version: string) => {
+    const versions = models.get(model) ?? new Map<string, { path?: string }>();
+    models.set(model, versions);
+    const known = versions.get(version) ?? {};
+    versions.set(version, known);
+    return known;
+  };
+  const requests = new Map<string, RequestSeries>();
+
+  const openSeries = (record: RequestRecord, model: string): RequestSeries => {
+    const { version = '' } = record.servable ?? {};
+    const recorders = [own.openRequests(record, model), ...(record.kind === 'prediction' ? [tensorflow.openRequests(record, model)] : [])];
+    return {
+      model,
+      version,
+      record: (one) => {
+        for (const recorder of recorders) recorder(one);
+      },
+    };
+  };
+  const forget = (isMeant: (series: RequestSeries) => boolean) => {
+    for (const [key, series] of requests) if (isMeant(series)) requests.delete(key);
+  };
+  const forgetVersion = (model: string, version: string) => {
+    forget((series) => series.model === model && series.version === version);
+    const path = models.get(model)?.get(version)?.path;
+    if (path !== undefined) tensorflow.forgetPath(path);
+    models.get(model)?.delete(version);
+    own.forget(model, version);
+  };
+
+  return {
+    registry,
+    recordRequest: (record) => {
+      const model = record.model === '' || models.has(record.model) ? record.model : unknownModel;
+      const { version, signature, backend } = record.servable ?? {};
+      const key = `${model}\n${record.api}\n${record.entrypoint}\n${record.status}\n${version}\n${signature}\n${backend}`;
+      let series = requests.get(key);
+      if (!series) {
+        series = openSeries(record, model);
+        requests.set(key, series);
+      }
+      series.record(record);
+    },
+    recordRequestLog: (model, status) => tensorflow.requestLogCount.series({ model_name: model, status_code: status }).add(),
+    setState: (model, version, state) => {
+      versionOf(model, version);
+      own.states.set({ model, version }, servableStates[state]);
+    },
+    forgetVersion,
+    forgetModel: (model) => {
+      for (const version of [...(models.get(model)?.keys() ?? [])]) forgetVersion(model, version);
+      models.delete(model);
+      forget((series) => series.model === model);
+      tensorflow.forgetModel(model);
+      own.forget(model, '');
+    },
+    recordLoad: ({ model, version, path, backend, outcome, durationMs }) => {
+      versionOf(model, version).path = path;
+      own.loads.series({ model, version, engine: engineOf(backend), backend, outcome }).observe(durationMs / 1000);
+      if (outcome !== 'skipped') tensorflow.recordLoad(path, outcome === 'loaded', durationMs * 1000);
+    },
+    recordWarmup: ({ path, status, records, durationMs }) => tensorflow.recordWarmup(path, status, records, durationMs * 1000),
+    recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
+    workerRestarted: () => own.restarts.inc(),
+  };
+}
+
+/** `onnx` of `onnx-cpu`. */
+function engineOf(backend: string): string {
+  return backend.split('-', 1)[0] ?? '';
+}
+
+/** The names, labels and buckets of TensorFlow Serving and of TensorFlow's core below it. */
+function createTensorFlowMetrics(registry: Registry) {
+  const counter = (path: string, help: string) => new SeriesCounter({ name: `:tensorflow:${path}`, help, registry });
+  const histogram = (path: string, help: string, bounds: readonly number[]) =>
+    new SeriesHistogram({ name: `:tensorflow:${path}`, help, bounds, registry });
+  const requestCount = counter('serving:request_count', 'The total number of requests.');
+  const requestLatency = histogram('serving:request_latency', 'Time to answer, in microseconds.', latencyBounds);
+  const runtimeLatency = histogram('serving:runtime_latency', 'Time a request ran on its engine, in microseconds.', latencyBounds);
+  const exampleCounts = histogram('serving:request_example_counts', 'The number of tensorflow.Examples per request.', exampleBounds);
+  const exampleCountTotal = counter('serving:request_example_count_total', 'The total number of tensorflow.Examples.');
+  const requestLogCount = counter('serving:request_log_count', 'Sampled requests by what became of their log records.');
+  const warmupLatency = histogram('serving:model_warmup_latency', 'Time to warm a version up, in microseconds.', latencyBounds);
+  const warmupRecords = counter('serving:model_warmup_records_read', 'Records of warm-up requests that were read.');
+  const loadAttempts = counter('cc:saved_model:load_attempt_count', 'Attempts to load a version, by success or fail.');
+  const loadLatency = counter('cc:saved_model:load_latency', 'Microseconds spent on loading versions with success.');
+  const graphRuns = counter('core:graph_runs', 'The number of graph executions that graph_run_time_usecs counts.').series({});
+  const graphRunTime = counter('core:graph_run_time_usecs', 'The total time spent on executing graphs, in microseconds.').series({});
+  const graphRunTimes = histogram('core:graph_run_time_usecs_histogram', 'Time of each graph execution, in microseconds.', graphRunBounds);
+  const graphRunHistogram = graphRunTimes.series({});
+
+  return {
+    requestLogCount,
+    openRequests: ({ api, entrypoint, status, servable }: RequestRecord, model: string) => {
+      const count = requestCount.series({ model_name: model, status });
+      const latency = requestLatency.series({ model_name: model, API: api, entrypoint });
+      const runtime = servable && runtimeLatency.series({ model_name: model, API: api, runtime: engineOf(servable.backend) });
+      return ({ durationMs, servable: answering }: RequestRecord) => {
+        count.add();
+        latency.observe(durationMs * 1000);
+        if (answering?.examples !== undefined) {
+          exampleCounts.series({ model }).observe(answering.examples);
+          exampleCountTotal.series({ model }).add(answering.examples);
+        }
+        if (!answering?.timing) return;
+        const inferUs = answering.timing.inferMs * 1000;
+        runtime?.observe(inferUs);
+        graphRuns.add();
+        graphRunTime.add(inferUs);
+        graphRunHistogram.observe(inferUs);
+      };
+    },
+    recordLoad: (path: string, isLoaded: boolean, durationUs: number) => {
+      loadAttempts.series({ model_path: path, status: isLoaded ? 'success' : 'fail' }).add();
+      if (isLoaded) loadLatency.series({ model_path: path }).add(durationUs);
+    },
+    recordWarmup: (path: string, status: string, records: number, durationUs: number) => {
+      warmupLatency.series({ model_path: path, status }).observe(durationUs);
+      warmupRecords.series({ model_path: path, status }).add(records);
+    },
+    forgetModel: (model: string) => {
+      for (const metric of [requestCount, requestLatency, runtimeLatency, requestLogCount]) metric.forget({ model_name: model });
+      for (const metric of [exampleCounts, exampleCountTotal]) metric.forget({ model });
+    },
+    forgetPath: (path: string) => {
+      for (const metric of [warmupLatency, warmupRecords, loadAttempts, loadLatency]) metric.forget({ model_path: path });
+    },
+  };
+}
+
+/** What TensorFlow Serving does not tell: version, signature, engine and backend. */
+function createOwnMetrics(registry: Registry) {
+  const counter = (name: string, help: string) => new SeriesCounter({ name: `nearfar_${name}`, help, registry });
+  const seconds = (name: string, help: string) => new SeriesHistogram({ name: `nearfar_${name}`, help, bounds: secondsBounds, registry });
+  const requests = counter('requests_total', 'Requests, also those for status, metadata and changes.');
+  const requestSeconds = seconds('request_seconds', 'Time to answer.');
+  const decodeSeconds = seconds('decode_seconds', 'Time to make tensors of a request.');
+  const queueSeconds = seconds('queue_seconds', 'Time a request waited for its engine.');
+  const inferSeconds = seconds('infer_seconds', 'Time a request ran on its engine.');
+  const encodeSeconds = seconds('encode_seconds', 'Time to make an answer of tensors.');
+  const loads = seconds('load_seconds', 'Attempts to load a version: loaded, failed, or skipped a backend for the next one.');
+  const signatureChanges = counter(
+    'signature_changes_total',
+    'Versions whose signatures clients of the version before cannot use: reported, or refused.',
+  );
   const states = new Gauge({
     name: 'nearfar_servable_state',
     help: 'State of a version by the numbers of TensorFlow Serving: 10 START, 20 LOADING, 30 AVAILABLE, 40 UNLOADING, 50 END.',
     labelNames: ['model', 'version'],
-    registers,
-  });
-  const loads = new Histogram({
-    name: 'nearfar_load_seconds',
-    help: 'Attempts to load a version: loaded, failed, or skipped a backend for the next one.',
-    labelNames: ['model', 'version', 'backend', 'outcome'],
-    buckets: secondsBuckets,
-    registers,
-  });
-  const signatureChanges = new Counter({
-    name: 'nearfar_signature_changes_total',
-    help: 'Versions whose signatures clients of the version before cannot use: reported, or refused by the option of the model.',
-    labelNames: ['model', 'version', 'outcome'],
-    registers,
+    registers: [registry],
   });
   const restarts = new Counter({
     name: 'nearfar_engine_worker_restarts_total',
     help: 'Engine workers started again after a crash.',
-    registers,
+    registers: [registry],
   });
-  // A client can ask for any name: only names the server has become label values, so the number of series stays bounded.
-  const models = new Set<string>();
+  const byVersion = [requests, requestSeconds, decodeSeconds, queueSeconds, inferSeconds, encodeSeconds, loads, signatureChanges];
 
   return {
-    registry,
-    recordRequest: ({ model: asked, api, entrypoint, status, durationMs, servable }) => {
-      const model = models.has(asked) ? asked : unknownModel;
-      requestCount.inc({ model_name: model, status });
-      requestLatency.observe({ model_name: model, API: api, entrypoint }, durationMs * 1000);
+    loads,
+    states,
+    signatureChanges,
+    restarts,
+    openRequests: ({ api, entrypoint, status, servable }: RequestRecord, model: string) => {
       const { version = '', signature = '', backend = '' } = servable ?? {};
-      requests.inc({ model, version, signature, api, entrypoint, backend, status });
-      if (!servable) return;
-      queueSeconds.observe({ model, version, signature, backend }, servable.queueMs / 1000);
-      inferSeconds.observe({ model, version, signature, backend }, servable.inferMs / 1000);
+      const engine = engineOf(backend);
+      const count = requests.series({ model, version, signature, api, entrypoint, engine, backend, status });
+      const total = requestSeconds.series({ model, version, signature, api, entrypoint, engine, backend });
+      const phases = servable?.timing && { model, version, signature, engine, backend };
+      const decode = phases && decodeSeconds.series(phases);
+      const queue = phases && queueSeconds.series(phases);
+      const infer = phases && inferSeconds.series(phases);
+      const encode = phases && encodeSeconds.series(phases);
+      return ({ durationMs, servable: answering }: RequestRecord) => {
+        count.add();
+        total.observe(durationMs / 1000);
+        if (!answering?.timing) return;
+        decode?.observe(answering.timing.preprocessMs / 1000);
+        queue?.observe(answering.timing.queueMs / 1000);
+        infer?.observe(answering.timing.inferMs / 1000);
+        encode?.observe(answering.timing.postprocessMs / 1000);
+      };
     },
-    setState: (model, version, state) => {
-      models.add(model);
-      states.set({ model, version }, servableStates[state]);
+    /** @param version Empty for what failed before a version was found. */
+    forget: (model: string, version: string) => {
+      for (const metric of byVersion) metric.forget({ model, version });
+      states.remove({ model, version });
     },
-    forgetVersion: (model, version) => states.remove({ model, version }),
-    recordLoad: ({ model, version, backend, outcome, durationMs }) =>
-      loads.observe({ model, version, backend, outcome }, durationMs / 1000),
-    recordSignatureChange: (change) => signatureChanges.inc(change),
-    workerRestarted: () => restarts.inc(),
   };
 }

@@ -7,7 +7,7 @@ import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
-import { createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
+import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -39,7 +39,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, metrics, log, buffers, serverVersion: packageVersion() };
+  const context = { servables, observer: metrics, log, buffers, classLabels: createClassLabels(files), serverVersion: packageVersion() };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {

@@ -107,8 +107,12 @@ describe('a version', () => {
 
     expect((await predict(serving)).backend).toBe('tfjs-wasm');
     const text = await serving.metrics.registry.metrics();
-    expect(text).toMatch(/nearfar_load_seconds_count\{model="everyday10",version="1",backend="onnx-cpu",outcome="skipped"\} 1/);
-    expect(text).toMatch(/nearfar_load_seconds_count\{model="everyday10",version="1",backend="tfjs-wasm",outcome="loaded"\} 1/);
+    expect(text).toMatch(
+      /nearfar_load_seconds_count\{model="everyday10",version="1",engine="onnx",backend="onnx-cpu",outcome="skipped"\} 1/,
+    );
+    expect(text).toMatch(
+      /nearfar_load_seconds_count\{model="everyday10",version="1",engine="tfjs",backend="tfjs-wasm",outcome="loaded"\} 1/,
+    );
   });
 
   test('with a broken file is refused, shown with the reason, and loaded after the repair', async () => {

@@ -4,15 +4,24 @@ export { Health, HealthCheckResponse_ServingStatus, HealthCheckResponseSchema } 
 export {
   GRPCInferenceService,
   type InferParameter,
+  type ModelConfigResponse,
+  ModelConfigResponseSchema,
   type ModelInferRequest,
   type ModelInferResponse,
   ModelInferResponseSchema,
   ModelMetadataResponseSchema,
   ModelReadyResponseSchema,
+  type ModelStatisticsResponse,
+  ModelStatisticsResponseSchema,
+  ModelStreamInferResponseSchema,
+  RepositoryIndexResponseSchema,
+  RepositoryModelLoadResponseSchema,
+  RepositoryModelUnloadResponseSchema,
   ServerLiveResponseSchema,
   ServerMetadataResponseSchema,
   ServerReadyResponseSchema,
 } from './gen/inference/grpc_service_pb.ts';
+export { type ModelConfig, ModelConfigSchema } from './gen/inference/model_config_pb.ts';
 export {
   type GetModelMetadataRequest,
   type GetModelMetadataResponse,
@@ -39,13 +48,17 @@ export {
   encodeInferRequest,
   encodeInferResponse,
   type InferBody,
+  type InferParameters,
   type InferRequest,
   type InferResponse,
   inferenceHeaderLengthName,
+  parseInferParameters,
+  parseRequestedOutput,
   type RequestedOutput,
   tensorBytes,
   tensorFromBytes,
 } from './oip.ts';
+export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
 export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';

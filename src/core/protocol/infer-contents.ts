@@ -28,8 +28,26 @@ export function decodeInferContents(
   const data = createData(dtype, want);
   const items: { [index: number]: number | bigint | boolean } = data;
   for (const [index, value] of values.entries()) items[index] = value;
+  assertInRange(name, datatype, values, items);
   return numericTensor(dtype, shape, data);
 }
+
+/** Narrow integers come in fields of 32 bits, and what does not fit would be cut. */
+function assertInRange(
+  name: string,
+  datatype: string,
+  sent: readonly (number | bigint | boolean)[],
+  kept: { [index: number]: unknown },
+): void {
+  if (!narrow.has(datatype)) return;
+  const wrong = sent.findIndex((value, index) => kept[index] !== value);
+  if (wrong === -1) return;
+  throw new NearfarError('dtype-mismatch', `tensor '${name}' of ${datatype} cannot hold ${sent[wrong]} at index ${wrong}`, {
+    details: { name, datatype, index: wrong },
+  });
+}
+
+const narrow: ReadonlySet<string> = new Set(['INT8', 'INT16', 'UINT8', 'UINT16']);
 
 function typedValues(contents: InferTensorContents, dtype: NumericDType): readonly (number | bigint | boolean)[] | undefined {
   switch (dtype) {

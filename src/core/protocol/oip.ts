@@ -24,17 +24,25 @@ export interface InferBody {
 export interface RequestedOutput {
   readonly name: string;
   readonly isBinary: boolean;
+  /** How many classes are wanted instead of the tensor; undefined for the tensor. */
+  readonly classCount: number | undefined;
 }
 
-export interface InferRequest {
-  readonly id: string | undefined;
+/** What the parameters of a request say to the server; what else they hold means nothing to it. */
+export interface InferParameters {
   /** The signature meant, our own parameter `signature_name`; undefined for the default one. */
   readonly signature: string | undefined;
+  /** How long the answer may take, of `timeout`, which is in microseconds; undefined for as long as the server allows. */
+  readonly timeoutMs: number | undefined;
+  /** Whether outputs that are not named are wanted in binary. */
+  readonly isBinary: boolean;
+}
+
+export interface InferRequest extends InferParameters {
+  readonly id: string | undefined;
   readonly inputs: TensorMap;
   /** Undefined where the request names none: all of them. */
   readonly outputs: readonly RequestedOutput[] | undefined;
-  /** Whether outputs that are not named are wanted in binary. */
-  readonly isBinary: boolean;
 }
 
 export interface InferResponse {
@@ -64,22 +72,71 @@ export function encodeInferRequest(request: {
 /**
  * @param headerLength Of the HTTP header `Inference-Header-Content-Length`; undefined where it is not there.
  * @param signature Only needed where `headerLength` is 0: the body is then the bytes of its one input.
- * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `shape-mismatch`, `unsupported` (shared memory, classification).
+ * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `shape-mismatch`, `unsupported` (shared memory).
  */
 export function decodeInferRequest(body: Uint8Array, headerLength: number | undefined, signature?: Signature): InferRequest {
   if (headerLength === 0)
-    return { ...decodeRawRequest(body, signature), id: undefined, signature: undefined, outputs: undefined, isBinary: true };
+    return {
+      ...decodeRawRequest(body, signature),
+      ...parseInferParameters({ binary_data_output: true }),
+      id: undefined,
+      outputs: undefined,
+    };
   const { document, blobs } = splitBody(body, headerLength);
-  const parameters = readParameters(document, 0);
-  const isBinary = parameters['binary_data_output'] === true;
+  const parameters = parseInferParameters(readParameters(document, 0));
   const outputs = document.member(0, 'outputs');
   return {
+    ...parameters,
     id: readText(document, 'id'),
-    signature: typeof parameters['signature_name'] === 'string' ? parameters['signature_name'] : undefined,
     inputs: decodeTensors(document, requiredList(document, 'inputs'), blobs),
-    outputs: outputs === undefined ? undefined : decodeRequestedOutputs(document, outputs, isBinary),
-    isBinary,
+    outputs: outputs === undefined ? undefined : decodeRequestedOutputs(document, outputs, parameters.isBinary),
   };
+}
+
+/**
+ * Reads the parameters of a request, of JSON or of messages.
+ * @throws {NearfarError} `invalid-argument` for one that is known and has the wrong type.
+ */
+export function parseInferParameters(parameters: Readonly<Record<string, unknown>>): InferParameters {
+  const timeout = optional(parameters, 'timeout', isCount);
+  optional(parameters, 'priority', isCount);
+  return {
+    signature: optional(parameters, 'signature_name', isText),
+    // Triton's 0 is no timeout.
+    timeoutMs: timeout === undefined || Number(timeout) === 0 ? undefined : Number(timeout) / 1000,
+    isBinary: optional(parameters, 'binary_data_output', isBoolean) ?? false,
+  };
+}
+
+/**
+ * What the parameters of a requested output say.
+ * @throws {NearfarError} `invalid-argument`, `unsupported` for shared memory.
+ */
+export function parseRequestedOutput(
+  name: string,
+  parameters: Readonly<Record<string, unknown>>,
+  isBinaryByDefault: boolean,
+): RequestedOutput {
+  if (parameters['shared_memory_region'] !== undefined) {
+    throw new NearfarError('unsupported', `output '${name}': shared memory is not served`);
+  }
+  const classCount = Number(optional(parameters, 'classification', isCount) ?? 0);
+  return {
+    name,
+    isBinary: optional(parameters, 'binary_data', isBoolean) ?? isBinaryByDefault,
+    classCount: classCount > 0 ? classCount : undefined,
+  };
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isBoolean = (value: unknown): value is boolean => typeof value === 'boolean';
+const isCount = (value: unknown): value is number | bigint =>
+  (typeof value === 'number' && Number.isInteger(value) && value >= 0) || (typeof value === 'bigint' && value >= 0n);
+
+function optional<T>(parameters: Readonly<Record<string, unknown>>, name: string, is: (value: unknown) => value is T): T | undefined {
+  const value = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+  if (value === undefined || is(value)) return value;
+  throw invalid(`Unable to parse '${name}': ${typeof value === 'object' ? 'it is a list or an object' : `it is ${String(value)}`}`);
 }
 
 /** @param isBinary Which outputs go behind the header as bytes. */
@@ -254,16 +311,12 @@ function decodeRawRequest(body: Uint8Array, signature: Signature | undefined): {
   };
 }
 
-function decodeRequestedOutputs(document: JsonDocument, list: number, isBinaryByDefault: boolean): RequestedOutput[] {
+function decodeRequestedOutputs(document: JsonDocument, list: number, isBinaryByDefault: boolean): RequestedOutput[] | undefined {
   if (document.kind(list) !== 'array') throw invalid("'outputs' is not a list");
-  return Array.from(document.elements(list), (index) => {
-    const name = memberText(document, index, 'name');
-    const { binary_data: isBinary, classification, shared_memory_region: region } = readParameters(document, index);
-    if (classification !== undefined || region !== undefined) {
-      throw new NearfarError('unsupported', `output '${name}': ${region === undefined ? 'classification' : 'shared memory'} is not served`);
-    }
-    return { name, isBinary: typeof isBinary === 'boolean' ? isBinary : isBinaryByDefault };
-  });
+  if (document.size(list) === 0) return undefined;
+  return Array.from(document.elements(list), (index) =>
+    parseRequestedOutput(memberText(document, index, 'name'), readParameters(document, index), isBinaryByDefault),
+  );
 }
 
 function requiredList(document: JsonDocument, name: string): number {

@@ -17,13 +17,19 @@ export interface ServingMetrics {
   forgetVersion(model: string, version: string): void;
   /** A version whose signatures clients of the one before it cannot use. */
   recordSignatureChange(change: { readonly model: string; readonly version: string; readonly outcome: 'reported' | 'refused' }): void;
+  /** The model is served no more. */
+  forgetModel(model: string): void;
   recordLoad(load: {
     readonly model: string;
     readonly version: string;
+    /** Its directory, by which TensorFlow Serving's metrics name it. */
+    readonly path: string;
     readonly backend: BackendId | '';
     readonly outcome: 'loaded' | 'failed' | 'skipped';
     readonly durationMs: number;
   }): void;
+  /** @param warmup.status Canonical name of what it ended with. */
+  recordWarmup(warmup: { readonly path: string; readonly status: string; readonly records: number; readonly durationMs: number }): void;
 }
 
 export interface ServableVersionOptions {
@@ -121,7 +127,14 @@ export class ServableVersion {
     const { signal } = this.#retired;
     const startedAt = performance.now();
     const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
-      metrics.recordLoad({ model: this.#name, version, backend, outcome, durationMs: performance.now() - startedAt });
+      metrics.recordLoad({
+        model: this.#name,
+        version,
+        path: this.source.directory,
+        backend,
+        outcome,
+        durationMs: performance.now() - startedAt,
+      });
     if (this.#isRefused) this.#error = undefined;
     this.#isRefused = false;
     this.#enter('LOADING');
@@ -133,6 +146,7 @@ export class ServableVersion {
         log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
       }
       record(hosted.backend, 'loaded');
+      if (hosted.warmup) metrics.recordWarmup({ path: this.source.directory, status: 'OK', ...hosted.warmup });
       const { variant, device, warmup } = hosted;
       log.info({ model: this.#name, version, digest, backend: hosted.backend, variant, device, warmup }, 'loaded');
       this.#hosted = hosted;

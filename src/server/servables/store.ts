@@ -33,7 +33,10 @@ export class Servables implements ServableStore {
     const model = this.#models.get(name);
     if (!model) return;
     this.#models.delete(name);
-    const removal = model.close().finally(() => this.#removals.delete(removal));
+    const removal = model.close().finally(() => {
+      this.#removals.delete(removal);
+      if (!this.#models.has(name)) this.#options.metrics.forgetModel(name);
+    });
     this.#removals.add(removal);
   }
 

@@ -1,4 +1,12 @@
-import { grpcStatusName, type LegTiming, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
+import {
+  grpcStatusName,
+  type LegTiming,
+  NearfarError,
+  type NearfarErrorCode,
+  type RunRequest,
+  serializeError,
+  type TensorMap,
+} from '../../core/index.ts';
 import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 
@@ -9,15 +17,27 @@ export interface Call {
   readonly api: string;
   readonly entrypoint: 'REST' | 'GRPC';
   readonly signal: AbortSignal;
+  /** Lets the signal abort after so many milliseconds from now, unless it does so earlier. */
+  readonly limit: (deadlineMs: number) => void;
   /** Called once the version is known, so that errors about it can name it too. */
   readonly onVersion: (version: AnsweringVersion) => void;
+  /** A header or metadata value of the request, for traces. */
+  readonly header?: ((name: string) => string | undefined) | undefined;
 }
 
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
 
+/** What a prediction runs, and how many tf.Examples it came as. */
+export interface DecodedCall {
+  readonly run: RunRequest;
+  readonly examples?: number | undefined;
+  /** How long the request itself allows from its decoding on, in milliseconds. */
+  readonly deadlineMs?: number | undefined;
+}
+
 /** The two ends of a prediction; between them the servable runs. */
-export interface Codec<Decoded extends { readonly run: RunRequest }, Answer> {
+export interface Codec<Decoded extends DecodedCall, Answer> {
   decode(handle: ServableHandle, signal: AbortSignal): Decoded | Promise<Decoded>;
   encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle): Answer;
 }
@@ -27,23 +47,34 @@ export interface Codec<Decoded extends { readonly run: RunRequest }, Answer> {
  * @throws {NearfarError} what the codec or the servable throws; the reason of the signal as soon as it aborts. The version
  * stays lent until its run has really ended.
  */
-export async function answerCall<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerCall<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
 ): Promise<{ readonly answer: Answer; readonly timing: LegTiming }> {
   const startedAt = performance.now();
-  const progress: { handle?: ServableHandle; signature?: string; queueMs: number; inferMs: number } = { queueMs: 0, inferMs: 0 };
-  const record = (status: string) => {
-    const { handle, signature, queueMs, inferMs } = progress;
-    context.metrics.recordRequest({
+  const progress: { handle?: ServableHandle; decoded?: Decoded } = {};
+  const record = (status: string, rest: { errorCode?: NearfarErrorCode; timing?: LegTiming }) => {
+    const { handle, decoded } = progress;
+    context.observer.recordRequest({
+      kind: 'prediction',
       model: call.spec.name,
       api: call.api,
       entrypoint: call.entrypoint,
       status,
+      errorCode: rest.errorCode,
+      startedAt,
       durationMs: performance.now() - startedAt,
-      servable:
-        handle && signature !== undefined ? { version: handle.version, signature, backend: handle.backend, queueMs, inferMs } : undefined,
+      servable: handle && {
+        version: handle.version,
+        digest: handle.digest,
+        backend: handle.backend,
+        variant: handle.variant,
+        signature: decoded?.run.signature,
+        examples: decoded?.examples,
+        timing: rest.timing,
+      },
+      header: call.header,
     });
   };
   const predict = async () => {
@@ -52,10 +83,10 @@ export async function answerCall<Decoded extends { readonly run: RunRequest }, A
     call.onVersion(handle);
     const decodeAt = performance.now();
     const decoded = await codec.decode(handle, call.signal);
-    progress.signature = decoded.run.signature;
+    if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
+    progress.decoded = decoded;
     const runAt = performance.now();
     const { outputs, timing } = await handle.run(decoded.run, { signal: call.signal });
-    Object.assign(progress, timing);
     const encodeAt = performance.now();
     const answer = codec.encode(outputs, decoded, handle);
     return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs: performance.now() - encodeAt } };
@@ -64,10 +95,31 @@ export async function answerCall<Decoded extends { readonly run: RunRequest }, A
   try {
     call.signal.throwIfAborted();
     const answered = await untilAborted(predict(), call.signal);
-    record('OK');
+    record('OK', { timing: answered.timing });
     return answered;
   } catch (error) {
-    record(grpcStatusName(serializeError(error).code));
+    const errorCode = serializeError(error).code;
+    record(grpcStatusName(errorCode), { errorCode });
+    throw error;
+  }
+}
+
+/** Asks about a model, or changes one: counted and timed as predictions are. */
+export async function observeControl<T>(
+  { observer }: Pick<TransportContext, 'observer'>,
+  call: { readonly model: string } & Pick<Call, 'api' | 'entrypoint' | 'header'>,
+  work: () => T | Promise<T>,
+): Promise<T> {
+  const startedAt = performance.now();
+  const record = (status: string, errorCode?: NearfarErrorCode) =>
+    observer.recordRequest({ kind: 'control', ...call, status, errorCode, startedAt, durationMs: performance.now() - startedAt });
+  try {
+    const answer = await work();
+    record('OK');
+    return answer;
+  } catch (error) {
+    const errorCode = serializeError(error).code;
+    record(grpcStatusName(errorCode), errorCode);
     throw error;
   }
 }
@@ -84,6 +136,8 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 /** A signal for one request, with its timer. */
 export interface CallSignal extends Disposable {
   readonly signal: AbortSignal;
+  /** Aborts after so many milliseconds from now, unless it does so earlier. */
+  limit(deadlineMs: number): void;
   /** The client has gone. */
   cancel(): void;
 }
@@ -91,13 +145,20 @@ export interface CallSignal extends Disposable {
 /** @param deadlineMs From now; undefined for none. */
 export function openCallSignal(deadlineMs: number | undefined): CallSignal {
   const controller = new AbortController();
-  const expire = () =>
-    controller.abort(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
-  const timer = deadlineMs === undefined ? undefined : setTimeout(expire, Math.min(Math.max(deadlineMs, 0), longestTimerMs));
+  const timers: NodeJS.Timeout[] = [];
+  const limit = (limitMs: number) => {
+    const expire = () =>
+      controller.abort(new NearfarError('deadline-exceeded', `no answer within ${limitMs} ms`, { details: { deadlineMs: limitMs } }));
+    timers.push(setTimeout(expire, Math.min(Math.max(limitMs, 0), longestTimerMs)));
+  };
+  if (deadlineMs !== undefined) limit(deadlineMs);
   return {
     signal: controller.signal,
+    limit,
     cancel: () => controller.abort(new NearfarError('cancelled', 'the client has gone')),
-    [Symbol.dispose]: () => clearTimeout(timer),
+    [Symbol.dispose]: () => {
+      for (const timer of timers) clearTimeout(timer);
+    },
   };
 }
 

@@ -1,13 +1,9 @@
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
-import type { RequestRecord } from '../metrics.ts';
 import type { PublishedFiles } from '../repository/index.ts';
+import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
-
-/** Counts and times the answered requests. */
-export interface RequestMetrics {
-  recordRequest(record: RequestRecord): void;
-}
+import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
 export interface MetricsPage {
@@ -23,10 +19,13 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
-  readonly metrics: RequestMetrics;
+  /** Counts, times, traces and logs the answered requests. */
+  readonly observer: RequestObserver;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
+  /** Class names of models. */
+  readonly classLabels: ClassLabels;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }
@@ -42,7 +41,7 @@ export interface SiteOptions {
 }
 
 export interface RestContext extends TransportContext {
-  /** The repository for browsers, and where class names of models are read. */
+  /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;

@@ -1,3 +1,4 @@
+export { createClassLabels } from './class-labels.ts';
 export type { RestContext, SiteOptions, Transport } from './context.ts';
 export { createGrpcServer } from './grpc/index.ts';
 export { createRestServer } from './rest/index.ts';

@@ -106,7 +106,7 @@ describe('TensorFlow Serving REST', () => {
       api: 'predict',
       entrypoint: 'REST',
       status: 'OK',
-      servable: { version: '124', signature: 'serving_default', backend: 'tfjs-cpu', queueMs: 1.5, inferMs: 2.25 },
+      servable: { version: '124', signature: 'serving_default', backend: 'tfjs-cpu', timing: { queueMs: 1.5, inferMs: 2.25 } },
     });
   });
 

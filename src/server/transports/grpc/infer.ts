@@ -8,14 +8,16 @@ import {
   type ModelInferResponse,
   ModelInferResponseSchema,
   NearfarError,
+  parseInferParameters,
+  parseRequestedOutput,
   type TensorMap,
   tensorBytes,
   tensorFromBytes,
 } from '../../../core/index.ts';
 import type { BufferPool } from '../../buffer-pool.ts';
 import type { GrpcContext } from '../context.ts';
+import { type AskedInference, prepareInference } from '../inference.ts';
 import { versionOrLabel } from '../model-spec.ts';
-import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
 /** Moves the bytes of a request's tensors out of its message into memory of their own. */
@@ -34,13 +36,9 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
     call,
     { spec, api: 'ModelInfer' },
     {
-      decode: ({ manifest }) => {
-        const signature = inferenceSignatureName(manifest, textParameter(request.parameters['signature_name']));
-        const outputs = request.outputs.length > 0 ? request.outputs.map(({ name }) => name) : undefined;
-        return { run: checkPredictRequest(manifest, { signature, inputs: decodeInputs(request), outputs }) };
-      },
-      encode: (outputs, _, { name, version }) => {
-        const tensors = Object.entries(outputs);
+      decode: (handle) => prepareInference(handle, decodeRequest(request), context.classLabels),
+      encode: (outputs, { answer }, { name, version }) => {
+        const tensors = Object.entries(answer(outputs));
         return create(ModelInferResponseSchema, {
           modelName: name,
           modelVersion: version,
@@ -57,23 +55,37 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
   );
 }
 
+function decodeRequest(request: ModelInferRequest): AskedInference {
+  const outputs = request.outputs.map(({ name, parameters }) => parseRequestedOutput(name, plainParameters(parameters), true));
+  return {
+    ...parseInferParameters(plainParameters(request.parameters)),
+    inputs: decodeInputs(request),
+    outputs: outputs.length > 0 ? outputs : undefined,
+  };
+}
+
 function decodeInputs({ inputs, rawInputContents }: ModelInferRequest): TensorMap {
   const isRaw = rawInputContents.length > 0;
-  if (isRaw && rawInputContents.length !== inputs.length) {
-    throw new NearfarError('invalid-argument', `raw_input_contents has ${rawInputContents.length} tensors for ${inputs.length} inputs`);
-  }
-  const tensors = inputs.map(({ name, datatype, shape, contents }, index): [string, AnyTensor] => {
+  const tensors = new Map<string, AnyTensor>();
+  for (const [index, { name, datatype, shape, contents, parameters }] of inputs.entries()) {
+    if (tensors.has(name)) throw invalid(`tensor '${name}' is given twice`);
+    if (parameters['shared_memory_region']) throw new NearfarError('unsupported', `tensor '${name}': shared memory is not served`);
+    if (isRaw && contents) throw invalid(`contents field must not be specified when using raw_input_contents for '${name}'`);
     const sizes = shape.map(Number);
     const raw = rawInputContents[index];
-    if (raw) {
-      if (contents) throw new NearfarError('invalid-argument', `input '${name}' has both raw and typed contents`);
-      return [name, tensorFromBytes(name, datatype, sizes, raw)];
-    }
-    return [name, decodeInferContents(name, datatype, sizes, contents)];
-  });
+    if (isRaw && !raw) break;
+    tensors.set(name, raw ? tensorFromBytes(name, datatype, sizes, raw) : decodeInferContents(name, datatype, sizes, contents));
+  }
+  if (isRaw && rawInputContents.length !== inputs.length) {
+    throw invalid(`raw_input_contents has ${rawInputContents.length} tensors for ${inputs.length} inputs`);
+  }
   return Object.fromEntries(tensors);
 }
 
-function textParameter(parameter: InferParameter | undefined): string | undefined {
-  return parameter?.parameterChoice.case === 'stringParam' ? parameter.parameterChoice.value : undefined;
+function plainParameters(parameters: Readonly<Record<string, InferParameter>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(parameters).map(([name, { parameterChoice }]) => [name, parameterChoice.value]));
+}
+
+function invalid(message: string): NearfarError {
+  return new NearfarError('invalid-argument', message);
 }

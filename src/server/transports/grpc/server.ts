@@ -22,7 +22,7 @@ export function createGrpcServer(context: GrpcContext): Transport {
     takeOver: (request) => takeOverPredict(request, context.buffers),
   });
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
-  addUnary(server, ModelService.method.getModelStatus, log, (request) => status(context, request));
+  addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
   addOpenInference(server, context);
   addHealth(server, context);
   return {

@@ -1,9 +1,8 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
-import type { RunRequest } from '../../../core/index.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -12,10 +11,13 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
+  /** A value of the client's metadata. */
+  readonly header: (name: string) => string | undefined;
 }
 
 /** Registers one method; what the handler throws becomes a gRPC status. */
@@ -34,11 +36,12 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     ) => {
       void (async () => {
         using deadline = openSignal(call);
-        const [digest] = call.metadata.get('nearfar-model-digest');
+        const header = (name: string) => call.metadata.get(name)[0]?.toString();
         const trailer = new Metadata();
         try {
-          const wantedDigest = digest === undefined ? undefined : String(digest);
-          callback(null, await handle(call.request, { signal: deadline.signal, wantedDigest, trailer }), trailer);
+          const { signal, limit } = deadline;
+          const wantedDigest = header('nearfar-model-digest');
+          callback(null, await handle(call.request, { signal, limit, wantedDigest, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -71,15 +74,15 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 }
 
 /** Answers one prediction over gRPC. */
-export async function answerGrpc<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, wantedDigest, trailer }: UnaryCall,
+  { signal, limit, wantedDigest, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, onVersion }, codec);
+  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion, header }, codec);
   return answer;
 }
 

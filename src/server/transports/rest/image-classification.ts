@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { digestOf, imageClassification, NearfarError, parseLabels, type RgbImage, taskOf } from '../../../core/index.ts';
-import type { PublishedFiles } from '../../repository/index.ts';
-import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
+import { imageClassification, NearfarError, type RgbImage, taskOf } from '../../../core/index.ts';
+import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { checkPredictRequest } from '../predict-request.ts';
@@ -21,25 +19,22 @@ const defaultTopK = 5;
  * PNG, WebP, …), or with the header `nearfar-image-shape: H,W,3` the pixels that remain after resize and crop, uint8 RGB.
  */
 export function addImageClassification(app: FastifyInstance, context: RestContext): void {
-  const labels = createLabelReader(context.files);
   for (const path of ['', '/versions/:version', '/labels/:label']) {
     app.post<TaskRoute>(`/nearfar/v1/models/:model${path}/tasks/${imageClassification.name}`, async (request, reply) => {
       const { model, version, label } = request.params;
       if (version !== undefined && !/^\d+$/.test(version))
         throw new NearfarError('invalid-argument', `Failed to convert version: ${version} to numeric.`);
       const spec = { name: model, version: version === undefined ? undefined : canonicalVersion(version), label };
-      return classify(context, request, reply, { spec, topK: parseTopK(request.query.topK), labels });
+      return classify(context, request, reply, { spec, topK: parseTopK(request.query.topK) });
     });
   }
 }
-
-type LabelReader = (handle: ServableHandle, path: string | undefined) => Promise<readonly string[] | undefined>;
 
 async function classify(
   context: RestContext,
   request: FastifyRequest,
   reply: FastifyReply,
-  { spec, topK, labels }: { spec: ServableSpec; topK: number; labels: LabelReader },
+  { spec, topK }: { spec: ServableSpec; topK: number },
 ): Promise<object> {
   return answerRest(
     context,
@@ -52,7 +47,7 @@ async function classify(
         const image = readPixels(request) ?? (await context.prepareImage(bodyBytes(request), task.input, { signal }));
         const inputs = { [task.input.name]: imageClassification.encodeImages([image], task.input) };
         const run = checkPredictRequest(handle.manifest, { signature: task.signature, inputs, outputs: [task.output.name] });
-        return { task, run, labels: await labels(handle, task.output.labels) };
+        return { task, run, labels: await context.classLabels(handle, task.output.labels) };
       },
       encode: (outputs, { task, labels: classNames }, { name, version, digest, backend, variant }) => {
         const output = outputs[task.output.name];
@@ -80,32 +75,6 @@ function readPixels(request: FastifyRequest): RgbImage | undefined {
   }
   return { height: Number(height), width: Number(width), data: new Uint8Array(bodyBytes(request)) };
 }
-
-/** Class names by the digest of their file, read once through the repository and checked. */
-function createLabelReader(files: PublishedFiles): LabelReader {
-  const cache = new Map<string, readonly string[]>();
-  return async ({ name, version, manifest }, path) => {
-    const wanted = path === undefined ? undefined : manifest.files[path];
-    if (!wanted) return undefined;
-    const known = cache.get(wanted.digest);
-    if (known) return known;
-    const file = await files.find(`${name}/${version}/${path}`);
-    if (!file) throw new NearfarError('not-found', `${name} version ${version}: ${path} is no longer there`);
-    const bytes = 'bytes' in file.body ? new Uint8Array(file.body.bytes) : new Uint8Array(await readFile(file.body.path));
-    const digest = await digestOf(bytes);
-    if (digest !== wanted.digest) {
-      throw new NearfarError('integrity-mismatch', `${path} is not what the manifest says`, {
-        details: { path, want: wanted.digest, got: digest },
-      });
-    }
-    const labels = parseLabels(bytes);
-    if (cache.size >= maxCachedLabelFiles) cache.clear();
-    cache.set(digest, labels);
-    return labels;
-  };
-}
-
-const maxCachedLabelFiles = 256;
 
 function parseTopK(text: string | undefined): number {
   if (text === undefined) return defaultTopK;

@@ -2,7 +2,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeInferRequest, encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
-import { checkPredictRequest, inferenceSignatureName } from '../predict-request.ts';
+import { prepareInference } from '../inference.ts';
+import { inferenceSignatureName } from '../predict-request.ts';
+import { compressAnswer } from './deflate.ts';
 import { headerText, inferenceHeaderLength } from './headers.ts';
 import { assertJsonSize } from './json-limit.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
@@ -17,26 +19,21 @@ export async function infer(context: RestContext, request: FastifyRequest, reply
     reply,
     { spec, api: 'infer' },
     {
-      decode: ({ manifest }) => {
-        const fallback = manifest.signatures[inferenceSignatureName(manifest, undefined)];
+      decode: async (handle) => {
+        const fallback = handle.manifest.signatures[inferenceSignatureName(handle.manifest, undefined)];
         const asked = decodeInferRequest(bodyBytes(request), headerLength, fallback);
-        const run = {
-          signature: inferenceSignatureName(manifest, asked.signature),
-          inputs: asked.inputs,
-          outputs: asked.outputs?.map(({ name }) => name),
-        };
-        return { asked, run: checkPredictRequest(manifest, run) };
+        return { asked, ...(await prepareInference(handle, asked, context.classLabels)) };
       },
-      encode: (outputs, { asked }, { name, version }) => {
+      encode: (outputs, { asked, answer }, { name, version }) => {
         const isBinary = new Map(asked.outputs?.map((output) => [output.name, output.isBinary]));
-        const response = { modelName: name, modelVersion: version, id: asked.id, outputs };
+        const response = { modelName: name, modelVersion: version, id: asked.id, outputs: answer(outputs) };
         return encodeInferResponse(response, (output) => isBinary.get(output) ?? asked.isBinary);
       },
     },
   );
   if (answerLength === undefined) reply.type('application/json');
   else reply.type('application/octet-stream').header(inferenceHeaderLengthName, answerLength);
-  reply.send(body);
+  reply.send(await compressAnswer(request, reply, body));
 }
 
 function headerLengthOf(request: FastifyRequest): number | undefined {

@@ -1,16 +1,17 @@
 import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { createGunzip, createInflate } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
 import { NearfarError } from '../../../core/index.ts';
 
-/** Request bodies with `Content-Encoding: gzip`; the limit of a body counts what comes out. */
+/** Request bodies with `Content-Encoding: gzip` or `deflate` (RFC 9110: zlib's format); the limit of a body counts what comes out. */
 export function addInflate(app: FastifyInstance): void {
   app.addHook('preParsing', async (request, _, payload) => {
     const encoding = request.headers['content-encoding']?.toLowerCase() ?? 'identity';
     if (encoding === 'identity') return payload;
-    if (encoding === 'gzip' || encoding === 'x-gzip') return inflate(payload);
-    throw new NearfarError('invalid-argument', `content-encoding ${encoding} is not supported, use gzip`);
+    if (encoding === 'gzip' || encoding === 'x-gzip') return inflate(payload, createGunzip());
+    if (encoding === 'deflate') return inflate(payload, createInflate());
+    throw new NearfarError('invalid-argument', `content-encoding ${encoding} is not supported, use gzip or deflate`);
   });
 }
 
@@ -20,8 +21,8 @@ export type Payload = Readable & {
   receivedEncodedLength?: number;
 };
 
-function inflate(payload: Readable | IncomingMessage): Payload {
-  const inflated: Payload = createGunzip();
+function inflate(payload: Readable | IncomingMessage, inflater: Transform): Payload {
+  const inflated: Payload = inflater;
   // Fastify compares this with Content-Length, which counts the compressed bytes.
   inflated.receivedEncodedLength = 0;
   const counted = new Transform({

@@ -1,12 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { RunRequest } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { answerCall, type Codec, openCallSignal } from '../call.ts';
+import { answerCall, type Codec, type DecodedCall, observeControl, openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
-import { deadlineOf, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
+import { deadlineOf, headerText, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
 
 /** Answers one prediction over HTTP: its deadline, its client's going away, its headers. */
-export async function answerRest<Decoded extends { readonly run: RunRequest }, Answer>(
+export async function answerRest<Decoded extends DecodedCall, Answer>(
   context: RestContext,
   request: FastifyRequest,
   reply: FastifyReply,
@@ -26,7 +25,9 @@ export async function answerRest<Decoded extends { readonly run: RunRequest }, A
         spec: { ...call.spec, digest: wantedDigest(request) },
         entrypoint: 'REST',
         signal: deadline.signal,
+        limit: deadline.limit,
         onVersion: (version) => setVersionHeaders(reply, version),
+        header: (name) => headerText(request, name),
       },
       codec,
     );
@@ -35,6 +36,16 @@ export async function answerRest<Decoded extends { readonly run: RunRequest }, A
   } finally {
     reply.raw.off('close', onClose);
   }
+}
+
+/** Answers a question about a model, or changes one, over HTTP. */
+export function observeRest<T>(
+  context: RestContext,
+  request: FastifyRequest,
+  call: { readonly model: string; readonly api: string },
+  work: () => T | Promise<T>,
+): Promise<T> {
+  return observeControl(context, { ...call, entrypoint: 'REST', header: (name) => headerText(request, name) }, work);
 }
 
 /** The body as bytes; empty where there is none. */

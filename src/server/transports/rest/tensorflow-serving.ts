@@ -6,6 +6,7 @@ import { canonicalVersion, decodePathPart } from '../model-spec.ts';
 import { jsonLimitOf } from './json-limit.ts';
 import { metadata } from './metadata.ts';
 import { predict } from './predict.ts';
+import { observeRest } from './rest-call.ts';
 import { status } from './status.ts';
 
 // The patterns of TensorFlow Serving (http_rest_api_util.cc): one path holds name, version and method, so its rules are
@@ -34,10 +35,10 @@ export function addTensorFlowServing(app: FastifyInstance, context: RestContext)
       }
       await predict(context, request, reply, spec);
     } else if (action === '') {
-      status(context, reply, spec);
+      await observeRest(context, request, { model: spec.name, api: 'status' }, () => status(context, reply, spec));
     } else {
       if (spec.name === '') throw new NearfarError('invalid-argument', 'Missing model name in request.');
-      metadata(context, request, reply, spec);
+      await observeRest(context, request, { model: spec.name, api: 'metadata' }, () => metadata(context, request, reply, spec));
     }
     return reply;
   });

@@ -5,14 +5,15 @@ import {
   isTensorOf,
   type Manifest,
   NearfarError,
+  parseLabels,
   parseManifest,
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
-import type { RequestRecord } from '../../../../src/server/metrics.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
+import type { RequestRecord } from '../../../../src/server/request-record.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
@@ -242,10 +243,11 @@ export function createStandInContext(servables: ServableStore) {
     servables,
     records,
     errors,
-    metrics: { recordRequest: (record: RequestRecord) => void records.push(record) },
+    observer: { recordRequest: (record: RequestRecord) => void records.push(record) },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),
+    classLabels: async (handle: ServableHandle) => (handle.name === 'bright' ? parseLabels(labelsFile) : undefined),
     serverVersion: '9.9.9',
   };
 }

@@ -1,0 +1,40 @@
+import type { LegTiming, NearfarErrorCode } from '../core/index.ts';
+
+/** One answered request, as both transports tell of it to metrics, traces and the log. Nothing of what was sent is in it. */
+export interface RequestRecord {
+  /** A prediction, or a question about a model or a change of one: TensorFlow Serving counts only the former. */
+  readonly kind: 'prediction' | 'control';
+  /** The model's name as the client wrote it; empty where the request is about none. */
+  readonly model: string;
+  /** TensorFlow Serving's `API` label: `Predict` over gRPC, `predict` over REST, `infer` for the Open Inference Protocol, … */
+  readonly api: string;
+  readonly entrypoint: 'REST' | 'GRPC';
+  /** Canonical status name: `OK`, `NOT_FOUND`, … */
+  readonly status: string;
+  readonly errorCode?: NearfarErrorCode | undefined;
+  /** On the clock of `performance.now()`. */
+  readonly startedAt: number;
+  readonly durationMs: number;
+  /** What answered, or was asked to; absent when the request failed before a version was found. */
+  readonly servable?: AnsweringServable | undefined;
+  /** A header or metadata value that the client sent, such as `traceparent`. */
+  readonly header?: ((name: string) => string | undefined) | undefined;
+}
+
+export interface AnsweringServable {
+  readonly version: string;
+  readonly digest: string;
+  readonly backend: string;
+  readonly variant: string;
+  /** One that the version has; absent when the request failed before that was known. */
+  readonly signature?: string | undefined;
+  /** Examples of a Classify, Regress or MultiInference request. */
+  readonly examples?: number | undefined;
+  /** Absent when the run failed, or there was none. */
+  readonly timing?: LegTiming | undefined;
+}
+
+/** Is told of every answered request. */
+export interface RequestObserver {
+  recordRequest(record: RequestRecord): void;
+}
