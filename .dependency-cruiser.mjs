@@ -17,12 +17,13 @@ const rooms = {
 /** Inside a room, lowest layer first: a layer imports itself and the layers below. */
 const layers = {
   core: [['errors'], ['tensor'], ['manifest'], ['formats', 'preprocess', 'postprocess', 'engine'], ['tasks', 'placement'], ['protocol']],
-  server: [['repository'], ['servables'], ['batching'], ['transports'], ['server', 'main']],
+  server: [['repository'], ['servables'], ['batching', 'cache'], ['transports'], ['server', 'main']],
 };
 
 const nodeOnlyPackages = [
   '@fastify/cors',
   '@grpc/grpc-js',
+  '@redis/client',
   'cli-progress',
   'commander',
   'fastify',

@@ -29,7 +29,13 @@ Flags are those of tensorflow_model_server, written --name=value or --name value
   --cors_allowed_origins ORIGIN[,…] pages that may ask for predictions; * is any
   --cache_dir DIR                   where imported TensorFlow Serving versions are kept
   --trust KEY.pem[,KEY.pem]         serve only versions signed by one of these public keys
-  --max_in_flight N                 requests taken before more are refused (512)
+  --max_inflight N                  requests taken before more are refused as overloaded (512)
+  --max_inflight_per_client N       of one client, before more are refused as rate-limited (no limit)
+  --rate_limit_per_client N         requests a second of one client (no limit)
+  --result_cache_bytes N            answers kept in memory and given again to equal requests (0, none)
+  --result_cache_redis URL          answers kept in Redis: redis://host:port/database
+  --result_cache_ttl_ms N           how long (3600000)
+  --input_cache_bytes N             decoded pictures kept in memory (0, none)
   --shutdown_grace_period_seconds N how long running requests may take after SIGTERM (20)
   --log_level LEVEL                 fatal, error, warn, info, debug, trace, silent (info)
 Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT.

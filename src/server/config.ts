@@ -57,8 +57,20 @@ export interface ServerConfig {
   readonly cacheDir: string;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
-  /** Requests accepted and not yet answered by an engine; more are refused as `overloaded`. @default 512 */
+  /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
+  /** Of one client, which is an address; more are refused as `rate-limited`. @default Infinity */
+  readonly maxInFlightPerClient: number;
+  /** Predictions a second of one client; more are refused as `rate-limited`. @default Infinity */
+  readonly rateLimitPerClient: number;
+  /** Most bytes of answers kept in memory. @default 0, none are */
+  readonly resultCacheBytes: number;
+  /** How long answers are kept where a result cache is on and the model does not say it, in milliseconds. @default 3_600_000 */
+  readonly resultCacheTtlMs: number;
+  /** URL of a Redis that keeps answers for all servers that name it. @default undefined, none */
+  readonly resultCacheRedis: string | undefined;
+  /** Most bytes of decoded and resized pictures kept in memory. @default 0, none are */
+  readonly inputCacheBytes: number;
   /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
   readonly gracePeriodMs: number;
   /** Static pages at `/`, such as the demo; the command line has no flag for them. */
@@ -97,6 +109,12 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     trust: [],
     maxInFlight: 512,
+    maxInFlightPerClient: Number.POSITIVE_INFINITY,
+    rateLimitPerClient: Number.POSITIVE_INFINITY,
+    resultCacheBytes: 0,
+    resultCacheTtlMs: 3_600_000,
+    resultCacheRedis: undefined,
+    inputCacheBytes: 0,
     gracePeriodMs: 20_000,
     site: undefined,
     logLevel: 'info',
@@ -160,7 +178,13 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     maxLoadRetryMs: retryMs,
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
-    maxInFlight: orDefault(flags.max_in_flight),
+    maxInFlight: orDefault(flags.max_inflight),
+    maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
+    rateLimitPerClient: orDefault(flags.rate_limit_per_client),
+    resultCacheBytes: flags.result_cache_bytes,
+    resultCacheTtlMs: flags.result_cache_ttl_ms,
+    resultCacheRedis: flags.result_cache_redis === undefined ? undefined : parseRedisUrl(flags.result_cache_redis),
+    inputCacheBytes: flags.input_cache_bytes,
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
   };
@@ -237,6 +261,12 @@ function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
     ...(flags.resource_preserving && { transition: 'resource-preserving' }),
     ...(flags.refuse_signature_changes && { signatureChange: 'refuse' }),
   };
+}
+
+function parseRedisUrl(text: string): string | undefined {
+  if (text === '' || (/^rediss?:\/\//.test(text) && URL.canParse(text))) return text || undefined;
+  // The text may hold a password.
+  throw new NearfarError('invalid-argument', '--result_cache_redis expects redis://host:port/database or rediss://…');
 }
 
 function parseLogLevel(text: string): LogLevel {

@@ -1,10 +1,12 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { RequestObserver, RequestRecord } from './request-record.ts';
+import type { AdmissionMetrics } from './admission.ts';
+import type { CacheMetrics } from './cache/index.ts';
+import type { AnsweringServable, RequestObserver, RequestRecord } from './request-record.ts';
 import { SeriesCounter, SeriesHistogram } from './series.ts';
 import { type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics, RequestObserver {
+export interface ServerMetrics extends ServingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics {
   readonly registry: Registry;
   workerRestarted(): void;
   /** @param status Canonical name: `OK`, or why a sampled request was not logged. */
@@ -107,7 +109,14 @@ export function createMetrics(): ServerMetrics {
     recordWarmup: ({ path, status, records, durationMs }) => tensorflow.recordWarmup(path, status, records, durationMs * 1000),
     recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
     workerRestarted: () => own.restarts.inc(),
+    ...createCacheMetrics(registry),
+    ...createAdmissionMetrics(registry),
   };
+}
+
+/** No engine ran for this one. */
+function isFromCache({ cache }: AnsweringServable): boolean {
+  return cache === 'hit' || cache === 'joined';
 }
 
 /** `onnx` of `onnx-cpu`. */
@@ -148,7 +157,7 @@ function createTensorFlowMetrics(registry: Registry) {
           exampleCounts.series({ model }).observe(answering.examples);
           exampleCountTotal.series({ model }).add(answering.examples);
         }
-        if (!answering?.timing) return;
+        if (!answering?.timing || isFromCache(answering)) return;
         const inferUs = answering.timing.inferMs * 1000;
         runtime?.observe(inferUs);
         graphRuns.add();
@@ -222,9 +231,10 @@ function createOwnMetrics(registry: Registry) {
         total.observe(durationMs / 1000);
         if (!answering?.timing) return;
         decode?.observe(answering.timing.preprocessMs / 1000);
+        encode?.observe(answering.timing.postprocessMs / 1000);
+        if (isFromCache(answering)) return;
         queue?.observe(answering.timing.queueMs / 1000);
         infer?.observe(answering.timing.inferMs / 1000);
-        encode?.observe(answering.timing.postprocessMs / 1000);
       };
     },
     /** @param version Empty for what failed before a version was found. */
@@ -232,5 +242,54 @@ function createOwnMetrics(registry: Registry) {
       for (const metric of byVersion) metric.forget({ model, version });
       states.remove({ model, version });
     },
+  };
+}
+
+function createCacheMetrics(registry: Registry): CacheMetrics {
+  const registers = [registry];
+  const lookups = new Counter({
+    name: 'nearfar_cache_lookups_total',
+    help: 'Lookups in the result cache and the input cache: hit, miss, or joined to an equal one that was under way.',
+    labelNames: ['cache', 'model', 'outcome'],
+    registers,
+  });
+  const removals = new Counter({
+    name: 'nearfar_cache_evictions_total',
+    help: 'Values that a cache in memory let go: over its budget, or expired.',
+    labelNames: ['cache', 'reason'],
+    registers,
+  });
+  const bytes = new Gauge({
+    name: 'nearfar_cache_bytes',
+    help: 'Bytes that a cache holds in memory.',
+    labelNames: ['cache'],
+    registers,
+  });
+  const redisFailures = new Counter({
+    name: 'nearfar_cache_redis_failures_total',
+    help: 'Failures of Redis: a lookup that failed or came late, a store, a value that is damaged.',
+    labelNames: ['reason'],
+    registers,
+  });
+  return {
+    recordLookup: (cache, model, outcome) => lookups.inc({ cache, model, outcome }),
+    recordRemoval: (cache, reason) => removals.inc({ cache, reason }),
+    setCacheBytes: (cache, size) => bytes.set({ cache }, size),
+    recordRedisFailure: (reason) => redisFailures.inc({ reason }),
+  };
+}
+
+function createAdmissionMetrics(registry: Registry): AdmissionMetrics {
+  const registers = [registry];
+  const inFlight = new Gauge({ name: 'nearfar_requests_in_flight', help: 'Predictions taken and not answered yet.', registers });
+  const refusals = new Counter({
+    name: 'nearfar_requests_refused_total',
+    help: 'Predictions refused at once, by the limit that they met.',
+    labelNames: ['reason'],
+    registers,
+  });
+  return {
+    setInFlight: (requests) => inFlight.set(requests),
+    recordRefusal: (reason) => refusals.inc({ reason }),
   };
 }

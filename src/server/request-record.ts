@@ -1,4 +1,5 @@
 import type { LegTiming, NearfarErrorCode } from '../core/index.ts';
+import type { CacheOutcome } from './servables/index.ts';
 
 /** One answered request, as both transports tell of it to metrics, traces and the log. Nothing of what was sent is in it. */
 export interface RequestRecord {
@@ -32,6 +33,8 @@ export interface AnsweringServable {
   readonly examples?: number | undefined;
   /** Absent when the run failed, or there was none. */
   readonly timing?: LegTiming | undefined;
+  /** Absent where no answers are kept. */
+  readonly cache?: CacheOutcome | undefined;
 }
 
 /** Is told of every answered request. */

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
+import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { withImageCache } from './cache/index.ts';
 import { resolveConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -39,7 +41,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const serving = createServing(config, { log, metrics, buffers });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
-  const context = { servables, observer: metrics, log, buffers, classLabels: createClassLabels(files), serverVersion: packageVersion() };
+  const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
+  const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
+  const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
+  const context = {
+    servables,
+    admission,
+    observer: metrics,
+    log,
+    buffers,
+    classLabels: createClassLabels(files),
+    serverVersion: packageVersion(),
+  };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
@@ -61,7 +74,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
             createRestServer({
               ...context,
               files,
-              prepareImage: images.prepare,
+              prepareImage,
               metricsPage: metrics.registry,
               corsAllowedOrigins: config.corsAllowedOrigins,
               timeoutMs: config.restTimeoutMs,

@@ -1,16 +1,17 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
+import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
-import { defaultModelOptions } from './model-options.ts';
+import { defaultModelOptions, type ModelOptions } from './model-options.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
-import { EngineHost, Servables } from './servables/index.ts';
+import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
 export interface Serving {
-  readonly servables: Servables;
+  readonly servables: ServableStore;
   readonly files: PublishedFiles;
   /** Looks for models and starts to load them. */
   start(): void;
@@ -41,6 +42,8 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const backends = config.backends === 'auto' ? autoBackends : config.backends;
   const retry = { firstMs: config.firstLoadRetryMs, maxMs: config.maxLoadRetryMs };
   const waiters = new Set<() => void>();
+  const modelDefaults: ModelOptions = { ...defaultModelOptions, resultCacheTtlMs: config.resultCacheTtlMs, ...config.modelDefaults };
+  const optionsOf = (name: string): ModelOptions => ({ ...modelDefaults, ...repository.optionsOf(name) });
   const engines = new EngineHost({
     threads: config.engineThreads,
     workersPerVersion: config.engineWorkers,
@@ -56,7 +59,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   });
   const servables = new Servables({
     load: (source, options) => engines.load(source, backends, options),
-    optionsOf: (name) => ({ ...defaultModelOptions, ...config.modelDefaults, ...repository.optionsOf(name) }),
+    optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,
@@ -78,8 +81,11 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onModelRemoved: (name) => servables.remove(name),
   });
   const closed = new AbortController();
+  const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
+  const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
+  const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
-    servables,
+    servables: results ? withResultCache(servables, { results, ttlMsOf, buffers, metrics }) : servables,
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());
@@ -92,7 +98,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines[Symbol.asyncDispose](), imports[Symbol.asyncDispose]()]);
+      await Promise.all([engines, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

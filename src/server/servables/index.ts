@@ -1,5 +1,6 @@
 export { EngineHost } from './engine-host.ts';
 export {
+  type CacheOutcome,
   type ServableHandle,
   type ServableSpec,
   type ServableState,

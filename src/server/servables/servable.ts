@@ -26,7 +26,12 @@ export interface ServableSpec {
 export interface ServableTiming {
   readonly queueMs: number;
   readonly inferMs: number;
+  /** Absent where no answers are kept. */
+  readonly cache?: CacheOutcome | undefined;
 }
+
+/** Where an answer comes from: `joined` is the run of an equal request that was under way already. */
+export type CacheOutcome = 'hit' | 'miss' | 'joined';
 
 /** A counted loan of a loaded version: it is not unloaded before every handle is disposed. */
 export interface ServableHandle extends Disposable {

@@ -7,7 +7,7 @@ import {
   serializeError,
   type TensorMap,
 } from '../../core/index.ts';
-import type { ServableHandle, ServableSpec } from '../servables/index.ts';
+import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 
 /** One request for a prediction, from either transport. */
@@ -16,6 +16,8 @@ export interface Call {
   /** Name of the API in metrics: `Predict`, `predict`, `infer`, … */
   readonly api: string;
   readonly entrypoint: 'REST' | 'GRPC';
+  /** Who asks, as `clientOfAddress` names it. */
+  readonly client: string;
   readonly signal: AbortSignal;
   /** Lets the signal abort after so many milliseconds from now, unless it does so earlier. */
   readonly limit: (deadlineMs: number) => void;
@@ -27,6 +29,9 @@ export interface Call {
 
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
+
+/** Where the time went, and whether the answer was known. */
+export type Timing = LegTiming & Pick<ServableTiming, 'cache'>;
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
@@ -43,18 +48,18 @@ export interface Codec<Decoded extends DecodedCall, Answer> {
 }
 
 /**
- * decode → predict → encode, counted and timed.
- * @throws {NearfarError} what the codec or the servable throws; the reason of the signal as soon as it aborts. The version
+ * admit → decode → predict → encode, counted and timed.
+ * @throws {NearfarError} what admission, the codec or the servable throws; the reason of the signal as soon as it aborts. The version
  * stays lent until its run has really ended.
  */
 export async function answerCall<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
-): Promise<{ readonly answer: Answer; readonly timing: LegTiming }> {
+): Promise<{ readonly answer: Answer; readonly timing: Timing }> {
   const startedAt = performance.now();
   const progress: { handle?: ServableHandle; decoded?: Decoded } = {};
-  const record = (status: string, rest: { errorCode?: NearfarErrorCode; timing?: LegTiming }) => {
+  const record = (status: string, rest: { errorCode?: NearfarErrorCode; timing?: Timing }) => {
     const { handle, decoded } = progress;
     context.observer.recordRequest({
       kind: 'prediction',
@@ -73,11 +78,13 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
         signature: decoded?.run.signature,
         examples: decoded?.examples,
         timing: rest.timing,
+        cache: rest.timing?.cache,
       },
       header: call.header,
     });
   };
   const predict = async () => {
+    using _ = context.admission.enter(call.client);
     using handle = context.servables.lend(call.spec);
     progress.handle = handle;
     call.onVersion(handle);

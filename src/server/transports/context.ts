@@ -1,3 +1,4 @@
+import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
@@ -19,6 +20,8 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
+  /** Whether a prediction is taken. */
+  readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
   readonly log: TransportLog;

@@ -1,6 +1,7 @@
 import type { Metadata, ServiceError } from '@grpc/grpc-js';
 import { errorStatuses, NearfarError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
+import { retryAfterMs } from '../retry-after.ts';
 
 /** TensorFlow Serving cuts messages here, as they travel in HTTP/2 headers. */
 const maxMessageLength = 1024;
@@ -12,6 +13,12 @@ export function toServiceError(error: unknown, trailer: Metadata, log: Transport
   const { code, message } =
     error instanceof NearfarError ? serializeError(error) : { code: 'internal' as const, message: 'internal error' };
   trailer.set('nearfar-error-code', code);
+  const retryMs = retryAfterMs(error);
+  if (retryMs !== undefined) {
+    trailer.set('retry-after', String(Math.ceil(retryMs / 1000)));
+    // What gRPC's own clients wait for before a retry, where their service config has a retry policy (proposal A6).
+    trailer.set('grpc-retry-pushback-ms', String(retryMs));
+  }
   const details = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
   return { code: errorStatuses[code].grpc, details, metadata: trailer };
 }

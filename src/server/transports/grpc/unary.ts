@@ -1,5 +1,6 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
+import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
@@ -14,6 +15,8 @@ export interface UnaryCall {
   readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
+  /** Who asks, as `clientOfAddress` names it. */
+  readonly client: string;
   /** Sent behind the answer, or the error. */
   readonly trailer: Metadata;
   /** A value of the client's metadata. */
@@ -41,7 +44,9 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
         try {
           const { signal, limit } = deadline;
           const wantedDigest = header('nearfar-model-digest');
-          callback(null, await handle(call.request, { signal, limit, wantedDigest, trailer, header }), trailer);
+          // The peer is an address with its port.
+          const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
+          callback(null, await handle(call.request, { signal, limit, wantedDigest, client, trailer, header }), trailer);
         } catch (error) {
           callback(toServiceError(error, trailer, log));
         }
@@ -76,13 +81,18 @@ function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, limit, wantedDigest, trailer, header }: UnaryCall,
+  { signal, limit, wantedDigest, client, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', signal, limit, onVersion, header }, codec);
+  const { answer, timing } = await answerCall(
+    context,
+    { ...call, spec, entrypoint: 'GRPC', client, signal, limit, onVersion, header },
+    codec,
+  );
+  if (timing.cache) trailer.set('nearfar-cache', timing.cache);
   return answer;
 }
 

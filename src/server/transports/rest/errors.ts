@@ -1,11 +1,13 @@
 import type { FastifyReply } from 'fastify';
 import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
+import { retryAfterMs } from '../retry-after.ts';
 import { sendJson } from './send-json.ts';
 
 /** Answers an error as JSON: TensorFlow Serving's `error`, and our `code` and `details` beside it. */
 export function sendError(reply: FastifyReply, error: unknown, log: TransportLog): void {
   const { status, body } = describeError(error, log);
+  const retryMs = retryAfterMs(error);
   // An answer that was begun, or whose client has gone, has no room for an error.
   if (reply.sent || reply.raw.headersSent) {
     reply.raw.destroy();
@@ -13,6 +15,7 @@ export function sendError(reply: FastifyReply, error: unknown, log: TransportLog
   }
   // The headers of a file that then could not be sent would keep the error for a year.
   reply.removeHeader('etag').header('cache-control', 'no-store').code(status);
+  if (retryMs !== undefined) reply.header('retry-after', Math.ceil(retryMs / 1000));
   sendJson(reply, JSON.stringify(body));
 }
 

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, type LegTiming, NearfarError } from '../../../core/index.ts';
+import type { ServableTiming } from '../../servables/index.ts';
 import type { AnsweringVersion } from '../call.ts';
 
 /** Headers a page of another origin may read. */
@@ -9,6 +10,7 @@ export const exposedHeaders = [
   'nearfar-backend',
   'nearfar-variant',
   'server-timing',
+  'nearfar-cache',
   inferenceHeaderLengthName,
   'etag',
   'content-length',
@@ -31,6 +33,11 @@ export function setVersionHeaders(reply: FastifyReply, { version, digest, backen
 export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs }: LegTiming): void {
   const parts = Object.entries({ queue: queueMs, preprocess: preprocessMs, infer: inferMs, postprocess: postprocessMs });
   reply.header('server-timing', parts.map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`).join(', '));
+}
+
+/** Whether the answer was known; no header where no answers are kept. */
+export function setCacheHeader(reply: FastifyReply, { cache }: Pick<ServableTiming, 'cache'>): void {
+  if (cache) reply.header('nearfar-cache', cache);
 }
 
 /** The digest a request is pinned to. */

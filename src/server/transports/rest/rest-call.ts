@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { clientOfAddress } from '../../admission.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { answerCall, type Codec, type DecodedCall, observeControl, openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
-import { deadlineOf, headerText, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
+import { deadlineOf, headerText, setCacheHeader, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
 
 /** Answers one prediction over HTTP: its deadline, its client's going away, its headers. */
 export async function answerRest<Decoded extends DecodedCall, Answer>(
@@ -24,6 +25,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
         ...call,
         spec: { ...call.spec, digest: wantedDigest(request) },
         entrypoint: 'REST',
+        client: clientOfAddress(request.ip),
         signal: deadline.signal,
         limit: deadline.limit,
         onVersion: (version) => setVersionHeaders(reply, version),
@@ -32,6 +34,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
       codec,
     );
     setTimingHeader(reply, timing);
+    setCacheHeader(reply, timing);
     return answer;
   } finally {
     reply.raw.off('close', onClose);

@@ -10,6 +10,7 @@ import {
   type RunRequest,
   type TensorMap,
 } from '../../../../src/core/index.ts';
+import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
@@ -235,12 +236,21 @@ export function createStandInFiles(files: Readonly<Record<string, { readonly byt
   };
 }
 
+/** Everything is admitted. */
+export const noLimits: AdmissionOptions = {
+  maxInFlight: 512,
+  maxInFlightPerClient: Number.POSITIVE_INFINITY,
+  rateLimitPerClient: Number.POSITIVE_INFINITY,
+  metrics: { setInFlight: () => {}, recordRefusal: () => {} },
+};
+
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
   const records: RequestRecord[] = [];
   const errors: string[] = [];
   return {
     servables,
+    admission: new Admission(noLimits),
     records,
     errors,
     observer: { recordRequest: (record: RequestRecord) => void records.push(record) },

@@ -1,0 +1,156 @@
+import { isIPv6 } from 'node:net';
+import { NearfarError } from '../core/index.ts';
+
+export interface AdmissionOptions {
+  /** Requests taken and not yet answered, of all clients. */
+  readonly maxInFlight: number;
+  /** Of one client; Infinity for no limit. */
+  readonly maxInFlightPerClient: number;
+  /** Requests a second of one client, on average; a second's worth may come at once. Infinity for no limit. */
+  readonly rateLimitPerClient: number;
+  readonly metrics: AdmissionMetrics;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: (() => number) | undefined;
+}
+
+export interface AdmissionMetrics {
+  setInFlight(requests: number): void;
+  recordRefusal(reason: Refusal): void;
+}
+
+export type Refusal = 'max-in-flight' | 'fair-share' | 'client-in-flight' | 'client-rate' | 'draining';
+
+interface Client {
+  inFlight: number;
+  /** Requests it may send at once, as of `filledAt`. */
+  tokens: number;
+  filledAt: number;
+}
+
+/**
+ * A client may hold this many times what is still free: alone it gets 8/9 of the places, of two greedy ones each gets 8/17, and
+ * whoever comes next finds a place at once.
+ */
+const shareOfFree = 8;
+
+/** Clients with nothing in flight are forgotten when there are more. */
+const mostIdleClients = 10_000;
+
+const overloadedRetryMs = 1000;
+
+/**
+ * Decides at once whether a request is taken: nothing waits here, so no queue grows. `overloaded` is the server's state,
+ * `rate-limited` the client's own doing.
+ * @remarks The fair share is the dynamic threshold of Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet
+ * switches" (1998): it needs no list of who is active, and follows as clients come and go.
+ */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #now: () => number;
+  readonly #clients = new Map<string, Client>();
+  #inFlight = 0;
+  #isDraining = false;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Takes no more. */
+  startDraining(): void {
+    this.#isDraining = true;
+  }
+
+  /**
+   * Takes a request; dispose what it returns when the request is answered.
+   * @throws {NearfarError} `overloaded`, `rate-limited`, `unavailable` (draining), each with `details.retryAfterMs`.
+   */
+  enter(name: string): Disposable {
+    const { maxInFlight, maxInFlightPerClient, rateLimitPerClient } = this.#options;
+    if (this.#isDraining) throw this.#refusal('draining', 'unavailable', 'the server is shutting down', overloadedRetryMs);
+    const client = this.#clientOf(name);
+    if (client.inFlight >= maxInFlightPerClient) {
+      const text = `${client.inFlight} requests of this client are in flight already, it may have ${maxInFlightPerClient}`;
+      throw this.#refusal('client-in-flight', 'rate-limited', text, overloadedRetryMs, { limit: maxInFlightPerClient });
+    }
+    if (client.tokens < 1) {
+      const text = `this client may send ${rateLimitPerClient} requests a second`;
+      const retryAfterMs = ((1 - client.tokens) * 1000) / rateLimitPerClient;
+      throw this.#refusal('client-rate', 'rate-limited', text, retryAfterMs, { limit: rateLimitPerClient });
+    }
+    const free = maxInFlight - this.#inFlight;
+    if (free <= 0) {
+      const text = `${this.#inFlight} requests are in flight already`;
+      throw this.#refusal('max-in-flight', 'overloaded', text, overloadedRetryMs, { limit: maxInFlight });
+    }
+    if (client.inFlight >= shareOfFree * free) {
+      const text = `${this.#inFlight} requests are in flight already, ${client.inFlight} of them this client's: what is free is for others`;
+      throw this.#refusal('fair-share', 'overloaded', text, overloadedRetryMs, { limit: maxInFlight });
+    }
+    client.tokens--;
+    client.inFlight++;
+    this.#inFlight++;
+    this.#options.metrics.setInFlight(this.#inFlight);
+    let hasLeft = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (hasLeft) return;
+        hasLeft = true;
+        client.inFlight--;
+        this.#inFlight--;
+        this.#options.metrics.setInFlight(this.#inFlight);
+        if (client.inFlight === 0 && rateLimitPerClient === Number.POSITIVE_INFINITY) this.#clients.delete(name);
+      },
+    };
+  }
+
+  /** With the tokens that it has now. */
+  #clientOf(name: string): Client {
+    const { rateLimitPerClient } = this.#options;
+    const burst = Math.max(1, rateLimitPerClient);
+    const now = this.#now();
+    const known = this.#clients.get(name);
+    if (!known) {
+      const client = { inFlight: 0, tokens: burst, filledAt: now };
+      if (this.#clients.size >= mostIdleClients) this.#forgetIdle();
+      this.#clients.set(name, client);
+      return client;
+    }
+    if (burst !== Number.POSITIVE_INFINITY) {
+      known.tokens = Math.min(burst, known.tokens + ((now - known.filledAt) / 1000) * rateLimitPerClient);
+      known.filledAt = now;
+    }
+    return known;
+  }
+
+  #forgetIdle(): void {
+    for (const [name, { inFlight }] of this.#clients) if (inFlight === 0) this.#clients.delete(name);
+  }
+
+  #refusal(
+    reason: Refusal,
+    code: 'overloaded' | 'rate-limited' | 'unavailable',
+    text: string,
+    retryAfterMs: number,
+    details: { limit?: number } = {},
+  ): NearfarError {
+    this.#options.metrics.recordRefusal(reason);
+    return new NearfarError(code, text, { details: { ...details, retryAfterMs: Math.ceil(retryAfterMs) } });
+  }
+}
+
+/** Who sends a request: one client over REST and gRPC. Of an IPv6 address it is the /64, which a single host may have whole. */
+export function clientOfAddress(address: string): string {
+  const host = address.replace(/^::ffff:(?=\d+\.)/i, '');
+  return isIPv6(host) ? prefixOf(host) : host;
+}
+
+function prefixOf(host: string): string {
+  const [start = [], end = []] = host.split('::').map((part) => part.split(':').filter((group) => group !== ''));
+  const groups = [...start, ...Array<string>(Math.max(0, 8 - start.length - end.length)).fill('0'), ...end];
+  return `${groups.slice(0, 4).join(':')}::/64`;
+}

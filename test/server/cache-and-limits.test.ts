@@ -1,0 +1,258 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { Client, credentials, type Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import sharp from 'sharp';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createTensor, encodeTensorProto, PredictionService } from '../../src/core/index.ts';
+import { Admission } from '../../src/server/admission.ts';
+import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
+import { createGrpcServer, createRestServer } from '../../src/server/transports/index.ts';
+import { copyEveryday10 } from '../support/everyday10.ts';
+import { openTempFolder } from '../support/model-folder.ts';
+import { noRedis, startRedis } from '../support/redis.ts';
+import { until } from '../support/serving.ts';
+import { tinyOnnx } from '../support/tiny-models.ts';
+import {
+  createSlowVersion,
+  createStandInContext,
+  createStandInFiles,
+  createStandInStore,
+  noLimits,
+} from './transports/support/stand-in.ts';
+
+// The whole server on real sockets and real engines: who gets whose answer, and who is refused.
+
+let folder: Awaited<ReturnType<typeof openTempFolder>>;
+
+beforeEach(async () => {
+  folder = await openTempFolder();
+});
+
+afterEach(() => folder[Symbol.asyncDispose]());
+
+async function start(options: ServerOptions = {}): Promise<RunningServer> {
+  const server = await startServer({
+    host: '127.0.0.1',
+    restPort: 0,
+    grpcPort: 0,
+    modelsRoot: join(folder.path, 'models'),
+    cacheDir: join(folder.path, 'cache'),
+    backends: ['onnx-cpu'],
+    engineThreads: 1,
+    pollIntervalMs: 20,
+    logLevel: 'silent',
+    ...options,
+  });
+  await server.whenReady();
+  return server;
+}
+
+/** A model of one operator over matrices of any size: `y = op(x)`. */
+async function writeModel(op: string, name = 'tiny'): Promise<void> {
+  const { variant, readFile } = tinyOnnx('float32', op, { rank: 2 });
+  await mkdir(join(folder.path, 'models', name, '1'), { recursive: true });
+  await writeFile(join(folder.path, 'models', name, '1/model.onnx'), await readFile(variant.entry));
+}
+
+type Addresses = Pick<RunningServer, 'restAddress' | 'grpcAddress'>;
+
+async function infer({ restAddress }: Pick<Addresses, 'restAddress'>, shape: number[], data: number[], name = 'tiny') {
+  const response = await fetch(`${restAddress}/v2/models/${name}/infer`, {
+    method: 'POST',
+    body: JSON.stringify({ inputs: [{ name: 'x', datatype: 'FP32', shape, data }] }),
+  });
+  const body = await response.json();
+  return {
+    status: response.status,
+    headers: response.headers,
+    cache: response.headers.get('nearfar-cache'),
+    output: body.outputs?.[0],
+    body,
+  };
+}
+
+async function predictGrpc(
+  { grpcAddress }: Pick<Addresses, 'grpcAddress'>,
+  shape: number[],
+  data: number[],
+  name = 'tiny',
+): Promise<{ values: number[]; trailer: Metadata }> {
+  const client = new Client(grpcAddress ?? '', credentials.createInsecure());
+  const { predict } = PredictionService.method;
+  const x = encodeTensorProto(createTensor('float32', shape, Float32Array.from(data)));
+  try {
+    return await new Promise((resolve, reject) => {
+      let values: number[] = [];
+      const call = client.makeUnaryRequest<Uint8Array, number[]>(
+        `/${predict.parent.typeName}/${predict.name}`,
+        (bytes) => Buffer.from(bytes),
+        (bytes) => fromBinary(predict.output, bytes).outputs['y']?.floatVal ?? [],
+        toBinary(predict.input, create(predict.input, { modelSpec: { name }, inputs: { x } })),
+        (error: ServiceError | null, value = []) => {
+          if (error) reject(error);
+          else values = value;
+        },
+      );
+      call.on('status', ({ code, metadata }) => code === status.OK && resolve({ values, trailer: metadata }));
+    });
+  } finally {
+    client.close();
+  }
+}
+
+const metricsOf = async ({ restAddress }: RunningServer) => (await fetch(`${restAddress}/metrics`)).text();
+
+describe('the result cache', () => {
+  test('answers over REST what was asked over gRPC, and never a matrix by the answer to another one', async () => {
+    await writeModel('Neg');
+    await using server = await start({ resultCacheBytes: 1e6 });
+
+    const first = await predictGrpc(server, [2, 3], [1, 2, 3, 4, 5, 6]);
+    const again = await predictGrpc(server, [2, 3], [1, 2, 3, 4, 5, 6]);
+    const wide = await infer(server, [2, 3], [1, 2, 3, 4, 5, 6]);
+    const high = await infer(server, [3, 2], [1, 2, 3, 4, 5, 6]);
+    const other = await infer(server, [2, 3], [1, 2, 3, 4, 5, 7]);
+
+    expect([first, again].map(({ values, trailer }) => [values, trailer.get('nearfar-cache')])).toEqual([
+      [[-1, -2, -3, -4, -5, -6], ['miss']],
+      [[-1, -2, -3, -4, -5, -6], ['hit']],
+    ]);
+    expect([wide, high, other].map(({ cache, output }) => [cache, output.shape, output.data])).toEqual([
+      ['hit', [2, 3], [-1, -2, -3, -4, -5, -6]],
+      ['miss', [3, 2], [-1, -2, -3, -4, -5, -6]],
+      ['miss', [2, 3], [-1, -2, -3, -4, -5, -7]],
+    ]);
+    const metrics = await metricsOf(server);
+    expect(metrics).toContain('nearfar_cache_lookups_total{cache="result",model="tiny",outcome="hit"} 2');
+    expect(metrics).toContain('nearfar_cache_lookups_total{cache="result",model="tiny",outcome="miss"} 3');
+    expect(metrics).toMatch(/nearfar_cache_bytes\{cache="result"\} [1-9]/);
+    // A hit is no run.
+    expect(metrics).toMatch(/:tensorflow:core:graph_runs(\{\})? 3\n/);
+  });
+
+  test('keeps nothing of a model that says so', async () => {
+    await writeModel('Neg', 'kept');
+    await writeModel('Neg', 'fresh');
+    const source = (name: string) => ({ name, basePath: join(folder.path, 'models', name) });
+    const models = [source('kept'), { ...source('fresh'), options: { resultCacheTtlMs: 0 } }];
+    await using server = await start({ models, modelsRoot: undefined, resultCacheBytes: 1e6 });
+
+    const answers = [];
+    for (const name of ['kept', 'kept', 'fresh', 'fresh']) answers.push(await infer(server, [1, 1], [1], name));
+
+    expect(answers.map(({ cache }) => cache)).toEqual(['miss', 'hit', null, null]);
+  });
+
+  test('gives no answer of what the version was before it was replaced in place', async () => {
+    await writeModel('Neg');
+    await using server = await start({ resultCacheBytes: 1e6 });
+    const before = await infer(server, [1, 1], [3]);
+    const digest = before.headers.get('nearfar-model-digest');
+
+    await rm(join(folder.path, 'models/tiny/1'), { recursive: true });
+    await writeModel('Exp');
+    await until(() => {
+      const [status] = server.servables.status({ name: 'tiny' });
+      return status?.state === 'AVAILABLE' && status.digest !== digest;
+    });
+    const after = await infer(server, [1, 1], [3]);
+
+    expect([before.cache, before.output.data]).toEqual(['miss', [-3]]);
+    expect(after.cache).toBe('miss');
+    expect(after.output.data[0]).toBeCloseTo(Math.exp(3), 4);
+  });
+
+  test.skipIf(noRedis !== undefined)('in Redis outlives the server', async () => {
+    await writeModel('Neg');
+    await using redis = await startRedis();
+    const cache = { resultCacheRedis: redis.url };
+    {
+      await using server = await start(cache);
+      // Redis is connected in the background.
+      for (let answer = await infer(server, [1, 1], [5]); answer.cache !== 'hit'; ) answer = await infer(server, [1, 1], [5]);
+    }
+    await using server = await start(cache);
+
+    let answer = await infer(server, [1, 2], [5, 5]);
+    while (answer.cache !== 'hit') answer = await infer(server, [1, 1], [5]);
+
+    expect(answer.output).toMatchObject({ shape: [1, 1], data: [-5] });
+    expect(await metricsOf(server)).toMatch(/nearfar_requests_in_flight 0\n/);
+  });
+});
+
+test('the input cache decodes a picture once', async () => {
+  await copyEveryday10(join(folder.path, 'models/everyday10'), '1');
+  await using server = await start({ inputCacheBytes: 1e6 });
+  const picture = (background: string) =>
+    sharp({ create: { width: 80, height: 60, channels: 3, background } })
+      .png()
+      .toBuffer();
+  const classify = async (body: Buffer) => {
+    const url = `${server.restAddress}/nearfar/v1/models/everyday10/tasks/image-classification`;
+    const response = await fetch(url, { method: 'POST', body: new Uint8Array(body), headers: { 'content-type': 'image/png' } });
+    return (await response.json()).predictions;
+  };
+  const [red, blue] = [await picture('red'), await picture('blue')];
+
+  const answers = [await classify(red), await classify(blue), await classify(red)];
+
+  expect(answers[2]).toEqual(answers[0]);
+  expect(answers[1]).not.toEqual(answers[0]);
+  const metrics = await metricsOf(server);
+  expect(metrics).toContain('nearfar_cache_lookups_total{cache="input",model="",outcome="hit"} 1');
+  expect(metrics).toContain('nearfar_cache_lookups_total{cache="input",model="",outcome="miss"} 2');
+});
+
+describe('limits', () => {
+  test('a client over its rate is told when to come again, over REST and gRPC as one client', async () => {
+    await writeModel('Neg');
+    // So seldom that the test cannot wait it out.
+    await using server = await start({ rateLimitPerClient: 0.001 });
+
+    const taken = await infer(server, [1, 1], [1]);
+    const refused = await infer(server, [1, 1], [1]);
+    const overGrpc = predictGrpc(server, [1, 1], [1]);
+
+    // No cache was asked for either.
+    expect([taken.status, taken.cache]).toEqual([200, null]);
+    expect([refused.status, refused.body]).toMatchObject([429, { code: 'rate-limited' }]);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(900);
+    const error: ServiceError = await overGrpc.then(
+      () => Promise.reject(new Error('it was taken')),
+      (refusal) => refusal,
+    );
+    expect(error.code).toBe(status.RESOURCE_EXHAUSTED);
+    expect(Number(error.metadata.get('retry-after')[0])).toBeGreaterThan(900);
+    expect(Number(error.metadata.get('grpc-retry-pushback-ms')[0])).toBeGreaterThan(900_000);
+    expect(await metricsOf(server)).toContain('nearfar_requests_refused_total{reason="client-rate"} 2');
+  });
+
+  test('more than the server takes is refused at once as overloaded, and what was taken is answered', async () => {
+    const slow = createSlowVersion();
+    const admission = new Admission({ ...noLimits, maxInFlight: 1 });
+    const context = { ...createStandInContext(createStandInStore([slow])), admission };
+    const files = createStandInFiles({});
+    const metricsPage = { contentType: 'text/plain', metrics: async () => '' };
+    const rest = createRestServer({ ...context, files, metricsPage, corsAllowedOrigins: [], timeoutMs: 30_000 });
+    const grpc = createGrpcServer(context);
+    const [restPort, grpcPort] = await Promise.all([rest, grpc].map((one) => one.listen({ host: '127.0.0.1', port: 0 })));
+    const addresses = { restAddress: `http://127.0.0.1:${restPort?.port}`, grpcAddress: `127.0.0.1:${grpcPort?.port}` };
+    const taken = infer(addresses, [1], [1], 'slow');
+    await slow.started;
+
+    const refused = await infer(addresses, [1], [1], 'slow');
+    const overGrpc = await predictGrpc(addresses, [1], [1], 'slow').catch((error: ServiceError) => error);
+    slow.finish();
+    const answered = await taken;
+    const next = await infer(addresses, [1], [1], 'slow');
+    await Promise.all([rest.close(), grpc.close()]);
+
+    expect([refused.status, refused.headers.get('retry-after'), refused.body]).toMatchObject([503, '1', { code: 'overloaded' }]);
+    expect(overGrpc).toMatchObject({ code: status.UNAVAILABLE });
+    expect((overGrpc as ServiceError).metadata.get('retry-after')).toEqual(['1']);
+    expect([answered.status, next.status]).toEqual([200, 200]);
+    expect(admission.inFlight).toBe(0);
+  });
+});
