@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
@@ -13,6 +14,8 @@ import { EngineHost, type ServableStore, Servables } from './servables/index.ts'
 export interface Serving {
   readonly servables: ServableStore;
   readonly files: PublishedFiles;
+  /** How the loaded versions are batched, once they were asked for something. */
+  batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
   start(): void;
   /**
@@ -57,8 +60,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
-    load: (source, options) => engines.load(source, backends, options),
+    load: async (source, options) => {
+      await versionBatching.read(source);
+      return engines.load(source, backends, options);
+    },
     optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
@@ -80,12 +87,23 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onModel: (snapshot) => servables.apply(snapshot),
     onModelRemoved: (name) => servables.remove(name),
   });
+  const batched = withBatching(servables, {
+    batchingOf: (handle) => {
+      const own = repository.optionsOf(handle.name).batching;
+      return own ?? (config.hasVersionBatching ? versionBatching.of(handle.manifest) : config.batching);
+    },
+    buffers,
+    metrics,
+    log,
+    maxInFlight: config.maxInFlight,
+  });
   const closed = new AbortController();
   const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
   const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
   const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
-    servables: results ? withResultCache(servables, { results, ttlMsOf, buffers, metrics }) : servables,
+    servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());

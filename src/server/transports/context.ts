@@ -29,6 +29,8 @@ export interface TransportContext {
   readonly buffers: BufferPool;
   /** Class names of models. */
   readonly classLabels: ClassLabels;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false, as in TensorFlow Serving */
+  readonly checksSignatureMethod?: boolean | undefined;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }

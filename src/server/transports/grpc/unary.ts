@@ -3,7 +3,7 @@ import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal, type Timing } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -93,7 +93,15 @@ export async function answerGrpc<Decoded extends DecodedCall, Answer>(
     codec,
   );
   if (timing.cache) trailer.set('nearfar-cache', timing.cache);
+  setBatchTrailer(trailer, timing);
   return answer;
+}
+
+/** What a batched answer tells over HTTP by its headers. */
+function setBatchTrailer(trailer: Metadata, { batchSize, queueMs, inferMs }: Timing): void {
+  if (batchSize === undefined) return;
+  trailer.set('nearfar-batch-size', String(batchSize));
+  trailer.set('server-timing', `queue;dur=${queueMs.toFixed(3)}, infer;dur=${inferMs.toFixed(3)}`);
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */

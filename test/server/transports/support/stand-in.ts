@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   type AnyTensor,
   createTensor,
+  decodeExample,
   isTensorOf,
   type Manifest,
   NearfarError,
@@ -84,6 +85,19 @@ function version(name: string, number: string, fields: object, run: Run, labels?
   return { name, version: number, manifest: parseManifest(bytes), digest: sha256(bytes), run, ...(labels && { labels }) };
 }
 
+/** Of each example its feature `x`, halved plus two: as its value, or as the scores of two classes. */
+function scoreExamples({ inputs, signature }: RunRequest): TensorMap {
+  const examples = inputs['inputs'];
+  if (!examples || !isTensorOf(examples, 'string')) throw new NearfarError('invalid-argument', 'no examples');
+  const scores = examples.data.map((bytes) => Number(decodeExample(bytes).get('x')?.values[0] ?? 0) / 2 + 2);
+  const count = scores.length;
+  if (signature === 'regress') return { outputs: createTensor('float32', [count, 1], Float32Array.from(scores)) };
+  if (signature === 'wrong') return { scores: createTensor('float32', [count], Float32Array.from(scores)) };
+  const labels = scores.flatMap((score) => ['high', 'low'].map((word) => new TextEncoder().encode(`${word} ${score}`)));
+  const both = { scores: createTensor('float32', [count, 2], Float32Array.from(scores.flatMap((score) => [score, -score]))) };
+  return signature === 'labelled' ? { ...both, classes: createTensor('string', [count, 2], labels) } : both;
+}
+
 const float = { dtype: 'float32', shape: [-1] };
 const signatures = {
   serving_default: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
@@ -126,6 +140,30 @@ export const bright = version(
   brightness,
 );
 
+const examplesInput = { inputs: { dtype: 'string', shape: [-1] } };
+const scoresOutput = { scores: { dtype: 'float32', shape: [-1, 2] } };
+
+/** Signatures that take serialized tf.Examples, some that do not fit Classify and Regress among them. */
+export const scorer = version(
+  'scorer',
+  '7',
+  {
+    signatures: {
+      serving_default: { method: 'classify', inputs: examplesInput, outputs: scoresOutput },
+      labelled: {
+        method: 'predict',
+        inputs: examplesInput,
+        outputs: { ...scoresOutput, classes: { dtype: 'string', shape: [-1, 2] } },
+      },
+      regress: { method: 'regress', inputs: examplesInput, outputs: { outputs: float } },
+      wrong: { method: 'classify', inputs: examplesInput, outputs: scoresOutput },
+      numbers: { method: 'regress', inputs: { inputs: float }, outputs: { outputs: float } },
+      unfit: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
+    },
+  },
+  scoreExamples,
+);
+
 /** Runs until it is aborted or told to go on. */
 export function createSlowVersion(): StandInVersion & {
   readonly started: Promise<void>;
@@ -161,6 +199,8 @@ export interface StandInStore extends ServableStore {
 /** A ServableStore over plain functions, with TensorFlow Serving's texts. */
 export function createStandInStore(versions: readonly StandInVersion[]): StandInStore {
   let lent = 0;
+  let isServing = true;
+  const listeners = new Set<() => void>();
   const of = (name: string) =>
     versions.filter((candidate) => candidate.name === name).sort((a, b) => Number(b.version) - Number(a.version));
   const find = ({ name, version, label }: ServableSpec): StandInVersion => {
@@ -175,7 +215,6 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
     return found;
   };
   return {
-    isServing: true,
     get lent() {
       return lent;
     },
@@ -214,8 +253,17 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
     },
     labels: (name) => Object.fromEntries(of(name).flatMap(({ version, labels = [] }) => labels.map((label) => [label, version]))),
     names: () => [...new Set(versions.map(({ name }) => name))],
-    isReady() {
-      return this.isServing;
+    get isServing() {
+      return isServing;
+    },
+    set isServing(value) {
+      isServing = value;
+      for (const listener of listeners) listener();
+    },
+    isReady: (name) => isServing && (name === undefined || of(name).length > 0),
+    watch: (listener) => {
+      listeners.add(listener);
+      return { [Symbol.dispose]: () => listeners.delete(listener) };
     },
   };
 }
