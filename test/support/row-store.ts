@@ -79,6 +79,7 @@ export function createRowStore(
     labels: () => ({}),
     names: () => ['m'],
     isReady: () => true,
+    watch: () => ({ [Symbol.dispose]: () => {} }),
   };
 }
 

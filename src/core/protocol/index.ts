@@ -7,7 +7,7 @@ export { ServerReflection, ServerReflectionResponseSchema } from './gen/grpc/ref
 export { ServerReflection as ServerReflectionAlpha } from './gen/grpc/reflection/v1alpha/reflection_pb.ts';
 export {
   GRPCInferenceService,
-  type InferParameter,
+  InferParameterSchema,
   type ModelConfigResponse,
   ModelConfigResponseSchema,
   type ModelInferRequest,

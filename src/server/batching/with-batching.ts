@@ -121,7 +121,8 @@ export function withBatching(store: ServableStore, options: WithBatchingOptions)
     status: (spec) => store.status(spec),
     labels: (name) => store.labels(name),
     names: () => store.names(),
-    isReady: () => store.isReady(),
+    isReady: (name) => store.isReady(name),
+    watch: (listener) => store.watch(listener),
     batching: () => {
       forgetGone();
       return [...versions.values()].flatMap((version) => version.reports());

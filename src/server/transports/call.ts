@@ -9,6 +9,7 @@ import {
 } from '../../core/index.ts';
 import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
+import { batchRows } from './inference.ts';
 
 /** One request for a prediction, from either transport. */
 export interface Call {
@@ -79,6 +80,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
         variant: handle.variant,
         signature: decoded?.run.signature,
         examples: decoded?.examples,
+        rows: decoded && batchRows(handle.manifest, decoded.run),
         timing: rest.timing,
         cache: rest.timing?.cache,
       },
