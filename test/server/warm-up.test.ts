@@ -2,14 +2,20 @@ import { cp, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createTensor, encodeTensorProto, type LoadedVariant, type Manifest, type RunRequest } from '../../src/core/index.ts';
+import {
+  createTensor,
+  encodeTensorProto,
+  encodeTfRecord,
+  type LoadedVariant,
+  type Manifest,
+  type RunRequest,
+} from '../../src/core/index.ts';
 import { InputSchema } from '../../src/core/protocol/gen/tensorflow_serving/apis/input_pb.ts';
 import { PredictionLogSchema } from '../../src/core/protocol/gen/tensorflow_serving/apis/prediction_log_pb.ts';
 import { readWarmupRecords, warmUp } from '../../src/server/servables/warm-up.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { errorOf, golden, openServingBench, predict, type ServingBench, statesOf, until } from '../support/serving.ts';
 import { sharedData } from '../support/shared-data.ts';
-import { encodeTfRecords } from '../support/tf-record.ts';
 
 // Recorded requests, run before a version is available: assets.extra/tf_serving_warmup_requests, as TensorFlow Serving reads it.
 
@@ -28,6 +34,10 @@ function log(logType: LogType): Uint8Array {
 function predictLog(inputs = golden.inputs): Uint8Array {
   const protos = Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, encodeTensorProto(tensor)]));
   return log({ case: 'predictLog', value: { request: { modelSpec: { name: 'any', signatureName: '' }, inputs: protos } } });
+}
+
+function encodeTfRecords(records: readonly Uint8Array[]): Uint8Array {
+  return new Uint8Array(Buffer.concat(records.map(encodeTfRecord)));
 }
 
 async function writeWarmup(directory: string, bytes: Uint8Array): Promise<string> {
