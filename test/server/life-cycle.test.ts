@@ -129,5 +129,5 @@ test('a load that fails says which attempt it was and when the next one follows'
 
   await until(() => statesOf(serving)['1'] !== undefined && errorOf(serving, '1').includes('attempt 3'));
 
-  expect(errorOf(serving, '1')).toMatch(/; attempt 3 to load it, the next one follows after 0.04 s$/);
+  expect(errorOf(serving, '1')).toMatch(/\(attempt 3, the next one 0.04 s later\)$/);
 });

@@ -14,7 +14,7 @@ import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import { type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
 import { type EngineInstance, EngineSlot } from './engine-slot.ts';
-import { LoadGate } from './load-gate.ts';
+import { Gate } from './gate.ts';
 import type { ServableTiming } from './servable.ts';
 import { packTensors } from './transfer.ts';
 import type { WarmupStats } from './warm-up.ts';
@@ -29,8 +29,10 @@ export interface EngineHostOptions {
   readonly workersPerVersion: number;
   /** Most workers. A version gets workers of its own up to here; then versions share them, and wait for one another. */
   readonly maxWorkers: number;
-  /** Loads at a time. */
-  readonly maxConcurrentLoads: number;
+  /** Versions that load at the same time. */
+  readonly mostLoads: number;
+  /** Versions that unload at the same time. */
+  readonly mostUnloads: number;
   /** How often each recorded warm-up request runs; 0: they are not read. */
   readonly warmupIterations: number;
   /** Runs accepted and not yet answered; more are refused. */
@@ -81,7 +83,7 @@ interface Job {
 const dispatchWindow = 2;
 
 /** A worker that had so many versions ends with the last of them: what engines leave behind goes with it. */
-const mostLoads = 25;
+const mostLoadsOfWorker = 25;
 
 /**
  * Owns the engine workers: which versions lie in which, the queues in front of them, their restart after a crash. Only what a worker
@@ -94,7 +96,8 @@ export class EngineHost implements AsyncDisposable {
   readonly #slots = new Set<EngineSlot>();
   readonly #hosted = new Map<number, Hosted>();
   readonly #ending = new Set<Promise<void>>();
-  readonly #gate: LoadGate;
+  readonly #loads: Gate;
+  readonly #unloads: Gate;
   /** Packages whose absence was logged. */
   readonly #missing = new Set<string>();
   #look: Promise<GpuLook> | undefined;
@@ -104,7 +107,8 @@ export class EngineHost implements AsyncDisposable {
 
   constructor(options: EngineHostOptions) {
     this.#options = options;
-    this.#gate = new LoadGate(options.maxConcurrentLoads);
+    this.#loads = new Gate(options.mostLoads);
+    this.#unloads = new Gate(options.mostUnloads);
   }
 
   /**
@@ -121,7 +125,7 @@ export class EngineHost implements AsyncDisposable {
     const { manifest, directory, original = directory } = source;
     const { warmupIterations } = this.#options;
     const knownGpu = this.#options.gpu ? await this.#lookForGpu() : undefined;
-    return this.#gate.pass(signal, async () => {
+    return this.#loads.pass(signal, async () => {
       const id = ++this.#lastId;
       const warmup = warmupIterations > 0 ? { path: join(original, warmupPath), iterations: warmupIterations } : undefined;
       const call: LoadCall = { id, manifest, directory, backends, warmup };
@@ -343,7 +347,8 @@ export class EngineHost implements AsyncDisposable {
   async #unload(hosted: Hosted, id: number): Promise<void> {
     if (!this.#hosted.delete(id)) return;
     this.#failWaiting(hosted, new NearfarError('unavailable', 'the version was unloaded'));
-    await Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance)));
+    const unload = () => Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance)));
+    await this.#unloads.pass(undefined, unload);
   }
 
   async #unloadInstance(instance: EngineInstance): Promise<void> {
@@ -354,7 +359,7 @@ export class EngineHost implements AsyncDisposable {
   /** One worker without versions stays for the next load; others, and one that had many, end. */
   #endIfIdle(slot: EngineSlot): void {
     if (slot.size > 0 || !this.#slots.has(slot)) return;
-    const isSpare = slot.loads < mostLoads && [...this.#slots].every((other) => other === slot || other.size > 0);
+    const isSpare = slot.loads < mostLoadsOfWorker && [...this.#slots].every((other) => other === slot || other.size > 0);
     if (isSpare) return;
     this.#slots.delete(slot);
     const ending = slot[Symbol.asyncDispose]().finally(() => this.#ending.delete(ending));

@@ -1,5 +1,5 @@
 import { type BackendId, errorStatuses, NearfarError } from '../../core/index.ts';
-import { type BackOff, backOff } from '../back-off.ts';
+import { type BackOff, backOff, retryNote } from '../back-off.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
@@ -52,13 +52,13 @@ export class ServableVersion {
   readonly #retired = new AbortController();
   #state: ServableState = 'START';
   #error: NearfarError | undefined;
-  /** Whether and when the load that failed is tried again. */
-  #outlook = '';
   /** Shown with the state while nothing is wrong. */
   #note = '';
   #isRefused = false;
   #hasServed = false;
   #failures = 0;
+  /** Behind the error in the status. */
+  #retryNote = '';
   #retry: NodeJS.Timeout | undefined;
   #hosted: HostedVersion | undefined;
   #handles = 0;
@@ -93,7 +93,7 @@ export class ServableVersion {
       digest: this.source.digest,
       state: this.#state,
       errorCode: error ? errorStatuses[error.code].grpc : 0,
-      errorMessage: error ? `${error.message}${this.#outlook}` : this.#note,
+      errorMessage: error ? `${error.message}${this.#retryNote}` : this.#note,
     };
   }
 
@@ -172,9 +172,7 @@ export class ServableVersion {
       { model: this.#name, version: this.source.version, code: error.code, failures: this.#failures, pauseMs, isLast },
       error.message,
     );
-    this.#outlook = isLast
-      ? `; given up after ${this.#failures} ${this.#failures === 1 ? 'attempt' : 'attempts'}`
-      : `; attempt ${this.#failures} to load it, the next one follows after ${pauseMs / 1000} s`;
+    this.#retryNote = isLast ? '' : ` (${retryNote(this.#failures, pauseMs)})`;
     if (!isLast) this.#retry = setTimeout(() => void this.start(), pauseMs);
     // As in TensorFlow Serving a version is LOADING while retries are left; what went wrong shows beside it.
     this.#enter(isLast ? 'END' : 'LOADING');

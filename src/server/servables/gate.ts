@@ -1,5 +1,5 @@
-/** Lets so many loads run at a time; the others wait in the order they came. */
-export class LoadGate {
+/** Lets so much work of one kind go on at a time; what is more waits in the order it came. */
+export class Gate {
   readonly #limit: number;
   readonly #waiting = new Set<() => void>();
   #running = 0;
@@ -8,13 +8,13 @@ export class LoadGate {
     this.#limit = limit;
   }
 
-  /** @throws what the load throws; rejects with `signal.reason` when it aborts before its turn. */
-  async pass<T>(signal: AbortSignal, load: () => Promise<T>): Promise<T> {
-    signal.throwIfAborted();
+  /** @throws what the work throws; rejects with `signal.reason` when it aborts before its turn. */
+  async pass<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
     if (this.#running >= this.#limit) await this.#turn(signal);
     else this.#running++;
     try {
-      return await load();
+      return await work();
     } finally {
       const [next] = this.#waiting;
       // The place goes straight to the next one, so that nobody who comes meanwhile takes it.
@@ -23,17 +23,17 @@ export class LoadGate {
     }
   }
 
-  #turn(signal: AbortSignal): Promise<void> {
+  #turn(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (settle: () => void) => () => {
         this.#waiting.delete(enter);
-        signal.removeEventListener('abort', abort);
+        signal?.removeEventListener('abort', abort);
         settle();
       };
       const enter = leave(resolve);
-      const abort = leave(() => reject(signal.reason));
+      const abort = leave(() => reject(signal?.reason));
       this.#waiting.add(enter);
-      signal.addEventListener('abort', abort, { once: true });
+      signal?.addEventListener('abort', abort, { once: true });
     });
   }
 }
