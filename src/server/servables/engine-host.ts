@@ -31,8 +31,6 @@ export interface EngineHostOptions {
   readonly maxWorkers: number;
   /** Versions that load at the same time. */
   readonly mostLoads: number;
-  /** Versions that unload at the same time. */
-  readonly mostUnloads: number;
   /** How often each recorded warm-up request runs; 0: they are not read. */
   readonly warmupIterations: number;
   /** Runs accepted and not yet answered; more are refused. */
@@ -97,7 +95,6 @@ export class EngineHost implements AsyncDisposable {
   readonly #hosted = new Map<number, Hosted>();
   readonly #ending = new Set<Promise<void>>();
   readonly #loads: Gate;
-  readonly #unloads: Gate;
   /** Packages whose absence was logged. */
   readonly #missing = new Set<string>();
   #look: Promise<GpuLook> | undefined;
@@ -108,7 +105,6 @@ export class EngineHost implements AsyncDisposable {
   constructor(options: EngineHostOptions) {
     this.#options = options;
     this.#loads = new Gate(options.mostLoads);
-    this.#unloads = new Gate(options.mostUnloads);
   }
 
   /**
@@ -347,8 +343,7 @@ export class EngineHost implements AsyncDisposable {
   async #unload(hosted: Hosted, id: number): Promise<void> {
     if (!this.#hosted.delete(id)) return;
     this.#failWaiting(hosted, new NearfarError('unavailable', 'the version was unloaded'));
-    const unload = () => Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance)));
-    await this.#unloads.pass(undefined, unload);
+    await Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance)));
   }
 
   async #unloadInstance(instance: EngineInstance): Promise<void> {

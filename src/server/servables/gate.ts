@@ -9,11 +9,11 @@ export class Gate {
   }
 
   /** @throws what the work throws; rejects with `signal.reason` when it aborts before its turn. */
-  async pass<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    signal?.throwIfAborted();
+  async pass<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     if (this.#running >= this.#limit) await this.#turn(signal);
     else this.#running++;
     try {
+      signal.throwIfAborted();
       return await work();
     } finally {
       const [next] = this.#waiting;
@@ -23,17 +23,17 @@ export class Gate {
     }
   }
 
-  #turn(signal: AbortSignal | undefined): Promise<void> {
+  #turn(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const leave = (settle: () => void) => () => {
         this.#waiting.delete(enter);
-        signal?.removeEventListener('abort', abort);
+        signal.removeEventListener('abort', abort);
         settle();
       };
       const enter = leave(resolve);
-      const abort = leave(() => reject(signal?.reason));
+      const abort = leave(() => reject(signal.reason));
       this.#waiting.add(enter);
-      signal?.addEventListener('abort', abort, { once: true });
+      signal.addEventListener('abort', abort, { once: true });
     });
   }
 }

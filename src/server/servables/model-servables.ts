@@ -44,6 +44,11 @@ export class ModelServables {
     this.#reconcile();
   }
 
+  /** Whether nothing is to be loaded of it. */
+  get isUnloaded(): boolean {
+    return this.#snapshot?.isUnloaded ?? false;
+  }
+
   /** Retires every version. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -298,6 +298,7 @@ const standInAdmin: ModelAdmin = {
   remove: cannotChange,
   setLabel: cannotChange,
   setLoaded: cannotChange,
+  settle: cannotChange,
 };
 
 /** Everything is admitted. */
