@@ -10,7 +10,7 @@ export interface TuningReport {
   readonly p99TargetMs: number;
   readonly maxBatchSize: number;
   readonly batchTimeoutMicros: number;
-  /** Median time of the engine for one row, in milliseconds, by rows of the run: 1, then from 2, from 4, from 8 and so on. */
+  /** Least time of the engine for one row, in milliseconds, by rows of the run: 1, then from 2, from 4, from 8 and so on. */
   readonly msPerRow: Readonly<Record<number, number>>;
   /** Why, in words. */
   readonly reason: string;
@@ -32,7 +32,7 @@ const maxLevel = 8;
 const leastLevel = 3;
 
 /** Runs that are measured of each size; the first one may also compile or allocate. */
-const samplesPerLevel = 7;
+const samplesPerLevel = 9;
 
 /** A row must take at most this part of its time alone; else batching is off: what it saves is noise. */
 const worthwhile = 0.9;
@@ -90,23 +90,25 @@ export class Tuner {
   #advance(): void {
     const level = this.#level;
     const isStillGood = level < leastLevel || this.#msPerRow(level) <= better * this.#msPerRow(level - 1);
-    if (level < maxLevel && isStillGood && this.#fits(level + 1, this.#msPerRow(level))) {
+    if (level < maxLevel && isStillGood && this.#fits(level + 1, level)) {
       this.#level++;
       return;
     }
     this.#choose();
   }
 
-  /** Whether the target holds when requests wait for runs of this size. */
-  #fits(level: number, msPerRow: number): boolean {
-    return runsPerRequest * msPerRow * 2 ** level <= this.#options.p99TargetMs;
+  /** Whether the target holds when requests wait for runs of this size, whose rows take the usual time of a measured size. */
+  #fits(level: number, measured: number): boolean {
+    const samples = this.#measured(measured);
+    const usual = samples[samples.length >> 1] ?? Number.POSITIVE_INFINITY;
+    return runsPerRequest * usual * 2 ** level <= this.#options.p99TargetMs;
   }
 
   /** The smallest size that is about as good as the best one. */
   #choose(): void {
     const { now, onChoice } = this.#options;
     const levels = Array.from({ length: this.#level + 1 }, (_, level) => level);
-    const fitting = levels.filter((level) => level === 0 || this.#fits(level, this.#msPerRow(level)));
+    const fitting = levels.filter((level) => level === 0 || this.#fits(level, level));
     const least = Math.min(...fitting.map((level) => this.#msPerRow(level)));
     const best = fitting.find((level) => this.#msPerRow(level) * better <= least) ?? 0;
     const saved = this.#msPerRow(best) / this.#msPerRow(0);
@@ -121,10 +123,15 @@ export class Tuner {
     onChoice(this.report());
   }
 
+  /** The least of the measured times: whatever else the machine does only adds to it. */
   #msPerRow(level: number): number {
+    return this.#measured(level)[0] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Milliseconds per row, sorted, without the first run. */
+  #measured(level: number): readonly number[] {
     const [, ...samples] = this.#samples.get(level) ?? [];
-    const sorted = samples.sort((a, b) => a - b);
-    return sorted[sorted.length >> 1] ?? Number.POSITIVE_INFINITY;
+    return samples.sort((a, b) => a - b);
   }
 
   report(): TuningReport {
