@@ -9,6 +9,7 @@ import {
 } from '../../core/index.ts';
 import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
+import { batchRows } from './inference.ts';
 
 /** One request for a prediction, from either transport. */
 export interface Call {
@@ -79,6 +80,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
         variant: handle.variant,
         signature: decoded?.run.signature,
         examples: decoded?.examples,
+        rows: decoded && batchRows(handle.manifest, decoded.run),
         timing: rest.timing,
         cache: rest.timing?.cache,
       },
@@ -94,8 +96,11 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     const decoded = await codec.decode(handle, call.signal);
     if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
     progress.decoded = decoded;
+    const sampled = context.requestLog?.sample(handle);
+    sampled?.take(decoded.run); // the run takes the inputs away
     const runAt = performance.now();
     const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
+    sampled?.answer(outputs);
     const encodeAt = performance.now();
     const answer = codec.encode(
       outputs,
