@@ -34,6 +34,9 @@ const leastLevel = 3;
 /** Runs that are measured of each size; the first one may also compile or allocate. */
 const samplesPerLevel = 9;
 
+/** So many runs, none of them large enough to measure a size: there are not as many requests at a time, and what is known must do. */
+const runsPerLevel = 30;
+
 /** A row must take at most this part of its time alone; else batching is off: what it saves is noise. */
 const worthwhile = 0.9;
 
@@ -58,6 +61,8 @@ export class Tuner {
   readonly #samples = new Map<number, number[]>();
   /** The limit is two to the power of this. */
   #level = 0;
+  /** Since the limit was set. */
+  #runs = 0;
   #choice: { readonly at: number; readonly isOn: boolean; readonly reason: string } | undefined;
 
   constructor(options: TunerOptions) {
@@ -78,12 +83,16 @@ export class Tuner {
     const level = Math.floor(Math.log2(rows));
     const samples = [...(this.#samples.get(level) ?? []), inferMs / rows];
     this.#samples.set(level, samples);
+    this.#runs++;
     if (level === this.#level && samples.length >= samplesPerLevel) this.#advance();
+    // A small limit stays until there is load to measure it with.
+    else if (this.#level > leastLevel && this.#runs >= runsPerLevel) this.#choose();
   }
 
   #restart(): void {
     this.#samples.clear();
     this.#level = 0;
+    this.#runs = 0;
     this.#choice = undefined;
   }
 
@@ -92,6 +101,7 @@ export class Tuner {
     const isStillGood = level < leastLevel || this.#msPerRow(level) <= better * this.#msPerRow(level - 1);
     if (level < maxLevel && isStillGood && this.#fits(level + 1, level)) {
       this.#level++;
+      this.#runs = 0;
       return;
     }
     this.#choose();
@@ -107,7 +117,7 @@ export class Tuner {
   /** The smallest size that is about as good as the best one. */
   #choose(): void {
     const { now, onChoice } = this.#options;
-    const levels = Array.from({ length: this.#level + 1 }, (_, level) => level);
+    const levels = Array.from({ length: this.#level + 1 }, (_, level) => level).filter((level) => this.#measured(level).length > 0);
     const fitting = levels.filter((level) => level === 0 || this.#fits(level, level));
     const least = Math.min(...fitting.map((level) => this.#msPerRow(level)));
     const best = fitting.find((level) => this.#msPerRow(level) * better <= least) ?? 0;
