@@ -124,11 +124,12 @@ export class Tuner {
     const saved = this.#msPerRow(best) / this.#msPerRow(0);
     const isOn = best > 0 && saved <= worthwhile;
     this.#level = isOn ? best : 0;
-    const reason = isOn
-      ? `a row of ${2 ** best} takes ${percent(saved)} of its time alone`
-      : fitting.length === 1
-        ? `no batch keeps to the target of ${this.#options.p99TargetMs} ms`
-        : `a row takes ${percent(least / this.#msPerRow(0))} of its time alone in the best batch`;
+    const reason =
+      best > 0
+        ? `a row of ${2 ** best} takes ${percent(saved)} of its time alone`
+        : fitting.length === 1
+          ? `no batch keeps to the target of ${this.#options.p99TargetMs} ms`
+          : 'no batch makes a row cheaper';
     this.#choice = { at: now(), isOn, reason };
     onChoice(this.report());
   }
