@@ -159,6 +159,17 @@ describe('the test data of TensorFlow Serving', () => {
     const regressed = await ask(server, '/v1/models/half_plus_two:predict', { signature_name: 'regress_x_to_y2', instances: [example] });
     const ofTf2 = await ask(server, '/v1/models/tf2:predict', { inputs: { x: [5] } });
     const exampleOfTf2 = await ask(server, '/v1/models/tf2:predict', { signature_name: 'classify_x_to_y', inputs: [example] });
+    // A number without a fraction would be an int64.
+    const examples = [{ x: 1.5 }, { x: [5.5] }];
+    const classified = await ask(server, '/v1/models/half_plus_two:classify', { signature_name: 'classify_x_to_y', examples });
+    const classifiedByTf2 = await ask(server, '/v1/models/tf2:classify', { signature_name: 'classify_x_to_y', examples });
+    const regressedAtOnce = await ask(server, '/v1/models/half_plus_two:regress', {
+      signature_name: 'regress_x_to_y2',
+      context: { x: 1.5 },
+      examples: [{}, { x: 5.5 }],
+    });
+    // This one is fed a float inside of the graph, which serialized examples are not.
+    const unfit = await ask(server, '/v1/models/half_plus_two:regress', { signature_name: 'regress_x2_to_y3', examples });
     const inferred = await ask(server, '/v2/models/half_plus_two/infer', {
       inputs: [{ name: 'x', datatype: 'FP32', shape: [3, 1], data: [1, 2, 5] }],
     });
@@ -169,6 +180,10 @@ describe('the test data of TensorFlow Serving', () => {
     expect(regressed).toEqual({ status: 200, body: { predictions: [[5.5]] } });
     expect(ofTf2).toEqual({ status: 200, body: { outputs: [4.5] } });
     expect(exampleOfTf2).toEqual({ status: 200, body: { outputs: [[4.5]] } });
+    expect(classified).toEqual({ status: 200, body: { results: [[['', 2.75]], [['', 4.75]]] } });
+    expect(classifiedByTf2).toEqual(classified);
+    expect(regressedAtOnce).toEqual({ status: 200, body: { results: [3.75, 5.75] } });
+    expect(unfit).toMatchObject({ status: 400, body: { error: 'input "inputs" expects float32, got string' } });
     expect(inferred.body['outputs']).toEqual([{ name: 'y', datatype: 'FP32', shape: [3, 1], data: [2.5, 3, 4.5] }]);
   });
 
@@ -213,6 +228,24 @@ describe('the test data of TensorFlow Serving', () => {
       toBinary(predict.input, create(predict.input, { modelSpec: { name: 'half_plus_two' }, inputs: { x } })),
     );
 
+    const { classify, regress, multiInference } = PredictionService.method;
+    const bytesOf = async (name: string) => new Uint8Array(await readFile(sharedData(`tfs-protos/${name}.pb`)!));
+    const classified = await callGrpc(server, classify, await bytesOf('classification_request'));
+    const regressed = await callGrpc(server, regress, await bytesOf('regression_request'));
+    const withContext = await callGrpc(server, regress, await bytesOf('regression_request_with_context'));
+    const several = await callGrpc(server, multiInference, await bytesOf('multi_inference_request'));
+
+    const scores = (...values: number[]) => values.map((score) => ({ classes: [{ label: '', score }] }));
+    expect(classified).toMatchObject({
+      modelSpec: { name: 'half_plus_two', signatureName: 'classify_x_to_y', versionChoice: { value: { value: 123n } } },
+      result: { classifications: scores(2.5, 3, 4.5) },
+    });
+    expect(regressed.result?.regressions).toMatchObject([{ value: 2.5 }, { value: 3 }, { value: 4.5 }]);
+    expect(withContext.result?.regressions).toMatchObject([{ value: 3 }, { value: 3 }]);
+    expect(several.results).toMatchObject([
+      { modelSpec: { signatureName: 'regress_x_to_y' }, result: { value: { regressions: [{ value: 2.5 }, { value: 3 }] } } },
+      { modelSpec: { signatureName: 'classify_x_to_y' }, result: { value: { classifications: scores(2.5, 3) } } },
+    ]);
     expect(decodeTensorProto(recorded.outputs['y']!, 'y')).toEqual(createTensor('float32', [3, 1], Float32Array.of(2.5, 3, 4.5)));
     expect(decodeTensorProto(made.outputs['y']!, 'y')).toEqual(createTensor('float32', [2, 1], Float32Array.of(0, 500_002)));
     expect(made.modelSpec?.versionChoice).toMatchObject({ case: 'version', value: { value: 123n } });

@@ -1,9 +1,13 @@
 export type { Classification } from '../tasks/index.ts';
 export { errorOfResponse } from './error-body.ts';
+export { serializedExamples } from './example-input.ts';
+export { classificationsOf, type ExampleMethod, exampleInputs, exampleOutputs, regressionsOf } from './example-signature.ts';
 export { Health, HealthCheckResponse_ServingStatus, HealthCheckResponseSchema } from './gen/grpc/health/v1/health_pb.ts';
+export { ServerReflection, ServerReflectionResponseSchema } from './gen/grpc/reflection/v1/reflection_pb.ts';
+export { ServerReflection as ServerReflectionAlpha } from './gen/grpc/reflection/v1alpha/reflection_pb.ts';
 export {
   GRPCInferenceService,
-  type InferParameter,
+  InferParameterSchema,
   type ModelConfigResponse,
   ModelConfigResponseSchema,
   type ModelInferRequest,
@@ -23,6 +27,11 @@ export {
 } from './gen/inference/grpc_service_pb.ts';
 export { type ModelConfig, ModelConfigSchema } from './gen/inference/model_config_pb.ts';
 export {
+  type ClassificationRequest,
+  type ClassificationResponse,
+  ClassificationResponseSchema,
+} from './gen/tensorflow_serving/apis/classification_pb.ts';
+export {
   type GetModelMetadataRequest,
   type GetModelMetadataResponse,
   GetModelMetadataResponseSchema,
@@ -33,10 +42,21 @@ export {
   type GetModelStatusResponse,
   GetModelStatusResponseSchema,
 } from './gen/tensorflow_serving/apis/get_model_status_pb.ts';
+export {
+  type InferenceTask,
+  type MultiInferenceRequest,
+  type MultiInferenceResponse,
+  MultiInferenceResponseSchema,
+} from './gen/tensorflow_serving/apis/inference_pb.ts';
 export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
 export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
 export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
+export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
+export {
+  type BatchingParameters,
+  BatchingParametersSchema,
+} from './gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts';
 export { decodeInferContents } from './infer-contents.ts';
 export { formatDecimal } from './json-decimal.ts';
 export { type JsonDocument, readJson } from './json-reader.ts';
@@ -62,6 +82,7 @@ export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
 export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
+export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
 export { dataTypeOf, inferenceDatatypeOf } from './wire-dtypes.ts';

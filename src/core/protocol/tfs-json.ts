@@ -3,11 +3,12 @@ import { NearfarError, serializeError } from '../errors.ts';
 import type { Signature } from '../manifest/index.ts';
 import { type AnyTensor, type DType, elementCount, type TensorMap } from '../tensor/index.ts';
 import { formatDecimal } from './json-decimal.ts';
-import { type JsonDocument, readJson } from './json-reader.ts';
+import type { JsonDocument } from './json-reader.ts';
 import { addDenseValues, createSink, createUnsupportedSink, denseShape, isBase64Object, type ValueSink } from './json-tensor.ts';
 import { describeJson } from './json-text.ts';
 import { JsonWriter } from './json-writer.ts';
 import { grpcStatusName } from './status-names.ts';
+import { malformed, readRequest } from './tfs-request.ts';
 import { dataTypeText } from './wire-dtypes.ts';
 
 /** `row` is `instances` → `predictions`, `columnar` is `inputs` → `outputs`. */
@@ -26,10 +27,7 @@ export interface JsonPredictRequest {
  * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `unsupported` (a dtype that has no JSON form).
  */
 export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Signature): JsonPredictRequest {
-  if (body.length === 0) throw invalid('JSON Parse error: The document is empty');
-  const document = readJson(body);
-  if (document.kind(0) !== 'object') throw malformed(document, 'Is not object');
-  const signatureName = readSignatureName(document);
+  const { document, signatureName } = readRequest(body);
   const { inputs } = findSignature(signatureName);
   if (Object.keys(inputs).length === 0) throw invalid(`Failed to get input map for signature: ${signatureName || 'DEFAULT'}`);
 
@@ -41,13 +39,6 @@ export function decodePredictJson(body: Uint8Array, findSignature: (name: string
   if (rows !== undefined) return { signatureName, format: 'row', inputs: decodeInstances(document, rows, inputs) };
   if (columns !== undefined) return { signatureName, format: 'columnar', inputs: decodeColumns(document, columns, inputs) };
   throw invalid("Missing 'inputs' or 'instances' key");
-}
-
-function readSignatureName(document: JsonDocument): string {
-  const index = document.member(0, 'signature_name');
-  if (index === undefined) return '';
-  if (document.kind(index) === 'string') return document.string(index);
-  throw malformed(document, "not formatted correctly. 'signature_name' key must be a string value.");
 }
 
 /** One named input while its rows come in: each has the shape of the first. */
@@ -283,10 +274,6 @@ function inElement(prefix: string, decode: () => void): void {
       ...(details && { details }),
     });
   }
-}
-
-function malformed(document: JsonDocument, reason: string): NearfarError {
-  return invalid(`JSON Value: ${describeJson(document, 0)} ${reason}`);
 }
 
 function invalid(message: string): NearfarError {

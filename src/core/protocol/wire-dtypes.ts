@@ -48,6 +48,11 @@ export function dataTypeText(dtype: DType): string {
   return wireDTypes[dtype].text;
 }
 
+/** `DT_FLOAT` for float32: its name in TensorFlow's enum. */
+export function dataTypeName(dtype: DType): string {
+  return wireDTypes[dtype].tensorflow;
+}
+
 export function dtypeOfDataType(dataType: number): DType | undefined {
   return byDataType.get(dataType);
 }

@@ -24,7 +24,8 @@ export function withResultCache(store: ServableStore, options: ResultCacheOption
     status: (spec) => store.status(spec),
     labels: (name) => store.labels(name),
     names: () => store.names(),
-    isReady: () => store.isReady(),
+    isReady: (name) => store.isReady(name),
+    watch: (listener) => store.watch(listener),
   };
 }
 

@@ -26,6 +26,8 @@ export interface ServableSpec {
 export interface ServableTiming {
   readonly queueMs: number;
   readonly inferMs: number;
+  /** Rows of all requests that ran together, when the batcher ran it. */
+  readonly batchSize?: number | undefined;
   /** Absent where no answers are kept. */
   readonly cache?: CacheOutcome | undefined;
 }
@@ -68,6 +70,8 @@ export interface ServableStore {
   labels(name: string): Readonly<Record<string, string>>;
   /** Names of the models that are configured, loaded or not. */
   names(): readonly string[];
-  /** True when every configured model has an available version and the server is not draining. */
-  isReady(): boolean;
+  /** True when the model of that name, or every configured one where none is named, has an available version and the server is not draining. */
+  isReady(name?: string): boolean;
+  /** Calls the listener after every change of a version's state and of the server's own, until it is disposed. */
+  watch(listener: () => void): Disposable;
 }

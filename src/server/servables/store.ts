@@ -14,10 +14,15 @@ export class Servables implements ServableStore {
   readonly #options: ServablesOptions;
   readonly #models = new Map<string, ModelServables>();
   readonly #removals = new Set<Promise<void>>();
+  readonly #listeners = new Set<() => void>();
   #phase: 'starting' | 'serving' | 'draining' | 'closed' = 'starting';
 
   constructor(options: ServablesOptions) {
-    this.#options = options;
+    const onChange = () => {
+      options.onChange();
+      for (const listener of this.#listeners) listener();
+    };
+    this.#options = { ...options, onChange };
   }
 
   /** Takes over what one look at a model's folder found. */
@@ -33,6 +38,7 @@ export class Servables implements ServableStore {
     const model = this.#models.get(name);
     if (!model) return;
     this.#models.delete(name);
+    this.#options.onChange();
     const removal = model.close().finally(() => {
       this.#removals.delete(removal);
       if (!this.#models.has(name)) this.#options.metrics.forgetModel(name);
@@ -74,8 +80,14 @@ export class Servables implements ServableStore {
     return this.#options.names();
   }
 
-  isReady(): boolean {
-    return this.#phase === 'serving' && this.names().every((name) => this.#models.get(name)?.find() !== undefined);
+  isReady(name?: string): boolean {
+    const names = name === undefined ? this.names() : [name];
+    return this.#phase === 'serving' && names.every((asked) => this.#models.get(asked)?.find() !== undefined);
+  }
+
+  watch(listener: () => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
   }
 
   /** From here on the server may be ready: every model has been looked for. */

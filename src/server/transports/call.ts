@@ -9,6 +9,7 @@ import {
 } from '../../core/index.ts';
 import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
+import { batchRows } from './inference.ts';
 
 /** One request for a prediction, from either transport. */
 export interface Call {
@@ -30,12 +31,14 @@ export interface Call {
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
 
-/** Where the time went, and whether the answer was known. */
-export type Timing = LegTiming & Pick<ServableTiming, 'cache'>;
+/** Where the time went, whether the answer was known, and with how many rows it ran. */
+export type Timing = LegTiming & Pick<ServableTiming, 'cache' | 'batchSize'>;
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
   readonly run: RunRequest;
+  /** What else is asked of the same version in the same call: it runs beside it. */
+  readonly beside?: readonly RunRequest[] | undefined;
   readonly examples?: number | undefined;
   /** How long the request itself allows from its decoding on, in milliseconds. */
   readonly deadlineMs?: number | undefined;
@@ -44,7 +47,7 @@ export interface DecodedCall {
 /** The two ends of a prediction; between them the servable runs. */
 export interface Codec<Decoded extends DecodedCall, Answer> {
   decode(handle: ServableHandle, signal: AbortSignal): Decoded | Promise<Decoded>;
-  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle): Answer;
+  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer;
 }
 
 /**
@@ -77,6 +80,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
         variant: handle.variant,
         signature: decoded?.run.signature,
         examples: decoded?.examples,
+        rows: decoded && batchRows(handle.manifest, decoded.run),
         timing: rest.timing,
         cache: rest.timing?.cache,
       },
@@ -93,9 +97,14 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
     progress.decoded = decoded;
     const runAt = performance.now();
-    const { outputs, timing } = await handle.run(decoded.run, { signal: call.signal });
+    const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
     const encodeAt = performance.now();
-    const answer = codec.encode(outputs, decoded, handle);
+    const answer = codec.encode(
+      outputs,
+      decoded,
+      handle,
+      beside.map((ran) => ran.outputs),
+    );
     return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs: performance.now() - encodeAt } };
   };
 
@@ -129,6 +138,19 @@ export async function observeControl<T>(
     record(grpcStatusName(errorCode), errorCode);
     throw error;
   }
+}
+
+type Ran = Awaited<ReturnType<ServableHandle['run']>>;
+
+/** Waits for all runs, also when one fails: the version is lent until the last has ended. */
+async function runAll(handle: ServableHandle, { run, beside = [] }: DecodedCall, signal: AbortSignal): Promise<[Ran, ...Ran[]]> {
+  const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, { signal })));
+  return [ranOf(first), ...others.map(ranOf)];
+}
+
+function ranOf(settled: PromiseSettledResult<Ran> | undefined): Ran {
+  if (settled?.status === 'fulfilled') return settled.value;
+  throw settled?.reason;
 }
 
 /** The work's result, or the signal's reason at once; the work itself goes on and what it still throws is dropped. */

@@ -1,6 +1,16 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { create, type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
-import { anyUnpack } from '@bufbuild/protobuf/wkt';
+import {
+  create,
+  createFileRegistry,
+  type DescMessage,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { anyUnpack, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { type CallOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -11,17 +21,18 @@ import {
   Health,
   ModelService,
   PredictionService,
+  ServerReflection,
   SignatureDefMapSchema,
   tensorFromBytes,
 } from '../../../src/core/index.ts';
 import { PredictRequestSchema } from '../../../src/core/protocol/gen/tensorflow_serving/apis/predict_pb.ts';
 import { createGrpcServer, type Transport } from '../../../src/server/transports/index.ts';
 import { sharedData } from '../../support/shared-data.ts';
-import { createSlowVersion, createStandInContext, createStandInStore, half123, half124 } from './support/stand-in.ts';
+import { createSlowVersion, createStandInContext, createStandInStore, half123, half124, scorer } from './support/stand-in.ts';
 
 const slow = createSlowVersion();
 const long = { ...half123, name: 'long', run: () => Promise.reject(new Error('x')) };
-const store = createStandInStore([half123, half124, slow, long]);
+const store = createStandInStore([half123, half124, scorer, slow, long]);
 const context = createStandInContext(store);
 let transport: Transport;
 let client: Client;
@@ -280,10 +291,10 @@ describe('PredictionService', () => {
     await expect(ask(getModelMetadata, request)).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details });
   });
 
-  test('methods that are not served are UNIMPLEMENTED', async () => {
-    const classify = callBytes('/tensorflow.serving.PredictionService/Classify', new Uint8Array(), predict.output);
+  test("methods that are not served are UNIMPLEMENTED, TensorFlow's profiler among them", async () => {
+    const profile = callBytes('/tensorflow.ProfilerService/Profile', new Uint8Array(), predict.output);
 
-    await expect(classify).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
+    await expect(profile).rejects.toMatchObject({ code: status.UNIMPLEMENTED });
   });
 
   const recorded = sharedData('tfs-protos/predict_request_tensor_content.pb');
@@ -315,6 +326,78 @@ describe('PredictionService', () => {
     const bytes = readFileSync(sharedData(`tfs-protos/${name}`)!);
 
     await expect(callBytes('/tensorflow.serving.PredictionService/Predict', bytes, PredictRequestSchema)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('examples', () => {
+  const { classify, regress, multiInference } = PredictionService.method;
+  const example = (x?: number) => ({
+    features: { feature: x === undefined ? {} : { x: { kind: { case: 'floatList' as const, value: { value: [x] } } } } },
+  });
+  const list = (...values: number[]) => ({ kind: { case: 'exampleList' as const, value: { examples: values.map(example) } } });
+  const modelSpec = (signatureName = '') => ({ name: 'scorer', signatureName });
+
+  test('are classified, with labels where there are some', async () => {
+    const plain = await ask(classify, create(classify.input, { modelSpec: modelSpec(), input: list(2, 5) }));
+    const labelled = await ask(classify, create(classify.input, { modelSpec: modelSpec('labelled'), input: list(2) }));
+
+    expect(plain.message).toMatchObject({
+      modelSpec: { name: 'scorer', signatureName: 'serving_default', versionChoice: { value: { value: 7n } } },
+      result: { classifications: [{ classes: [{ label: '', score: 3 }, { score: -3 }] }, { classes: [{ score: 4.5 }, { score: -4.5 }] }] },
+    });
+    expect(labelled.message.result?.classifications).toMatchObject([{ classes: [{ label: 'high 3' }, { label: 'low 3' }] }]);
+    expect(plain.trailer.get('nearfar-model-version')).toEqual(['7']);
+  });
+
+  test('are regressed, those without a feature with that of their context', async () => {
+    const value = { examples: [example(), example(5)], context: example(2) };
+    const input = { kind: { case: 'exampleListWithContext' as const, value } };
+
+    const { message } = await ask(regress, create(regress.input, { modelSpec: modelSpec('regress'), input }));
+
+    expect(message.result?.regressions).toMatchObject([{ value: 3 }, { value: 4.5 }]);
+  });
+
+  const task = (method: string, signatureName: string, name = 'scorer') => ({
+    modelSpec: { name, signatureName },
+    methodName: `tensorflow/serving/${method}`,
+  });
+  const askAll = (tasks: readonly ReturnType<typeof task>[], input = list(2)) =>
+    ask(multiInference, create(multiInference.input, { tasks: [...tasks], input }));
+
+  test('are asked about by several tasks, answered in their order', async () => {
+    const { message } = await askAll([task('regress', 'regress'), task('classify', ''), task('classify', 'labelled')]);
+
+    expect(message.results).toMatchObject([
+      { modelSpec: { signatureName: 'regress' }, result: { case: 'regressionResult', value: { regressions: [{ value: 3 }] } } },
+      { modelSpec: { signatureName: 'serving_default' }, result: { value: { classifications: [{ classes: [{ label: '' }, {}] }] } } },
+      { modelSpec: { signatureName: 'labelled' }, result: { value: { classifications: [{ classes: [{ label: 'high 3' }, {}] }] } } },
+    ]);
+    expect(store.lent).toBe(0);
+  });
+
+  test.each([
+    ['no task', [], status.INVALID_ARGUMENT, 'Missing ModelSpec'],
+    ['two models', [task('regress', 'regress'), task('regress', 'x', 'half_plus_two')], status.INVALID_ARGUMENT, /same model name/],
+    ['one signature twice', [task('classify', ''), task('classify', 'serving_default')], status.INVALID_ARGUMENT, /^Duplicate evaluation/],
+    ['another method', [task('predict', 'regress')], status.UNIMPLEMENTED, 'Unsupported signature method_name: tensorflow/serving/predict'],
+    ['an unknown signature', [task('regress', 'no')], status.INVALID_ARGUMENT, 'Requested signature not found in model graph: no'],
+    ['an unfit signature', [task('classify', ''), task('regress', 'labelled')], status.INVALID_ARGUMENT, 'Expected one output Tensor.'],
+  ])('are refused to %s', async (_, tasks, code, details) => {
+    await expect(askAll(tasks)).rejects.toMatchObject({
+      code,
+      details: typeof details === 'string' ? details : expect.stringMatching(details),
+    });
+  });
+
+  test('must be there, and the signature too', async () => {
+    const none = ask(classify, create(classify.input, { modelSpec: modelSpec(), input: list() }));
+    const unset = ask(regress, create(regress.input, { modelSpec: modelSpec('regress') }));
+    const unknown = ask(regress, create(regress.input, { modelSpec: modelSpec('no'), input: list(1) }));
+
+    await expect(none).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details: 'Input is empty.' });
+    await expect(unset).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details: 'Input is empty.' });
+    await expect(unknown).rejects.toMatchObject({ code: status.INVALID_ARGUMENT, details: 'No signature was found with the name: no' });
   });
 });
 
@@ -409,14 +492,113 @@ describe('GRPCInferenceService', () => {
   });
 });
 
-test('grpc.health.v1 says whether the models can answer', async () => {
-  const { check } = Health.method;
+describe('grpc.health.v1', () => {
+  const { check, watch } = Health.method;
   const health = async (service: string) => (await ask(check, create(check.input, { service }))).message.status;
 
-  expect(await health('')).toBe(1);
-  expect(await health('tensorflow.serving.PredictionService')).toBe(1);
-  store.isServing = false;
-  expect(await health('')).toBe(2);
-  store.isServing = true;
-  await expect(health('other')).rejects.toMatchObject({ code: status.NOT_FOUND });
+  test('says whether the models, or one of them, can answer', async () => {
+    expect([await health(''), await health('PredictionService'), await health('tensorflow.serving.ModelService')]).toEqual([1, 1, 1]);
+    expect(await health('half_plus_two')).toBe(1);
+    store.isServing = false;
+    expect([await health(''), await health('half_plus_two')]).toEqual([2, 2]);
+    store.isServing = true;
+    await expect(health('other')).rejects.toMatchObject({ code: status.NOT_FOUND });
+  });
+
+  test('is watched: every change is told once, and the end of the server ends it', async () => {
+    const own = createStandInStore([half123]);
+    const server = createGrpcServer(createStandInContext(own));
+    const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+    const watcher = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    const stream = (service: string) =>
+      watcher.makeServerStreamRequest(
+        `/${Health.typeName}/${watch.name}`,
+        (message: MessageShape<typeof watch.input>) => Buffer.from(toBinary(watch.input, message)),
+        (bytes) => fromBinary(watch.output, bytes),
+        create(watch.input, { service }),
+      );
+    const told: number[] = [];
+    const call = stream('half_plus_two');
+    const ended = new Promise<ServiceError>((resolve) => call.on('error', resolve));
+    call.on('data', (message) => told.push(message.status));
+    const unknown = stream('other');
+    unknown.on('error', () => undefined);
+
+    const [first] = await once(unknown, 'data');
+    await expect.poll(() => told).toEqual([1]);
+    own.isServing = true;
+    own.isServing = false;
+    await expect.poll(() => told).toEqual([1, 2]);
+    await server.close();
+
+    expect(first.status).toBe(3);
+    expect(await ended).toMatchObject({ code: status.UNAVAILABLE });
+    watcher.close();
+  });
+});
+
+describe.each(['v1', 'v1alpha'])('server reflection %s', (version) => {
+  const method = ServerReflection.method.serverReflectionInfo;
+
+  async function reflect(...requests: MessageInitShape<typeof method.input>[]) {
+    const call = client.makeBidiStreamRequest(
+      `/grpc.reflection.${version}.ServerReflection/ServerReflectionInfo`,
+      (message: MessageShape<typeof method.input>) => Buffer.from(toBinary(method.input, message)),
+      (bytes) => fromBinary(method.output, bytes),
+    );
+    for (const request of requests) call.write(create(method.input, request));
+    call.end();
+    const answers = [];
+    for await (const { messageResponse } of call) answers.push(messageResponse);
+    return answers;
+  }
+
+  test('lists the services', async () => {
+    const [answer] = await reflect({ messageRequest: { case: 'listServices', value: '*' } });
+
+    expect(answer.value.service.map(({ name }: { name: string }) => name)).toEqual([
+      'tensorflow.serving.PredictionService',
+      'tensorflow.serving.ModelService',
+      'inference.GRPCInferenceService',
+      'grpc.health.v1.Health',
+      'grpc.reflection.v1.ServerReflection',
+      'grpc.reflection.v1alpha.ServerReflection',
+    ]);
+  });
+
+  test('describes a symbol and a file with all that they import', async () => {
+    const asked = ['tensorflow.serving.PredictionService', 'tensorflow.serving.PredictionService.Classify', 'tensorflow.Feature'];
+    const bySymbol = asked.map((value) => ({ messageRequest: { case: 'fileContainingSymbol' as const, value } }));
+
+    const answers = await reflect(...bySymbol, {
+      messageRequest: { case: 'fileByFilename', value: 'tensorflow/core/example/feature.proto' },
+    });
+
+    const files = answers.map(({ value }) =>
+      value.fileDescriptorProto.map((bytes: Uint8Array) => fromBinary(FileDescriptorProtoSchema, bytes).name),
+    );
+    expect(files[0][0]).toBe('tensorflow_serving/apis/prediction_service.proto');
+    expect(files[0]).toContain('google/protobuf/any.proto');
+    expect(files[1]).toEqual(files[0]);
+    expect(files.slice(2)).toEqual(Array(2).fill(['tensorflow/core/example/feature.proto']));
+    // What it gives is enough to build the service from.
+    const set = create(FileDescriptorSetSchema, {
+      file: answers[0].value.fileDescriptorProto.map((bytes: Uint8Array) => fromBinary(FileDescriptorProtoSchema, bytes)).reverse(),
+    });
+    expect(createFileRegistry(set).getService('tensorflow.serving.PredictionService')?.methods).toHaveLength(5);
+  });
+
+  test('says what it does not know', async () => {
+    const answers = await reflect(
+      { messageRequest: { case: 'fileContainingSymbol', value: 'no.Such' } },
+      { messageRequest: { case: 'fileContainingExtension', value: { containingType: 'x', extensionNumber: 1 } } },
+      { messageRequest: { case: 'allExtensionNumbersOfType', value: 'tensorflow.TensorProto' } },
+    );
+
+    expect(answers).toMatchObject([
+      { case: 'errorResponse', value: { errorCode: status.NOT_FOUND, errorMessage: 'symbol no.Such is not known' } },
+      { case: 'errorResponse', value: { errorCode: status.NOT_FOUND } },
+      { case: 'allExtensionNumbersResponse', value: { baseTypeName: 'tensorflow.TensorProto', extensionNumber: [] } },
+    ]);
+  });
 });

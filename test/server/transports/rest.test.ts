@@ -26,6 +26,7 @@ import {
   half123,
   half124,
   labelsFile,
+  scorer,
   sha256,
 } from './support/stand-in.ts';
 
@@ -44,7 +45,7 @@ let folder: string;
 let transport: Transport;
 let base: string;
 const slow = createSlowVersion();
-const store = createStandInStore([half123, half124, bright, slow]);
+const store = createStandInStore([half123, half124, bright, scorer, slow]);
 const context = createStandInContext(store);
 
 async function start(overrides: Partial<RestContext> = {}): Promise<{ transport: Transport; base: string }> {
@@ -133,6 +134,75 @@ describe('TensorFlow Serving REST', () => {
     );
   });
 
+  test('classifies examples, with and without labels, in the layout of TensorFlow Serving', async () => {
+    const examples = [{ x: 2.0 }, { x: [5] }, { x: 0.25, other: ['a', { b64: 'AA==' }], none: [] }];
+
+    const plain = await post('/v1/models/scorer:classify', JSON.stringify({ examples }));
+    const labelled = await post('/V1/Models/scorer/Versions/7:Classify', JSON.stringify({ signature_name: 'labelled', examples }));
+
+    expect([plain.status, plain.headers.get('content-type')]).toEqual([200, 'application/json']);
+    expect(await plain.text()).toBe(
+      '{\n    "results": [[["", 3.0], ["", -3.0]], [["", 4.5], ["", -4.5]], [["", 2.125], ["", -2.125]]\n    ]\n}',
+    );
+    expect((await labelled.json()).results[1]).toEqual([
+      ['high 4.5', 4.5],
+      ['low 4.5', -4.5],
+    ]);
+    expect(context.records.at(-1)).toMatchObject({ model: 'scorer', api: 'classify', entrypoint: 'REST', status: 'OK' });
+  });
+
+  test('regresses examples, those without a feature with that of their context', async () => {
+    const body = '{"signature_name": "regress", "context": {"x": 2.0}, "examples": [{}, {"x": 5.0}, {"x": 1e300}, {"x": true}]}';
+
+    const response = await post('/v1/models/scorer:regress', body);
+
+    expect(await response.text()).toBe('{\n    "results": [3.0, 4.5, Infinity, 2.5]\n}');
+  });
+
+  test.each([
+    ['classify', '{}', "When method is classify, key 'examples' is expected and was not found"],
+    ['classify', '[]', 'JSON Value: [] Is not object'],
+    ['classify', '', 'JSON Parse error: The document is empty'],
+    ['classify', '{"examples": {}}', "Expecting 'examples' value to be an list/array"],
+    ['classify', '{"examples": []}', "'examples' value is an empty array"],
+    ['classify', '{"examples": [1]}', 'Example must be JSON object but got JSON Number'],
+    ['classify', '{"examples": [{}], "context": [1]}', 'Example must be JSON object but got JSON Array'],
+    ['classify', '{"examples": [{}], "signature_name": 1}', "'signature_name' key must be a string value."],
+    ['classify', '{"examples": [{"x": [10, 10.0]}]}', 'Unexpected element type in feature: x expecting type: int64'],
+    ['classify', '{"examples": [{"x": ["a", 1]}]}', 'Unexpected element type in feature: x expecting type: bytes'],
+    ['classify', '{"examples": [{"x": null}]}', 'Feature: x has element with unexpected JSON type: Null'],
+    ['classify', '{"examples": [{"x": [[1]]}]}', 'Feature: x has element with unexpected JSON type: Array'],
+    ['classify', '{"examples": [{"x": {"y": 1}}]}', 'Feature: x has element with unexpected JSON type: Object'],
+    ['classify', '{"examples": [{"x": {"b64": "?"}}]}', 'Unable to base64 decode'],
+    ['classify', '{"examples": [{"x": 9223372036854775808}]}', 'Feature: x has uint64 element. Only int64 is supported.'],
+    ['classify', '{"examples": [{}], "signature_name": "no"}', 'No signature was found with the name: no'],
+    ['classify', '{"examples": [{}], "signature_name": "unfit"}', 'No classification inputs found in SignatureDef: its input is x'],
+    ['classify', '{"examples": [{}], "signature_name": "regress"}', 'to contain at least one of "classes" or "scores"'],
+    ['classify', '{"examples": [{}], "signature_name": "wrong"}', 'Expected Tensor shape: [batch_size num_classes] but got [1]'],
+    ['regress', '{"examples": [{}], "signature_name": "labelled"}', 'Expected one output Tensor.'],
+    ['regress', '{"examples": [{}]}', 'No regression outputs found in SignatureDef: its output is scores'],
+    ['regress', '{"examples": [{}], "signature_name": "numbers"}', 'input "inputs" expects float32, got string'],
+  ])(':%s refuses %s', async (method, body, message) => {
+    const response = await post(`/v1/models/scorer:${method}`, body);
+
+    expect(response.status).toBe(400);
+    expect((await response.json()).error).toContain(message);
+  });
+
+  test('refuses a signature of another method where it is told to', async () => {
+    const strict = await start({ checksSignatureMethod: true });
+
+    const response = await fetch(`${strict.base}/v1/models/scorer:classify`, {
+      method: 'POST',
+      body: '{"examples": [{}], "signature_name": "labelled"}',
+    });
+
+    expect((await response.json()).error).toBe(
+      'Expected classification signature method_name to be tensorflow/serving/classify. Was: tensorflow/serving/predict',
+    );
+    await strict.transport.close();
+  });
+
   test('inflates a gzip body and refuses a broken or an unknown one', async () => {
     const gzip = { 'content-encoding': 'gzip' };
 
@@ -189,7 +259,6 @@ describe('TensorFlow Serving REST', () => {
       'Serving signature name: "no" not found in signature def',
     ],
     ['OPTIONS', '/v1/models/half_plus_two', undefined, 400, 'Malformed request: OPTIONS /v1/models/half_plus_two'],
-    ['POST', '/v1/models/half_plus_two:classify', '{}', 501, ':classify is not served, use :predict'],
   ])('%s %s %s is %i with the text of TensorFlow Serving', async (method, path, body, code, error) => {
     const response = await fetch(base + path, { method, ...(body !== undefined && { body }) });
 
@@ -562,9 +631,6 @@ describe('Open Inference Protocol REST', () => {
   test('tells of the server and its models', async () => {
     const get = async (path: string) => (await fetch(base + path)).json();
 
-    expect(await get('/v2')).toEqual({ name: 'nearfar', version: '9.9.9', extensions: ['binary_tensor_data', 'parameters'] });
-    expect(await get('/v2/health/live')).toEqual({ live: true });
-    expect(await get('/v2/health/ready')).toEqual({ ready: true });
     expect(await get('/v2/models/half_plus_two')).toEqual({
       name: 'half_plus_two',
       versions: ['123', '124'],

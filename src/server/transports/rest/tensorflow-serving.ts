@@ -3,9 +3,11 @@ import { NearfarError } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion, decodePathPart } from '../model-spec.ts';
+import { classify } from './classify.ts';
 import { jsonLimitOf } from './json-limit.ts';
 import { metadata } from './metadata.ts';
 import { predict } from './predict.ts';
+import { regress } from './regress.ts';
 import { observeRest } from './rest-call.ts';
 import { status } from './status.ts';
 
@@ -13,6 +15,9 @@ import { status } from './status.ts';
 // told apart here rather than by the router.
 const predictionPath = /^\/v1\/models\/([^/:]+)(?:\/versions\/(\d+)|\/labels\/([^/:]+))?:(classify|regress|predict)$/i;
 const modelPath = /^\/v1\/models(?:\/([^/:]+))?(?:\/versions\/(\d+)|\/labels\/([^/:]+))?(?:\/(metadata))?$/i;
+
+/** By the names that {@link predictionPath} knows. */
+const methods = { classify, regress, predict };
 
 /** TensorFlow Serving's REST API under `/v1/`. */
 export function addTensorFlowServing(app: FastifyInstance, context: RestContext): void {
@@ -30,10 +35,7 @@ export function addTensorFlowServing(app: FastifyInstance, context: RestContext)
       label: label === undefined ? undefined : decodePathPart('model version label', label),
     };
     if (method === 'POST') {
-      if (action.toLowerCase() !== 'predict') {
-        throw new NearfarError('unsupported', `:${action} is not served, use :predict`, { details: { method: action } });
-      }
-      await predict(context, request, reply, spec);
+      await methods[action.toLowerCase() as keyof typeof methods](context, request, reply, spec);
     } else if (action === '') {
       await observeRest(context, request, { model: spec.name, api: 'status' }, () => status(context, reply, spec));
     } else {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   type AnyTensor,
   createTensor,
+  decodeExample,
   isTensorOf,
   type Manifest,
   NearfarError,
@@ -13,9 +14,11 @@ import {
 import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
+import type { LoadRequest } from '../../../../src/server/model-control.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
-import type { RequestRecord } from '../../../../src/server/request-record.ts';
+import { joinObservers, type RequestRecord } from '../../../../src/server/request-record.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
+import { InferenceStatistics } from '../../../../src/server/statistics.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
 
@@ -84,6 +87,19 @@ function version(name: string, number: string, fields: object, run: Run, labels?
   return { name, version: number, manifest: parseManifest(bytes), digest: sha256(bytes), run, ...(labels && { labels }) };
 }
 
+/** Of each example its feature `x`, halved plus two: as its value, or as the scores of two classes. */
+function scoreExamples({ inputs, signature }: RunRequest): TensorMap {
+  const examples = inputs['inputs'];
+  if (!examples || !isTensorOf(examples, 'string')) throw new NearfarError('invalid-argument', 'no examples');
+  const scores = examples.data.map((bytes) => Number(decodeExample(bytes).get('x')?.values[0] ?? 0) / 2 + 2);
+  const count = scores.length;
+  if (signature === 'regress') return { outputs: createTensor('float32', [count, 1], Float32Array.from(scores)) };
+  if (signature === 'wrong') return { scores: createTensor('float32', [count], Float32Array.from(scores)) };
+  const labels = scores.flatMap((score) => ['high', 'low'].map((word) => new TextEncoder().encode(`${word} ${score}`)));
+  const both = { scores: createTensor('float32', [count, 2], Float32Array.from(scores.flatMap((score) => [score, -score]))) };
+  return signature === 'labelled' ? { ...both, classes: createTensor('string', [count, 2], labels) } : both;
+}
+
 const float = { dtype: 'float32', shape: [-1] };
 const signatures = {
   serving_default: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
@@ -126,6 +142,30 @@ export const bright = version(
   brightness,
 );
 
+const examplesInput = { inputs: { dtype: 'string', shape: [-1] } };
+const scoresOutput = { scores: { dtype: 'float32', shape: [-1, 2] } };
+
+/** Signatures that take serialized tf.Examples, some that do not fit Classify and Regress among them. */
+export const scorer = version(
+  'scorer',
+  '7',
+  {
+    signatures: {
+      serving_default: { method: 'classify', inputs: examplesInput, outputs: scoresOutput },
+      labelled: {
+        method: 'predict',
+        inputs: examplesInput,
+        outputs: { ...scoresOutput, classes: { dtype: 'string', shape: [-1, 2] } },
+      },
+      regress: { method: 'regress', inputs: examplesInput, outputs: { outputs: float } },
+      wrong: { method: 'classify', inputs: examplesInput, outputs: scoresOutput },
+      numbers: { method: 'regress', inputs: { inputs: float }, outputs: { outputs: float } },
+      unfit: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
+    },
+  },
+  scoreExamples,
+);
+
 /** Runs until it is aborted or told to go on. */
 export function createSlowVersion(): StandInVersion & {
   readonly started: Promise<void>;
@@ -161,6 +201,8 @@ export interface StandInStore extends ServableStore {
 /** A ServableStore over plain functions, with TensorFlow Serving's texts. */
 export function createStandInStore(versions: readonly StandInVersion[]): StandInStore {
   let lent = 0;
+  let isServing = true;
+  const listeners = new Set<() => void>();
   const of = (name: string) =>
     versions.filter((candidate) => candidate.name === name).sort((a, b) => Number(b.version) - Number(a.version));
   const find = ({ name, version, label }: ServableSpec): StandInVersion => {
@@ -175,7 +217,6 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
     return found;
   };
   return {
-    isServing: true,
     get lent() {
       return lent;
     },
@@ -213,8 +254,17 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
     },
     labels: (name) => Object.fromEntries(of(name).flatMap(({ version, labels = [] }) => labels.map((label) => [label, version]))),
     names: () => [...new Set(versions.map(({ name }) => name))],
-    isReady() {
-      return this.isServing;
+    get isServing() {
+      return isServing;
+    },
+    set isServing(value) {
+      isServing = value;
+      for (const listener of listeners) listener();
+    },
+    isReady: (name) => isServing && (name === undefined || of(name).length > 0),
+    watch: (listener) => {
+      listeners.add(listener);
+      return { [Symbol.dispose]: () => listeners.delete(listener) };
     },
   };
 }
@@ -245,6 +295,8 @@ export const noLimits: AdmissionOptions = {
 
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
+  const statistics = new InferenceStatistics(() => 1_700_000_000_000);
+  const changes: object[] = [];
   const records: RequestRecord[] = [];
   const errors: string[] = [];
   return {
@@ -252,7 +304,13 @@ export function createStandInContext(servables: ServableStore) {
     admission: new Admission(noLimits),
     records,
     errors,
-    observer: { recordRequest: (record: RequestRecord) => void records.push(record) },
+    changes,
+    statistics,
+    observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
+    control: {
+      load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
+      unload: async (name: string) => void changes.push({ unload: name }),
+    },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),

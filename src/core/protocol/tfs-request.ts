@@ -1,0 +1,26 @@
+import { NearfarError } from '../errors.ts';
+import { type JsonDocument, readJson } from './json-reader.ts';
+import { describeJson } from './json-text.ts';
+
+/**
+ * What `:predict`, `:classify` and `:regress` have in common: an object with, maybe, the name of a signature.
+ * @throws {NearfarError} `invalid-argument`, with TensorFlow Serving's texts.
+ */
+export function readRequest(body: Uint8Array): { readonly document: JsonDocument; readonly signatureName: string } {
+  if (body.length === 0) throw new NearfarError('invalid-argument', 'JSON Parse error: The document is empty');
+  const document = readJson(body);
+  if (document.kind(0) !== 'object') throw malformed(document, 'Is not object');
+  return { document, signatureName: readSignatureName(document) };
+}
+
+function readSignatureName(document: JsonDocument): string {
+  const index = document.member(0, 'signature_name');
+  if (index === undefined) return '';
+  if (document.kind(index) === 'string') return document.string(index);
+  throw malformed(document, "not formatted correctly. 'signature_name' key must be a string value.");
+}
+
+/** The whole request is echoed, cut. */
+export function malformed(document: JsonDocument, reason: string): NearfarError {
+  return new NearfarError('invalid-argument', `JSON Value: ${describeJson(document, 0)} ${reason}`);
+}
