@@ -97,7 +97,7 @@ export const benchServingTable: Bench = async () => {
           inFlight,
           `${hitRate * 100} %`,
           `${Math.round((100 * (hit + joined)) / (hit + joined + miss))} %`,
-          ...numbers.map((value) => value.toPrecision(3)),
+          ...numbers.map((value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3))),
           (cell.meanInFlight / expected).toFixed(3),
         ];
         console.log(`  | ${columns.join(' | ')} |`);
