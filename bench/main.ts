@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { benchBatching } from './batching.ts';
+import { benchCache, benchServingTable } from './cache.ts';
 import { benchClassify } from './classify.ts';
 import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
@@ -16,6 +17,8 @@ const benches: Readonly<Record<string, Bench>> = {
   classify: benchClassify,
   server: benchServer,
   batching: benchBatching,
+  cache: benchCache,
+  'serving-table': benchServingTable,
   importer: benchImporter,
 };
 
