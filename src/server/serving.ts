@@ -83,7 +83,13 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onChange: checkWaiters,
     names: () => repository.names(),
   });
-  const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
+  const imports = new ImportCache({
+    folder: join(config.cacheDir, 'imports'),
+    importVersion: importInThread,
+    savedModelTags: config.savedModelTags,
+    backOff: retry,
+    log,
+  });
   const repository = new Repository({
     models: config.models,
     modelsRoot: config.modelsRoot,
