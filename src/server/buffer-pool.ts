@@ -40,11 +40,15 @@ export class BufferPool {
 
   /** A copy of bytes where the elements of any dtype may lie, in a lent buffer unless they are few. */
   adopt(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-    // Not slice(), which of a Buffer is no copy.
-    if (bytes.length < leastBytes) return new Uint8Array(bytes);
-    const copy = new Uint8Array(this.take(bytes.length), 0, bytes.length);
+    const copy = this.allocate(bytes.length);
     copy.set(bytes);
     return copy;
+  }
+
+  /** So many bytes, which hold anything, where the elements of any dtype may lie: in a lent buffer unless they are few. */
+  allocate(byteLength: number): Uint8Array<ArrayBuffer> {
+    if (byteLength < leastBytes) return new Uint8Array(byteLength);
+    return new Uint8Array(this.take(byteLength), 0, byteLength);
   }
 
   /** Whether it was lent to its user alone, who may thus move it to another thread whole. */

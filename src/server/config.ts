@@ -3,8 +3,10 @@ import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
+import { resolveBatching } from './batching/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
+import type { Batching } from './model-options.ts';
 import type { ModelSource } from './repository/index.ts';
 import type { SiteOptions } from './transports/index.ts';
 
@@ -57,6 +59,10 @@ export interface ServerConfig {
   readonly resultCacheRedis: string | undefined;
   /** Most bytes of decoded and resized pictures kept in memory. @default 0, none are */
   readonly inputCacheBytes: number;
+  /** How requests of models that say nothing of their own are batched. @default 'off' */
+  readonly batching: Batching;
+  /** Versions bring their own batching parameters in `batching_params.pbtxt`; those that do not are not batched. @default false */
+  readonly hasVersionBatching: boolean;
   /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
   readonly gracePeriodMs: number;
   /** Static pages at `/`, such as the demo; the command line has no flag for them. */
@@ -96,6 +102,8 @@ function defaults(environment: Environment): ServerConfig {
     resultCacheTtlMs: 3_600_000,
     resultCacheRedis: undefined,
     inputCacheBytes: 0,
+    batching: 'off',
+    hasVersionBatching: false,
     gracePeriodMs: 20_000,
     site: undefined,
     logLevel: 'info',
@@ -161,6 +169,12 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     resultCacheTtlMs: flags.result_cache_ttl_ms,
     resultCacheRedis: flags.result_cache_redis === undefined ? undefined : parseRedisUrl(flags.result_cache_redis),
     inputCacheBytes: flags.input_cache_bytes,
+    batching: resolveBatching({
+      isEnabled: flags.enable_batching ?? false,
+      parametersFile: flags.batching_parameters_file || undefined,
+      p99TargetMs: orDefault(flags.batching_p99_target_ms),
+    }),
+    hasVersionBatching: flags.enable_batching && flags.enable_per_model_batching_parameters,
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
   };

@@ -10,7 +10,6 @@ const honoured = <K extends Flag['kind']>(kind: K) => ({ kind, treatment: 'honou
 const accepted = (kind: Flag['kind']) => ({ kind, treatment: 'accepted' }) as const;
 const refused = (kind: Flag['kind'], whenNot: string, reason: string) => ({ kind, treatment: 'refused', whenNot, reason }) as const;
 
-const noBatching = 'requests are not batched yet';
 const noMonitoringFile = 'metrics are always served, on /metrics and /monitoring/prometheus/metrics';
 
 /** The flags of tensorflow_model_server, then our own. */
@@ -27,6 +26,9 @@ const flags = {
   tensorflow_session_parallelism: honoured('int'),
   tensorflow_intra_op_parallelism: honoured('int'),
   enable_serialization_as_tensor_content: honoured('bool'),
+  enable_batching: honoured('bool'),
+  batching_parameters_file: honoured('string'),
+  enable_per_model_batching_parameters: honoured('bool'),
 
   rest_api_num_threads: accepted('int'),
   grpc_max_threads: accepted('int'),
@@ -57,9 +59,6 @@ const flags = {
   model_config_file_poll_wait_seconds: refused('int', '0', 'ModelServerConfig files are not read yet'),
   grpc_socket_path: refused('string', '', 'gRPC listens on a TCP port only'),
   grpc_channel_arguments: refused('string', '', 'gRPC channel arguments are not mapped yet'),
-  enable_batching: refused('bool', 'false', noBatching),
-  enable_per_model_batching_parameters: refused('bool', 'false', noBatching),
-  batching_parameters_file: refused('string', '', noBatching),
   monitoring_config_file: refused('string', '', noMonitoringFile),
   ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
@@ -85,6 +84,7 @@ const flags = {
   result_cache_ttl_ms: honoured('int'),
   result_cache_redis: honoured('string'),
   input_cache_bytes: honoured('int'),
+  batching_p99_target_ms: honoured('int'),
   shutdown_grace_period_seconds: honoured('int'),
   log_level: honoured('string'),
 } as const satisfies Record<string, Flag>;

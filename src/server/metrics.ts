@@ -1,12 +1,13 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AdmissionMetrics } from './admission.ts';
+import type { BatchingMetrics } from './batching/index.ts';
 import type { CacheMetrics } from './cache/index.ts';
 import type { AnsweringServable, RequestObserver, RequestRecord } from './request-record.ts';
 import { SeriesCounter, SeriesHistogram } from './series.ts';
 import { type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics {
+export interface ServerMetrics extends ServingMetrics, BatchingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics {
   readonly registry: Registry;
   workerRestarted(): void;
   /** @param status Canonical name: `OK`, or why a sampled request was not logged. */
@@ -20,9 +21,13 @@ const geometric = (first: number, factor: number, count: number): readonly numbe
 const latencyBounds = geometric(10, 1.8, 33);
 const graphRunBounds = geometric(1000, 2, 20);
 const exampleBounds = geometric(1, 2, 15);
+const queuingBounds = geometric(100, 1.2, 52);
 
 /** Seconds, for our own metrics, in Prometheus' base unit. */
 const secondsBounds = geometric(1e-4, 2, 20);
+
+/** Rows. */
+const batchSizeBounds = geometric(1, 2, 11);
 
 const unknownModel = '(unknown)';
 
@@ -107,6 +112,12 @@ export function createMetrics(): ServerMetrics {
       if (outcome !== 'skipped') tensorflow.recordLoad(path, outcome === 'loaded', durationMs * 1000);
     },
     recordWarmup: ({ path, status, records, durationMs }) => tensorflow.recordWarmup(path, status, records, durationMs * 1000),
+    recordQueued: ({ threadPool, queueMs }) => tensorflow.queuingLatency.series({ thread_pool_name: threadPool }).observe(queueMs * 1000),
+    recordBatch: ({ threadPool, ...batch }) => {
+      tensorflow.wrappedRunCount.series({ thread_pool_name: threadPool }).add();
+      own.recordBatch(batch);
+    },
+    recordTuning: own.recordTuning,
     workerRestarted: () => own.restarts.inc(),
     ...createCacheMetrics(registry),
     ...createAdmissionMetrics(registry),
@@ -142,9 +153,17 @@ function createTensorFlowMetrics(registry: Registry) {
   const graphRunTime = counter('core:graph_run_time_usecs', 'The total time spent on executing graphs, in microseconds.').series({});
   const graphRunTimes = histogram('core:graph_run_time_usecs_histogram', 'Time of each graph execution, in microseconds.', graphRunBounds);
   const graphRunHistogram = graphRunTimes.series({});
+  const queuingLatency = histogram(
+    'serving:batching_session:queuing_latency',
+    'Time a request waited for its batch, in microseconds.',
+    queuingBounds,
+  );
+  const wrappedRunCount = counter('serving:batching_session:wrapped_run_count', 'Runs of batches.');
 
   return {
     requestLogCount,
+    queuingLatency,
+    wrappedRunCount,
     openRequests: ({ api, entrypoint, status, servable }: RequestRecord, model: string) => {
       const count = requestCount.series({ model_name: model, status });
       const latency = requestLatency.series({ model_name: model, API: api, entrypoint });
@@ -182,6 +201,9 @@ function createTensorFlowMetrics(registry: Registry) {
   };
 }
 
+type TuningRecord = Parameters<BatchingMetrics['recordTuning']>[0];
+type BatchRecord = Omit<Parameters<BatchingMetrics['recordBatch']>[0], 'threadPool'>;
+
 /** What TensorFlow Serving does not tell: version, signature, engine and backend. */
 function createOwnMetrics(registry: Registry) {
   const counter = (name: string, help: string) => new SeriesCounter({ name: `nearfar_${name}`, help, registry });
@@ -204,12 +226,35 @@ function createOwnMetrics(registry: Registry) {
     help: 'Engine workers started again after a crash.',
     registers: [registry],
   });
-  const byVersion = [requests, requestSeconds, decodeSeconds, queueSeconds, inferSeconds, encodeSeconds, loads];
+  const batchSize = new SeriesHistogram({
+    name: 'nearfar_batch_size',
+    help: 'Rows of requests that ran together.',
+    bounds: batchSizeBounds,
+    registry,
+  });
+  const batchPadding = counter('batch_padding_rows_total', 'Rows that filled batches up to an allowed size.');
+  const tunedBatchSize = new Gauge({
+    name: 'nearfar_batching_tuned_size',
+    help: 'Largest batch, in rows, that the tuner of a signature chose; 1: its requests run alone.',
+    labelNames: ['model', 'version', 'signature'],
+    registers: [registry],
+  });
+  const tuned = new Map<string, Pick<TuningRecord, 'model' | 'version' | 'signature'>>();
+  const byVersion = [batchSize, batchPadding, requests, requestSeconds, decodeSeconds, queueSeconds, inferSeconds, encodeSeconds, loads];
 
   return {
     loads,
     states,
     restarts,
+    recordTuning: ({ model, version, signature, maxBatchSize }: TuningRecord) => {
+      const labels = { model, version, signature };
+      tuned.set(JSON.stringify(labels), labels);
+      tunedBatchSize.set(labels, maxBatchSize);
+    },
+    recordBatch: ({ rows, padding, ...labels }: BatchRecord) => {
+      batchSize.series(labels).observe(rows);
+      if (padding > 0) batchPadding.series(labels).add(padding);
+    },
     openRequests: ({ api, entrypoint, status, servable }: RequestRecord, model: string) => {
       const { version = '', signature = '', backend = '' } = servable ?? {};
       const engine = engineOf(backend);
@@ -235,6 +280,11 @@ function createOwnMetrics(registry: Registry) {
     forget: (model: string, version: string) => {
       for (const metric of byVersion) metric.forget({ model, version });
       states.remove({ model, version });
+      for (const [key, labels] of tuned) {
+        if (labels.model !== model || labels.version !== version) continue;
+        tuned.delete(key);
+        tunedBatchSize.remove(labels);
+      }
     },
   };
 }

@@ -31,6 +31,8 @@ export interface AnsweringServable {
   readonly signature?: string | undefined;
   /** Examples of a Classify, Regress or MultiInference request. */
   readonly examples?: number | undefined;
+  /** Rows of its batch; 1 where the signature has no batches. */
+  readonly rows?: number | undefined;
   /** Absent when the run failed, or there was none. */
   readonly timing?: LegTiming | undefined;
   /** Absent where no answers are kept. */
@@ -40,4 +42,13 @@ export interface AnsweringServable {
 /** Is told of every answered request. */
 export interface RequestObserver {
   recordRequest(record: RequestRecord): void;
+}
+
+/** Tells several. */
+export function joinObservers(observers: readonly RequestObserver[]): RequestObserver {
+  return {
+    recordRequest: (record) => {
+      for (const observer of observers) observer.recordRequest(record);
+    },
+  };
 }

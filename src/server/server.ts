@@ -7,8 +7,10 @@ import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import type { PublishedFiles } from './repository/index.ts';
+import { joinObservers } from './request-record.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
+import { InferenceStatistics } from './statistics.ts';
 import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
@@ -44,10 +46,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
+  const statistics = new InferenceStatistics();
   const context = {
     servables,
     admission,
-    observer: metrics,
+    observer: joinObservers([metrics, statistics]),
+    statistics,
     log,
     buffers,
     classLabels: createClassLabels(files),

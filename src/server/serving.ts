@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
@@ -12,6 +13,8 @@ import { EngineHost, type ServableStore, Servables } from './servables/index.ts'
 export interface Serving {
   readonly servables: ServableStore;
   readonly files: PublishedFiles;
+  /** How the loaded versions are batched, once they were asked for something. */
+  batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
   start(): void;
   /**
@@ -50,8 +53,12 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
-    load: (source, options) => engines.load(source, backends, options),
+    load: async (source, options) => {
+      await versionBatching.read(source);
+      return engines.load(source, backends, options);
+    },
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,
@@ -72,13 +79,24 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onModel: (snapshot) => servables.apply(snapshot),
     onModelRemoved: (name) => servables.remove(name),
   });
+  const batched = withBatching(servables, {
+    batchingOf: (handle) => {
+      const own = config.models.find(({ name }) => name === handle.name)?.options?.batching;
+      return own ?? (config.hasVersionBatching ? versionBatching.of(handle.manifest) : config.batching);
+    },
+    buffers,
+    metrics,
+    log,
+    maxInFlight: config.maxInFlight,
+  });
   const closed = new AbortController();
   const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
   const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
   const ttls = new Map(config.models.map(({ name, options }) => [name, options?.resultCacheTtlMs]));
   const ttlMsOf = (name: string) => ttls.get(name) ?? config.resultCacheTtlMs;
   return {
-    servables: results ? withResultCache(servables, { results, ttlMsOf, buffers, metrics }) : servables,
+    servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());

@@ -57,7 +57,7 @@ describe('flags', () => {
     expect(parse(['--models=/models', '--grpc_max_threads=4']).warnings).toEqual(['--grpc_max_threads is accepted without effect']);
   });
 
-  test.each(['--model_config_file=/m.config', '--enable_batching', '--ssl_config_file=/ssl.config', '--prefer_tflite_model=true'])(
+  test.each(['--model_config_file=/m.config', '--ssl_config_file=/ssl.config', '--prefer_tflite_model=true'])(
     'that cannot be honoured end the start with the reason: %s',
     (flag) => {
       expect(() => parse(['--models=/models', flag])).toThrow(expect.objectContaining({ code: 'unsupported' }));
@@ -65,7 +65,7 @@ describe('flags', () => {
   );
 
   test('that cannot be honoured may hold their default', () => {
-    expect(parse(['--models=/models', '--enable_batching=false', '--saved_model_tags=serve']).warnings).toEqual([]);
+    expect(parse(['--models=/models', '--ssl_config_file=', '--saved_model_tags=serve']).warnings).toEqual([]);
   });
 
   test.each([

@@ -7,7 +7,7 @@ export { ServerReflection, ServerReflectionResponseSchema } from './gen/grpc/ref
 export { ServerReflection as ServerReflectionAlpha } from './gen/grpc/reflection/v1alpha/reflection_pb.ts';
 export {
   GRPCInferenceService,
-  type InferParameter,
+  InferParameterSchema,
   type ModelConfigResponse,
   ModelConfigResponseSchema,
   type ModelInferRequest,
@@ -53,6 +53,10 @@ export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts'
 export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
+export {
+  type BatchingParameters,
+  BatchingParametersSchema,
+} from './gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts';
 export { decodeInferContents } from './infer-contents.ts';
 export { formatDecimal } from './json-decimal.ts';
 export { type JsonDocument, readJson } from './json-reader.ts';

@@ -82,7 +82,7 @@ export class ImportCache {
   async #openOrImport(key: string, plain: PlainVersion): Promise<VersionOnDisk> {
     const final = join(this.#folder, key);
     const known = await readImported(final, plain.version);
-    if (known) return known;
+    if (known) return { ...known, original: plain.directory };
     // A name of its own: another server, in a container where it has the same process id, may share the folder.
     const work = `${final}.${randomUUID()}`;
     await mkdir(dirname(final), { recursive: true });
@@ -98,7 +98,7 @@ export class ImportCache {
     } finally {
       await rm(work, { recursive: true, force: true });
     }
-    return readVersionDirectory(final, plain.version);
+    return { ...(await readVersionDirectory(final, plain.version)), original: plain.directory };
   }
 
   /** Waits for the imports that run. */

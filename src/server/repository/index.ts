@@ -5,5 +5,5 @@ export type { ModelSnapshot } from './model-directory.ts';
 export type { PublishedFile, PublishedFiles } from './published-files.ts';
 export { type ModelSource, Repository } from './repository.ts';
 export { createPublishedFiles } from './served-files.ts';
-export type { VersionOnDisk } from './version-directory.ts';
+export { isMissing, type VersionOnDisk } from './version-directory.ts';
 export { compareVersions, type VersionPolicy } from './version-policy.ts';

@@ -11,6 +11,8 @@ export interface VersionOnDisk {
   readonly manifestBytes: Uint8Array<ArrayBuffer>;
   /** The folder that the manifest's paths start from. */
   readonly directory: string;
+  /** The plain directory that the version was imported from, when it was: files that the import left there are found in it. */
+  readonly original?: string | undefined;
 }
 
 /** What tells one state of a file from another without reading it. */

@@ -26,6 +26,8 @@ export interface ServableSpec {
 export interface ServableTiming {
   readonly queueMs: number;
   readonly inferMs: number;
+  /** Rows of all requests that ran together, when the batcher ran it. */
+  readonly batchSize?: number | undefined;
   /** Absent where no answers are kept. */
   readonly cache?: CacheOutcome | undefined;
 }

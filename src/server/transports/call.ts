@@ -9,6 +9,7 @@ import {
 } from '../../core/index.ts';
 import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
+import { batchRows } from './inference.ts';
 
 /** One request for a prediction, from either transport. */
 export interface Call {
@@ -30,8 +31,8 @@ export interface Call {
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
 
-/** Where the time went, and whether the answer was known. */
-export type Timing = LegTiming & Pick<ServableTiming, 'cache'>;
+/** Where the time went, whether the answer was known, and with how many rows it ran. */
+export type Timing = LegTiming & Pick<ServableTiming, 'cache' | 'batchSize'>;
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
@@ -79,6 +80,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
         variant: handle.variant,
         signature: decoded?.run.signature,
         examples: decoded?.examples,
+        rows: decoded && batchRows(handle.manifest, decoded.run),
         timing: rest.timing,
         cache: rest.timing?.cache,
       },

@@ -1,9 +1,11 @@
 import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
+import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
+import type { InferenceStatistics } from '../statistics.ts';
 import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
@@ -27,6 +29,10 @@ export interface TransportContext {
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
+  /** Loads and unloads models. */
+  readonly control?: ModelControl | undefined;
+  /** What Triton's statistics extension tells. */
+  readonly statistics: Pick<InferenceStatistics, 'of'>;
   /** Class names of models. */
   readonly classLabels: ClassLabels;
   /** Whether Classify and Regress refuse a signature that was exported for another method. @default false, as in TensorFlow Serving */

@@ -1,9 +1,16 @@
 import { inferenceDatatypeOf, type Signature } from '../../core/index.ts';
 import type { ServableHandle, ServableStore } from '../servables/index.ts';
 import { inferenceSignatureName } from './predict-request.ts';
+import { availableVersions } from './version-statuses.ts';
 
 /** The extensions of the Open Inference Protocol that are really served. */
-export const inferenceExtensions: readonly string[] = ['binary_tensor_data', 'parameters'];
+export const inferenceExtensions: readonly string[] = [
+  'binary_tensor_data',
+  'classification',
+  'model_configuration',
+  'parameters',
+  'statistics',
+];
 
 /** Triton's names of what a model was made with. */
 const platforms: Readonly<Record<string, string>> = { tensorflow: 'tensorflow_savedmodel', onnx: 'onnx_onnxv1' };
@@ -25,10 +32,9 @@ export interface InferenceModelMetadata {
 /** Model metadata of the Open Inference Protocol, of the signature that an infer request means when it names none. */
 export function inferenceModelMetadata(servables: ServableStore, handle: ServableHandle): InferenceModelMetadata {
   const signature = handle.manifest.signatures[inferenceSignatureName(handle.manifest, undefined)];
-  const available = servables.status({ name: handle.name }).filter(({ state }) => state === 'AVAILABLE');
   return {
     name: handle.name,
-    versions: available.map(({ version }) => version).reverse(),
+    versions: [...availableVersions(servables, handle.name)],
     platform: platforms[handle.platform] ?? handle.platform,
     inputs: tensorMetadata(signature?.inputs),
     outputs: tensorMetadata(signature?.outputs),

@@ -2,6 +2,7 @@ import {
   type AnyTensor,
   classifyOutput,
   type InferParameters,
+  type Manifest,
   type RequestedOutput,
   type RunRequest,
   type Signature,
@@ -53,4 +54,10 @@ export async function prepareInference(handle: ServableHandle, asked: AskedInfer
 export function isBatchedSignature(signature: Signature | undefined): boolean {
   const tensors = signature ? [...Object.values(signature.inputs), ...Object.values(signature.outputs)] : [];
   return tensors.length > 0 && tensors.every(({ shape }) => shape.length > 1 && shape[0] === -1);
+}
+
+/** Rows of the batch that a request brings; 1 where the signature has no batches. */
+export function batchRows(manifest: Manifest, { signature, inputs }: RunRequest): number {
+  const [first] = Object.values(inputs);
+  return first && isBatchedSignature(manifest.signatures[signature]) ? (first.shape[0] ?? 1) : 1;
 }

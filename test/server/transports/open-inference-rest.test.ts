@@ -152,3 +152,135 @@ describe('compression', () => {
     expect(answers.map(({ encoding }) => encoding)).toEqual([undefined, undefined, undefined]);
   });
 });
+
+const get = async (path: string) => {
+  const response = await fetch(base + path);
+  return [response.status, await response.json()];
+};
+
+describe('statistics', () => {
+  const stats = async (path: string) => (await (await fetch(base + path)).json()).model_stats;
+
+  test('count requests, rows and runs of a version, by the size of their batches', async () => {
+    const before = (await stats('/v2/models/bright/stats'))[0];
+    const two = { ...image, shape: [2, 2, 2, 3], data: Array(24).fill(0.5) };
+    await post('/v2/models/bright/infer', { inputs: [image] });
+    await post('/v2/models/bright/infer', { inputs: [two] });
+    await post('/v2/models/bright/infer', { inputs: [{ ...image, datatype: 'FP64' }] });
+
+    const [after] = await stats('/v2/models/bright/versions/1/stats');
+
+    expect(after).toMatchObject({ name: 'bright', version: '1', last_inference: 1_700_000_000_000 });
+    expect(after.inference_count - before.inference_count).toBe(3);
+    expect(after.execution_count - before.execution_count).toBe(2);
+    expect(after.inference_stats.success.count - before.inference_stats.success.count).toBe(2);
+    expect(after.inference_stats.fail).toEqual({ count: 0, ns: 0 });
+    expect(after.inference_stats.compute_infer.ns - before.inference_stats.compute_infer.ns).toBe(2 * 2_250_000);
+    expect(after.batch_stats.map((batch: { batch_size: number }) => batch.batch_size)).toEqual([1, 2]);
+  });
+
+  test('are there for all models, with nothing counted yet too', async () => {
+    const all = await stats('/v2/models/stats');
+
+    expect(all.map(({ name, version }: { name: string; version: string }) => `${name} ${version}`)).toEqual([
+      'half_plus_two 123',
+      'half_plus_two 124',
+      'bright 1',
+      'slow 1',
+    ]);
+    expect(await get('/v2/models/none/stats')).toMatchObject([404, { code: 'not-found' }]);
+    expect(await get('/v2/models/bright/versions/9/stats')).toMatchObject([404, { code: 'not-found' }]);
+  });
+});
+
+test('the configuration says what to send', async () => {
+  const [status, config] = await get('/v2/models/bright/config');
+
+  expect(status).toBe(200);
+  expect(config).toMatchObject({
+    name: 'bright',
+    platform: 'tensorflow_savedmodel',
+    backend: 'tensorflow',
+    max_batch_size: 1000,
+    input: [{ name: 'image', data_type: 'TYPE_FP32', format: 'FORMAT_NHWC', dims: [2, 2, 3] }],
+    output: [{ name: 'scores', data_type: 'TYPE_FP32', dims: [2], label_filename: 'labels.txt' }],
+    instance_group: [{ kind: 'KIND_CPU' }],
+    parameters: { 'nearfar-backend': { string_value: 'tfjs-cpu' } },
+  });
+  expect((await get('/v2/models/half_plus_two/versions/123/config'))[1]).toMatchObject({ max_batch_size: 0, input: [{ dims: [-1] }] });
+});
+
+describe('the model repository', () => {
+  test('has an index of all versions', async () => {
+    const index = [
+      { name: 'half_plus_two', version: '123', state: 'READY', reason: '' },
+      { name: 'half_plus_two', version: '124', state: 'READY', reason: '' },
+      { name: 'bright', version: '1', state: 'READY', reason: '' },
+      { name: 'slow', version: '1', state: 'READY', reason: '' },
+    ];
+
+    const all = await post('/v2/repository/index', new Uint8Array());
+    const ready = await post('/v2/repository/any/index', { ready: true });
+
+    expect(await all.json()).toEqual(index);
+    expect(await ready.json()).toEqual(index);
+  });
+
+  test('loads and unloads', async () => {
+    const config = { backend: 'onnxruntime' };
+    const parameters = { config: JSON.stringify(config), 'file:1/model.onnx': Buffer.from('abc').toString('base64') };
+
+    const answers = [
+      await post('/v2/repository/models/a/load', new Uint8Array()),
+      await post('/v2/repository/models/b/load', { parameters }),
+      await post('/v2/repository/models/a/unload', { parameters: { unload_dependents: true } }),
+    ];
+
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect(context.changes).toEqual([
+      { load: 'a', request: { config: undefined, files: new Map() } },
+      { load: 'b', request: { config, files: new Map([['1/model.onnx', new Uint8Array(Buffer.from('abc'))]]) } },
+      { unload: 'a' },
+    ]);
+  });
+
+  test.each([
+    [{ config: '{' }, /^the parameter 'config' is no JSON: /],
+    [{ config: '[]' }, /^the parameter 'config' is no JSON object$/],
+    [{ config: {} }, /^the parameter 'config' is not a string$/],
+    [{ 'file:1/model.onnx': '*' }, /^the parameter 'file:1\/model.onnx' is no base64$/],
+    [{ other: 1 }, /^unrecognized parameter 'other' of load/],
+    [[], /^'parameters' is not a JSON object$/],
+  ])('refuses to load by %j', async (parameters, error) => {
+    const response = await post('/v2/repository/models/a/load', { parameters });
+
+    expect([response.status, (await response.json()).error]).toEqual([400, expect.stringMatching(error)]);
+  });
+});
+
+test.each([
+  ['GET', '/v2/models/half_plus_two/infer', 'POST'],
+  ['POST', '/v2/models/half_plus_two', 'GET'],
+  ['PUT', '/v2/models/half_plus_two/ready', 'GET'],
+  ['GET', '/v2/repository/index', 'POST'],
+  ['DELETE', '/v2/health/live', 'GET'],
+])('%s %s is 405', async (method, path, allowed) => {
+  const response = await fetch(base + path, { method });
+
+  expect([response.status, response.headers.get('allow'), await response.json()]).toMatchObject([
+    405,
+    allowed,
+    { error: expect.any(String) },
+  ]);
+});
+
+test('the server says what it has, and both names of ready', async () => {
+  const extensions = ['binary_tensor_data', 'classification', 'model_configuration', 'parameters', 'statistics'];
+
+  expect(await get('/v2')).toEqual([200, { name: 'nearfar', version: '9.9.9', extensions }]);
+  expect(await get('/v2/health/ready')).toEqual([200, { live: true, ready: true }]);
+  store.isServing = false;
+  expect(await get('/v2/health/ready')).toEqual([503, { live: false, ready: false }]);
+  expect(await get('/v2/health/live')).toEqual([200, { live: true }]);
+  store.isServing = true;
+});

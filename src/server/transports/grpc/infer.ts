@@ -2,7 +2,6 @@ import { create } from '@bufbuild/protobuf';
 import {
   type AnyTensor,
   decodeInferContents,
-  type InferParameter,
   inferenceDatatypeOf,
   type ModelInferRequest,
   type ModelInferResponse,
@@ -82,7 +81,10 @@ function decodeInputs({ inputs, rawInputContents }: ModelInferRequest): TensorMa
   return Object.fromEntries(tensors);
 }
 
-function plainParameters(parameters: Readonly<Record<string, InferParameter>>): Record<string, unknown> {
+/** Parameters of a message as those of JSON are. */
+export function plainParameters(
+  parameters: Readonly<Record<string, { readonly parameterChoice: { readonly value?: unknown } }>>,
+): Record<string, unknown> {
   return Object.fromEntries(Object.entries(parameters).map(([name, { parameterChoice }]) => [name, parameterChoice.value]));
 }
 

@@ -1,33 +1,52 @@
-import { create } from '@bufbuild/protobuf';
-import type { Server } from '@grpc/grpc-js';
+import { create, type DescMessage, fromJson, type JsonObject, type MessageShape } from '@bufbuild/protobuf';
+import { type Server, status } from '@grpc/grpc-js';
 import {
   GRPCInferenceService,
+  ModelConfigResponseSchema,
   ModelMetadataResponseSchema,
   ModelReadyResponseSchema,
+  ModelStatisticsResponseSchema,
   NearfarError,
+  RepositoryIndexResponseSchema,
+  RepositoryModelLoadResponseSchema,
+  RepositoryModelUnloadResponseSchema,
   ServerLiveResponseSchema,
   ServerMetadataResponseSchema,
   ServerReadyResponseSchema,
 } from '../../../core/index.ts';
+import type { ServableHandle } from '../../servables/index.ts';
+import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
+import { modelConfig } from '../model-config.ts';
 import { versionOrLabel } from '../model-spec.ts';
-import { infer, takeOverInfer } from './infer.ts';
-import { addUnary, setVersionTrailer } from './unary.ts';
+import { modelStatistics } from '../model-statistics.ts';
+import { controlOf, parseLoadParameters } from '../repository-control.ts';
+import { repositoryIndex } from '../repository-index.ts';
+import { infer, plainParameters, takeOverInfer } from './infer.ts';
+import { addInferStream } from './infer-stream.ts';
+import { addUnary, setVersionTrailer, type UnaryCall } from './unary.ts';
 
-/** The Open Inference Protocol over gRPC: inference.GRPCInferenceService. */
+/** The Open Inference Protocol over gRPC, with Triton's extensions: inference.GRPCInferenceService. */
 export function addOpenInference(server: Server, context: GrpcContext): void {
   const { servables, log, serverVersion } = context;
   const { method } = GRPCInferenceService;
+  const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
+    observeControl(context, { model, api, entrypoint: 'GRPC', header }, work);
+  const lend = ({ name, version }: { name: string; version: string }, { wantedDigest, trailer }: UnaryCall): ServableHandle => {
+    const handle = servables.lend({ name, ...versionOrLabel(version), digest: wantedDigest });
+    setVersionTrailer(trailer, handle);
+    return handle;
+  };
+
   addUnary(server, method.serverLive, log, () => create(ServerLiveResponseSchema, { live: true }));
   addUnary(server, method.serverReady, log, () => create(ServerReadyResponseSchema, { ready: servables.isReady() }));
   addUnary(server, method.serverMetadata, log, () =>
     create(ServerMetadataResponseSchema, { name: 'nearfar', version: serverVersion, extensions: [...inferenceExtensions] }),
   );
-  addUnary(server, method.modelReady, log, ({ name, version }, { wantedDigest, trailer }) => {
+  addUnary(server, method.modelReady, log, (request, call) => {
     try {
-      using handle = servables.lend({ name, ...versionOrLabel(version), digest: wantedDigest });
-      setVersionTrailer(trailer, handle);
+      using _handle = lend(request, call);
       return create(ModelReadyResponseSchema, { ready: true });
     } catch (error) {
       // Triton answers false for a model it does not have; anything but a refusal to lend is an error.
@@ -35,14 +54,69 @@ export function addOpenInference(server: Server, context: GrpcContext): void {
       throw error;
     }
   });
-  addUnary(server, method.modelMetadata, log, ({ name, version }, { wantedDigest, trailer }) => {
-    using handle = servables.lend({ name, ...versionOrLabel(version), digest: wantedDigest });
-    setVersionTrailer(trailer, handle);
-    const { inputs, outputs, ...rest } = inferenceModelMetadata(servables, handle);
-    const toMessages = (tensors: typeof inputs) => tensors.map((tensor) => ({ ...tensor, shape: tensor.shape.map(BigInt) }));
-    return create(ModelMetadataResponseSchema, { ...rest, inputs: toMessages(inputs), outputs: toMessages(outputs) });
-  });
+  addUnary(server, method.modelMetadata, log, (request, call) =>
+    observe(request.name, 'ModelMetadata', call, () => {
+      using handle = lend(request, call);
+      return fromPlain(ModelMetadataResponseSchema, inferenceModelMetadata(servables, handle));
+    }),
+  );
+  addUnary(server, method.modelConfig, log, (request, call) =>
+    observe(request.name, 'ModelConfig', call, () => {
+      using handle = lend(request, call);
+      return fromPlain(ModelConfigResponseSchema, { config: modelConfig(handle) });
+    }),
+  );
+  addUnary(server, method.modelStatistics, log, ({ name, version }, call) =>
+    observe(name, 'ModelStatistics', call, () => fromPlain(ModelStatisticsResponseSchema, modelStatistics(context, name, version))),
+  );
+  addUnary(server, method.repositoryIndex, log, ({ ready }, call) =>
+    observe('', 'RepositoryIndex', call, () => create(RepositoryIndexResponseSchema, { models: [...repositoryIndex(servables, ready)] })),
+  );
+  addUnary(server, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
+    observe(modelName, 'RepositoryModelLoad', call, async () => {
+      await controlOf(context).load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
+      return create(RepositoryModelLoadResponseSchema);
+    }),
+  );
+  addUnary(server, method.repositoryModelUnload, log, ({ modelName }, call) =>
+    observe(modelName, 'RepositoryModelUnload', call, async () => {
+      await controlOf(context).unload(modelName);
+      return create(RepositoryModelUnloadResponseSchema);
+    }),
+  );
   addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call), {
     takeOver: (request) => takeOverInfer(request, context.buffers),
   });
+  addInferStream(server, context);
+  refuseUnserved(server);
+}
+
+/** A message from the JSON that says the same over HTTP. */
+function fromPlain<M extends DescMessage>(schema: M, plain: object): MessageShape<M> {
+  return fromJson(schema, plain as JsonObject); // made of plain values alone
+}
+
+const sharedMemory = 'shared memory is not served: send tensors in raw_input_contents';
+const unserved: Readonly<Record<string, string>> = {
+  SystemSharedMemoryStatus: sharedMemory,
+  SystemSharedMemoryRegister: sharedMemory,
+  SystemSharedMemoryUnregister: sharedMemory,
+  CudaSharedMemoryStatus: sharedMemory,
+  CudaSharedMemoryRegister: sharedMemory,
+  CudaSharedMemoryUnregister: sharedMemory,
+  TraceSetting: 'traces are set when the server starts',
+  LogSettings: 'the log is set when the server starts',
+};
+
+/** Triton's other methods, with the reason instead of gRPC's own text. */
+function refuseUnserved(server: Server): void {
+  for (const [name, details] of Object.entries(unserved)) {
+    server.register<Buffer, Buffer>(
+      `/${GRPCInferenceService.typeName}/${name}`,
+      (_: unknown, callback: (error: object) => void) => callback({ code: status.UNIMPLEMENTED, details }),
+      (bytes) => bytes,
+      (bytes) => bytes,
+      'unary',
+    );
+  }
 }

@@ -3,7 +3,7 @@ import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal, type Timing } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -38,43 +38,53 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       callback: (error: object | null, value?: MessageShape<O>, trailer?: Metadata) => void,
     ) => {
       void (async () => {
-        using deadline = openSignal(call);
-        const header = (name: string) => call.metadata.get(name)[0]?.toString();
-        const trailer = new Metadata();
+        // Aborts by the client's deadline or its cancelling, whichever comes first.
+        using deadline = openCallSignal(deadlineMsOf(call));
+        call.on('cancelled', deadline.cancel);
+        const facts = factsOf(call, deadline);
         try {
-          const { signal, limit } = deadline;
-          const wantedDigest = header('nearfar-model-digest');
-          // The peer is an address with its port.
-          const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
-          callback(null, await handle(call.request, { signal, limit, wantedDigest, client, trailer, header }), trailer);
+          callback(null, await handle(call.request, facts), facts.trailer);
         } catch (error) {
-          callback(toServiceError(error, trailer, log));
+          callback(toServiceError(error, facts.trailer, log));
         }
       })();
     },
-    (message) => asBuffer(toBinary(method.output, message)),
-    (bytes) => {
-      const message = fromBinary(method.input, bytes);
-      if (options.takeOver && bytes.length >= leastReleasedBytes && bytes.byteOffset + bytes.length === bytes.buffer.byteLength) {
-        options.takeOver(message);
-        releaseBuffer(bytes.buffer);
-      }
-      return message;
-    },
+    (message) => writeMessage(method.output, message),
+    (bytes) => readMessage(method.input, bytes, options.takeOver),
     'unary',
   );
 }
 
-/** Aborts by the client's deadline or its cancelling, whichever comes first. */
-function openSignal(call: ServerUnaryCall<unknown, unknown>): CallSignal {
-  const deadline = call.getDeadline();
-  const deadlineMs = Number(deadline) - Date.now();
-  const opened = openCallSignal(Number.isFinite(deadlineMs) ? deadlineMs : undefined);
-  call.on('cancelled', opened.cancel);
-  return opened;
+/** @param takeOver Moves what may be large out of the message, whose memory is then released. */
+export function readMessage<M extends DescMessage>(
+  schema: M,
+  bytes: Buffer,
+  takeOver?: (message: MessageShape<M>) => void,
+): MessageShape<M> {
+  const message = fromBinary(schema, bytes);
+  if (takeOver && bytes.length >= leastReleasedBytes && bytes.byteOffset + bytes.length === bytes.buffer.byteLength) {
+    takeOver(message);
+    releaseBuffer(bytes.buffer);
+  }
+  return message;
 }
 
-function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+/** What a handler knows of a call; one request of a stream has a signal and a trailer of its own. */
+export function factsOf(call: { readonly metadata: Metadata; getPeer(): string }, { signal, limit }: CallSignal): UnaryCall {
+  const header = (name: string) => call.metadata.get(name)[0]?.toString();
+  // The peer is an address with its port.
+  const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
+  return { signal, limit, wantedDigest: header('nearfar-model-digest'), client, trailer: new Metadata(), header };
+}
+
+/** Milliseconds until the client's deadline; undefined where it has none. */
+export function deadlineMsOf(call: { getDeadline(): Date | number }): number | undefined {
+  const deadlineMs = Number(call.getDeadline()) - Date.now();
+  return Number.isFinite(deadlineMs) ? deadlineMs : undefined;
+}
+
+export function writeMessage<M extends DescMessage>(schema: M, message: MessageShape<M>): Buffer {
+  const { buffer, byteOffset, byteLength } = toBinary(schema, message);
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
@@ -93,7 +103,15 @@ export async function answerGrpc<Decoded extends DecodedCall, Answer>(
     codec,
   );
   if (timing.cache) trailer.set('nearfar-cache', timing.cache);
+  setBatchTrailer(trailer, timing);
   return answer;
+}
+
+/** What a batched answer tells over HTTP by its headers. */
+function setBatchTrailer(trailer: Metadata, { batchSize, queueMs, inferMs }: Timing): void {
+  if (batchSize === undefined) return;
+  trailer.set('nearfar-batch-size', String(batchSize));
+  trailer.set('server-timing', `queue;dur=${queueMs.toFixed(3)}, infer;dur=${inferMs.toFixed(3)}`);
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */

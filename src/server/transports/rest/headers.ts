@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { inferenceHeaderLengthName, type LegTiming, NearfarError } from '../../../core/index.ts';
+import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { ServableTiming } from '../../servables/index.ts';
-import type { AnsweringVersion } from '../call.ts';
+import type { AnsweringVersion, Timing } from '../call.ts';
 
 /** Headers a page of another origin may read. */
 export const exposedHeaders = [
@@ -10,6 +10,7 @@ export const exposedHeaders = [
   'nearfar-backend',
   'nearfar-variant',
   'server-timing',
+  'nearfar-batch-size',
   'nearfar-cache',
   inferenceHeaderLengthName,
   'etag',
@@ -29,10 +30,11 @@ export function setVersionHeaders(reply: FastifyReply, { version, digest, backen
   });
 }
 
-/** Where the time went, in milliseconds, for the network panel of a browser and for our own client. */
-export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs }: LegTiming): void {
+/** Where the time went, in milliseconds, for the network panel of a browser and for our own client; and the rows of the batch, where there was one. */
+export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs, batchSize }: Timing): void {
   const parts = Object.entries({ queue: queueMs, preprocess: preprocessMs, infer: inferMs, postprocess: postprocessMs });
   reply.header('server-timing', parts.map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`).join(', '));
+  if (batchSize !== undefined) reply.header('nearfar-batch-size', batchSize);
 }
 
 /** Whether the answer was known; no header where no answers are kept. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { ServableStore, VersionStatus } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
+import { versionStatuses } from '../version-statuses.ts';
 
 /** What the server has: each model's versions with state, labels and digest, and of loaded ones the tasks. */
 export function addModels(app: FastifyInstance, { servables }: RestContext): void {
@@ -11,17 +12,8 @@ function describeModel(servables: ServableStore, name: string): object {
   return {
     name,
     labels: servables.labels(name),
-    versions: statusesOf(servables, name).map((status) => describeVersion(servables, name, status)),
+    versions: versionStatuses(servables, name).map((status) => describeVersion(servables, name, status)),
   };
-}
-
-/** A model that is configured and has no version yet has no status either. */
-function statusesOf(servables: ServableStore, name: string): readonly VersionStatus[] {
-  try {
-    return servables.status({ name });
-  } catch {
-    return [];
-  }
 }
 
 function describeVersion(servables: ServableStore, name: string, status: VersionStatus): object {

@@ -1,50 +1,154 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { NearfarError, readJson, toPlain } from '../../../core/index.ts';
+import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
+import { modelConfig } from '../model-config.ts';
 import { versionOrLabel } from '../model-spec.ts';
+import { modelStatistics } from '../model-statistics.ts';
+import { controlOf, parseLoadParameters } from '../repository-control.ts';
+import { repositoryIndex } from '../repository-index.ts';
 import { addTensorBodies } from './bodies.ts';
 import { setVersionHeaders, wantedDigest } from './headers.ts';
 import { infer } from './infer.ts';
+import { jsonLimitOf } from './json-limit.ts';
+import { bodyBytes, observeRest } from './rest-call.ts';
+import { sendJson } from './send-json.ts';
 
 const modelPaths = ['/v2/models/:model', '/v2/models/:model/versions/:version'];
 
-interface ModelRoute {
-  Params: { readonly model: string; readonly version?: string };
+interface PathParts {
+  readonly model?: string;
+  readonly version?: string;
 }
 
-/** The Open Inference Protocol (KServe v2) under `/v2`. */
+type Answer = (request: FastifyRequest, reply: FastifyReply) => object | Promise<object>;
+
+/** The Open Inference Protocol (KServe v2) under `/v2`, with Triton's extensions. */
 export function addOpenInference(app: FastifyInstance, context: RestContext): void {
   const { servables, serverVersion } = context;
-  const specOf = ({ model, version = '' }: ModelRoute['Params']) => ({ name: model, ...versionOrLabel(version) });
+  const get = (url: string, answer: Answer) => addRoute(app, 'GET', url, answer);
+  const post = (url: string, answer: Answer) => addRoute(app, 'POST', url, answer, jsonLimitOf(context));
+  /** An answer about a model that is counted, and what it asks. */
+  const observed = (api: string, answer: Answer): Answer => {
+    return (request, reply) => observeRest(context, request, { model: partsOf(request).model ?? '', api }, () => answer(request, reply));
+  };
+  /** An answer about a version that can answer; a pinned digest must be the very version's. */
+  const about = (api: string, describe: (handle: ServableHandle) => object): Answer =>
+    observed(api, (request, reply) => {
+      using handle = servables.lend({ ...specOf(request), digest: wantedDigest(request) });
+      setVersionHeaders(reply, handle);
+      return describe(handle);
+    });
 
-  app.get('/v2', async () => ({ name: 'nearfar', version: serverVersion, extensions: inferenceExtensions }));
-  app.get('/v2/health/live', async () => ({ live: true }));
-  app.get('/v2/health/ready', async (_, reply) => {
+  get('/v2', () => ({ name: 'nearfar', version: serverVersion, extensions: inferenceExtensions }));
+  get('/v2/health/live', () => ({ live: true }));
+  get('/v2/health/ready', (_, reply) => {
     const isReady = servables.isReady();
-    return reply.code(isReady ? 200 : 503).send({ ready: isReady });
+    reply.code(isReady ? 200 : 503);
+    // The protocol's text calls it `live`, its OpenAPI description `ready`; Triton looks at the status alone.
+    return { live: isReady, ready: isReady };
   });
-
+  get(
+    '/v2/models/stats',
+    observed('statistics', () => modelStatistics(context, '', '')),
+  );
   for (const path of modelPaths) {
-    app.get<ModelRoute>(path, async (request, reply) => {
-      using handle = servables.lend({ ...specOf(request.params), digest: wantedDigest(request) });
-      setVersionHeaders(reply, handle);
-      return inferenceModelMetadata(servables, handle);
-    });
-    app.get<ModelRoute>(`${path}/ready`, async (request, reply) => {
-      // A version that cannot be lent is not ready, and the error says why; a pinned digest must be the very version's.
-      using handle = servables.lend({ ...specOf(request.params), digest: wantedDigest(request) });
-      setVersionHeaders(reply, handle);
-      return { name: handle.name, ready: true };
-    });
+    get(
+      path,
+      about('metadata', (handle) => inferenceModelMetadata(servables, handle)),
+    );
+    // A version that cannot be lent is not ready, and the error says why.
+    get(
+      `${path}/ready`,
+      about('ready', ({ name }) => ({ name, ready: true })),
+    );
+    get(`${path}/config`, about('config', modelConfig));
+    get(
+      `${path}/stats`,
+      observed('statistics', (request) => modelStatistics(context, partsOf(request).model ?? '', partsOf(request).version ?? '')),
+    );
   }
-
+  // All models lie in one repository; that of a path may have any name.
+  for (const path of ['/v2/repository', '/v2/repository/:repository']) {
+    post(
+      `${path}/index`,
+      observed('index', (request) => repositoryIndex(servables, readJsonObject(request)['ready'] === true)),
+    );
+    post(
+      `${path}/models/:model/load`,
+      observed('load', async (request) => {
+        await controlOf(context).load(partsOf(request).model ?? '', parseLoadParameters(readParameters(request)));
+        return {};
+      }),
+    );
+    post(
+      `${path}/models/:model/unload`,
+      observed('unload', async (request) => {
+        // Models do not depend on each other here, so `unload_dependents` asks for nothing more.
+        readParameters(request);
+        await controlOf(context).unload(partsOf(request).model ?? '');
+        return {};
+      }),
+    );
+  }
   app.register(async (routes) => {
     addTensorBodies(routes, context);
     for (const path of modelPaths) {
-      routes.post<ModelRoute>(`${path}/infer`, async (request, reply) => {
-        await infer(context, request, reply, specOf(request.params));
+      routes.post(`${path}/infer`, async (request, reply) => {
+        await infer(context, request, reply, specOf(request));
         return reply;
       });
+      refuseOtherMethods(routes, 'POST', `${path}/infer`);
     }
   });
+}
+
+function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, answer: Answer, bodyLimit?: number): void {
+  app.route({
+    method,
+    url,
+    ...(bodyLimit !== undefined && { bodyLimit }),
+    handler: async (request, reply) => {
+      sendJson(reply, JSON.stringify(await answer(request, reply)));
+      return reply;
+    },
+  });
+  refuseOtherMethods(app, method, url);
+}
+
+/** As Triton does; a path of ours is otherwise not found under another method. */
+function refuseOtherMethods(app: FastifyInstance, method: 'GET' | 'POST', url: string): void {
+  app.route({
+    method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((other) => other !== method),
+    url,
+    handler: (request, reply) => {
+      reply.code(405).header('allow', method);
+      sendJson(reply, JSON.stringify({ error: `Method Not Allowed: ${request.method}, use ${method}`, code: 'unsupported', details: {} }));
+    },
+  });
+}
+
+function partsOf({ params }: FastifyRequest): PathParts {
+  return params as PathParts; // the routes above declare them
+}
+
+function specOf(request: FastifyRequest): ServableSpec {
+  const { model = '', version = '' } = partsOf(request);
+  return { name: model, ...versionOrLabel(version) };
+}
+
+/** The JSON object of a body; none is an empty one. */
+function readJsonObject(request: FastifyRequest): Readonly<Record<string, unknown>> {
+  const bytes = bodyBytes(request);
+  if (bytes.length === 0) return {};
+  const document = readJson(bytes);
+  if (document.kind(0) !== 'object') throw new NearfarError('invalid-argument', 'the body is not a JSON object');
+  return toPlain(document, 0) as Readonly<Record<string, unknown>>; // an object by the check above
+}
+
+function readParameters(request: FastifyRequest): Readonly<Record<string, unknown>> {
+  const { parameters = {} } = readJsonObject(request);
+  if (typeof parameters === 'object' && parameters !== null && !Array.isArray(parameters)) return { ...parameters };
+  throw new NearfarError('invalid-argument', "'parameters' is not a JSON object");
 }

@@ -14,9 +14,11 @@ import {
 import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { prepareImageHere } from '../../../../src/server/media/index.ts';
+import type { LoadRequest } from '../../../../src/server/model-control.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
-import type { RequestRecord } from '../../../../src/server/request-record.ts';
+import { joinObservers, type RequestRecord } from '../../../../src/server/request-record.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
+import { InferenceStatistics } from '../../../../src/server/statistics.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
 
@@ -293,6 +295,8 @@ export const noLimits: AdmissionOptions = {
 
 /** What a transport needs beside the servables; the records of requests are kept. */
 export function createStandInContext(servables: ServableStore) {
+  const statistics = new InferenceStatistics(() => 1_700_000_000_000);
+  const changes: object[] = [];
   const records: RequestRecord[] = [];
   const errors: string[] = [];
   return {
@@ -300,7 +304,13 @@ export function createStandInContext(servables: ServableStore) {
     admission: new Admission(noLimits),
     records,
     errors,
-    observer: { recordRequest: (record: RequestRecord) => void records.push(record) },
+    changes,
+    statistics,
+    observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
+    control: {
+      load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
+      unload: async (name: string) => void changes.push({ unload: name }),
+    },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),

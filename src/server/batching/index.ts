@@ -1,0 +1,3 @@
+export { defaultBatchingOptions, resolveBatching } from './parameters.ts';
+export { createVersionBatching } from './version-files.ts';
+export { type BatchingMetrics, type BatchingReport, withBatching } from './with-batching.ts';

@@ -1,0 +1,79 @@
+import { once } from 'node:events';
+import { create, type MessageShape } from '@bufbuild/protobuf';
+import type { Server, ServerDuplexStream } from '@grpc/grpc-js';
+import { GRPCInferenceService, InferParameterSchema, ModelStreamInferResponseSchema } from '../../../core/index.ts';
+import { type CallSignal, openCallSignal } from '../call.ts';
+import type { GrpcContext } from '../context.ts';
+import { toServiceError } from './errors.ts';
+import { infer, takeOverInfer } from './infer.ts';
+import { deadlineMsOf, factsOf, readMessage, writeMessage } from './unary.ts';
+
+const { modelStreamInfer: method } = GRPCInferenceService.method;
+type Request = MessageShape<typeof method.input>;
+type Answer = MessageShape<typeof method.output>;
+
+/** Requests of one stream that run at once; more are not read before. */
+const maxInFlight = 16;
+
+/** Asks the server to say in each answer whether it is the last one to its request; here each is. */
+const finalAsked = 'triton_enable_empty_final_response';
+
+/**
+ * GRPCInferenceService.ModelStreamInfer: requests run side by side, each has one answer, in the order of the requests. One that fails
+ * is answered by its error, and the stream goes on.
+ */
+export function addInferStream(server: Server, context: GrpcContext): void {
+  server.register<Request, Answer>(
+    `/${method.parent.typeName}/${method.name}`,
+    (call: ServerDuplexStream<Request, Answer>) => serveStream(call, context),
+    (message) => writeMessage(method.output, message),
+    (bytes) => readMessage(method.input, bytes, (request) => takeOverInfer(request, context.buffers)),
+    'bidi',
+  );
+}
+
+function serveStream(call: ServerDuplexStream<Request, Answer>, context: GrpcContext): void {
+  const signals = new Set<CallSignal>();
+  let inFlight = 0;
+  let written = Promise.resolve();
+  const answer = async (request: Request): Promise<Answer> => {
+    using deadline = openCallSignal(deadlineMsOf(call));
+    signals.add(deadline);
+    return answerOne(request, call, deadline, context).finally(() => signals.delete(deadline));
+  };
+  call.on('data', (request: Request) => {
+    if (++inFlight >= maxInFlight) call.pause();
+    const answering = answer(request);
+    written = written.then(async () => {
+      const message = await answering;
+      if (!call.cancelled && !call.write(message)) await once(call, 'drain');
+      inFlight--;
+      call.resume();
+    });
+  });
+  call.on('end', () => void written.then(() => call.end()));
+  call.on('cancelled', () => {
+    for (const signal of signals) signal.cancel();
+  });
+}
+
+async function answerOne(
+  request: Request,
+  call: ServerDuplexStream<Request, Answer>,
+  deadline: CallSignal,
+  context: GrpcContext,
+): Promise<Answer> {
+  const facts = factsOf(call, deadline);
+  try {
+    const inferResponse = await infer(context, request, facts);
+    if (request.parameters[finalAsked]?.parameterChoice.value === true) {
+      inferResponse.parameters['triton_final_response'] = create(InferParameterSchema, {
+        parameterChoice: { case: 'boolParam', value: true },
+      });
+    }
+    return create(ModelStreamInferResponseSchema, { inferResponse });
+  } catch (error) {
+    const { details } = toServiceError(error, facts.trailer, context.log);
+    return create(ModelStreamInferResponseSchema, { errorMessage: details, inferResponse: { id: request.id } });
+  }
+}
