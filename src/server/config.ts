@@ -29,6 +29,8 @@ export interface ServerConfig {
   readonly corsAllowedOrigins: readonly string[];
   /** gRPC answers carry `tensor_content` instead of typed values. @default false */
   readonly respondsWithTensorContent: boolean;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
+  readonly checksSignatureMethod: boolean;
   /** Backends to try, in this order; `auto` is GPU first where a real adapter is there, then onnx-cpu, then tfjs-wasm. @default 'auto' */
   readonly backends: readonly BackendId[] | 'auto';
   /** Whether a GPU adapter made of software counts. @default false */
@@ -87,6 +89,7 @@ function defaults(environment: Environment): ServerConfig {
     restTimeoutMs: 30_000,
     corsAllowedOrigins: [],
     respondsWithTensorContent: false,
+    checksSignatureMethod: false,
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
@@ -154,6 +157,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     restTimeoutMs: flags.rest_api_timeout_in_ms,
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
+    checksSignatureMethod: flags.enable_signature_method_name_check,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineThreads: orDefault(flags.tensorflow_intra_op_parallelism) ?? orDefault(flags.tensorflow_session_parallelism),

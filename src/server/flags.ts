@@ -26,6 +26,7 @@ const flags = {
   tensorflow_session_parallelism: honoured('int'),
   tensorflow_intra_op_parallelism: honoured('int'),
   enable_serialization_as_tensor_content: honoured('bool'),
+  enable_signature_method_name_check: honoured('bool'),
   enable_batching: honoured('bool'),
   batching_parameters_file: honoured('string'),
   enable_per_model_batching_parameters: honoured('bool'),
@@ -68,7 +69,6 @@ const flags = {
   enable_model_warmup: refused('bool', 'true', 'golden examples always run before a version is available'),
   num_request_iterations_for_warmup: refused('int', '0', 'recorded warm-up requests are not read yet'),
   prefer_tflite_model: refused('bool', 'false', 'there is no TensorFlow Lite engine'),
-  enable_signature_method_name_check: refused('bool', 'false', 'method names of signatures are not checked yet'),
 
   host: honoured('string'),
   models: honoured('string'),

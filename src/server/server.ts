@@ -55,6 +55,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     buffers,
     classLabels: createClassLabels(files),
+    checksSignatureMethod: config.checksSignatureMethod,
     serverVersion: packageVersion(),
   };
   const transports: Transport[] = [];
