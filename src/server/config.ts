@@ -44,18 +44,14 @@ export interface ServerConfig {
   readonly corsAllowedOrigins: readonly string[];
   /** gRPC answers carry `tensor_content` instead of typed values. @default false */
   readonly respondsWithTensorContent: boolean;
-  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
-  readonly checksSignatureMethod: boolean;
   /** Backends to try, in this order; `auto` is GPU first where a real adapter is there, then onnx-cpu, then tfjs-wasm. @default 'auto' */
   readonly backends: readonly BackendId[] | 'auto';
   /** Whether a GPU adapter made of software counts. @default false */
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
-  /** Versions that load at the same time. @default Infinity */
-  readonly loadThreads: number;
-  /** Versions that unload at the same time. @default Infinity */
-  readonly unloadThreads: number;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
+  readonly checksSignatureMethod: boolean;
   /** Retries of a failed load before it is given up. @default Infinity */
   readonly maxLoadRetries: number;
   /** Pause before the first retry, in milliseconds; each further one is twice as long. @default 1000 */
@@ -122,12 +118,10 @@ function defaults(environment: Environment): ServerConfig {
     restTimeoutMs: 30_000,
     corsAllowedOrigins: [],
     respondsWithTensorContent: false,
-    checksSignatureMethod: false,
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
-    loadThreads: Number.POSITIVE_INFINITY,
-    unloadThreads: Number.POSITIVE_INFINITY,
+    checksSignatureMethod: false,
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
@@ -197,12 +191,10 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     restTimeoutMs: flags.rest_api_timeout_in_ms,
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
-    checksSignatureMethod: flags.enable_signature_method_name_check,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineThreads: parseEngineThreads(flags),
-    loadThreads: orDefault(flags.num_load_threads),
-    unloadThreads: orDefault(flags.num_unload_threads),
+    checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,
