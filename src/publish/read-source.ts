@@ -22,6 +22,7 @@ import {
   type SavedModelSignature,
   shareInputs,
   type Variant,
+  warmupPath,
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
@@ -127,7 +128,7 @@ export async function readSources(
     Object.assign(unusable, made.unusable);
   }
   const savedModel = opened.find(({ found }) => found.format === 'saved-model');
-  const warmup = savedModel?.folder.get(WARMUP);
+  const warmup = savedModel?.folder.get(warmupPath);
   return {
     // The float32 twins last: they take no name from what is published.
     sources: [...sources.filter(({ isHidden }) => !isHidden), ...sources.filter(({ isHidden }) => isHidden)],
@@ -146,9 +147,6 @@ async function declaredSignatures(folder: ModelFolder): Promise<Readonly<Record<
   const found = ['serve', ''].map((tag) => graphs.find(({ tags }) => tags.join() === tag));
   return (found[0] ?? found[1])?.signatures;
 }
-
-/** Requests that TensorFlow Serving replays when it loads a SavedModel. */
-const WARMUP = 'assets.extra/tf_serving_warmup_requests';
 
 /** The files of a SavedModel, and not what else lies in its folder. */
 function keptFiles(folder: ModelFolder): ReadonlyMap<string, SourceFile> {
@@ -345,7 +343,7 @@ function onnxPrecision(initializers: OnnxModel['initializers']): Precision {
 async function digestOriginals({ folder, found: { format, entry } }: OpenedModel): Promise<Record<string, string>> {
   const isPart = (name: string) => {
     if (entry === undefined) return true;
-    if (format === 'saved-model') return name === entry || name === WARMUP || /^(variables|assets)\//.test(name);
+    if (format === 'saved-model') return name === entry || name === warmupPath || /^(variables|assets)\//.test(name);
     return name === entry || (format === 'tfjs-layers' && !name.includes('/') && name.endsWith('.bin'));
   };
   const originals: [string, string][] = [];
