@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   checkOnnxOps,
   checkTfjsOps,
+  describeSavedModel,
   type EmittedFile,
   encodeTfjsGraphModel,
   type FoundModel,
@@ -18,8 +19,10 @@ import {
   quantizeOnnx,
   readModelGraph,
   readOnnx,
+  type SavedModelSignature,
   shareInputs,
   type Variant,
+  warmupPath,
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
@@ -58,6 +61,8 @@ export interface ReadModels extends ReadSources {
   readonly kept: ReadonlyMap<string, SourceFile>;
   /** The warm-up records of a SavedModel. */
   readonly warmup: SourceFile | undefined;
+  /** The signatures as a SavedModel declares them. */
+  readonly declared: Readonly<Record<string, SavedModelSignature>> | undefined;
   /** What a folder of Hugging Face Transformers says about pictures and classes. */
   readonly task: ModelLayout['task'];
 }
@@ -123,7 +128,7 @@ export async function readSources(
     Object.assign(unusable, made.unusable);
   }
   const savedModel = opened.find(({ found }) => found.format === 'saved-model');
-  const warmup = savedModel?.folder.get(WARMUP);
+  const warmup = savedModel?.folder.get(warmupPath);
   return {
     // The float32 twins last: they take no name from what is published.
     sources: [...sources.filter(({ isHidden }) => !isHidden), ...sources.filter(({ isHidden }) => isHidden)],
@@ -131,12 +136,17 @@ export async function readSources(
     unusable,
     kept: savedModel ? keptFiles(savedModel.folder) : new Map(),
     warmup: warmup && fileOfParts([warmup]),
+    declared: savedModel && (await declaredSignatures(savedModel.folder)),
     task: opened.find(({ task }) => task)?.task,
   };
 }
 
-/** Requests that TensorFlow Serving replays when it loads a SavedModel. */
-const WARMUP = 'assets.extra/tf_serving_warmup_requests';
+/** Of the graph that `readSavedModel` takes: the one for serving, or the one without tags. */
+async function declaredSignatures(folder: ModelFolder): Promise<Readonly<Record<string, SavedModelSignature>> | undefined> {
+  const { graphs } = await describeSavedModel(folder);
+  const found = ['serve', ''].map((tag) => graphs.find(({ tags }) => tags.join() === tag));
+  return (found[0] ?? found[1])?.signatures;
+}
 
 /** The files of a SavedModel, and not what else lies in its folder. */
 function keptFiles(folder: ModelFolder): ReadonlyMap<string, SourceFile> {
@@ -333,7 +343,7 @@ function onnxPrecision(initializers: OnnxModel['initializers']): Precision {
 async function digestOriginals({ folder, found: { format, entry } }: OpenedModel): Promise<Record<string, string>> {
   const isPart = (name: string) => {
     if (entry === undefined) return true;
-    if (format === 'saved-model') return name === entry || name === WARMUP || /^(variables|assets)\//.test(name);
+    if (format === 'saved-model') return name === entry || name === warmupPath || /^(variables|assets)\//.test(name);
     return name === entry || (format === 'tfjs-layers' && !name.includes('/') && name.endsWith('.bin'));
   };
   const originals: [string, string][] = [];
