@@ -25,10 +25,11 @@ import { controlOf, parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { infer, plainParameters, takeOverInfer } from './infer.ts';
 import { addInferStream } from './infer-stream.ts';
+import type { OpenStreams } from './streams.ts';
 import { addUnary, setVersionTrailer, type UnaryCall } from './unary.ts';
 
 /** The Open Inference Protocol over gRPC, with Triton's extensions: inference.GRPCInferenceService. */
-export function addOpenInference(server: Server, context: GrpcContext): void {
+export function addOpenInference(server: Server, context: GrpcContext, streams: OpenStreams): void {
   const { servables, log, serverVersion } = context;
   const { method } = GRPCInferenceService;
   const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
@@ -87,7 +88,7 @@ export function addOpenInference(server: Server, context: GrpcContext): void {
   addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call), {
     takeOver: (request) => takeOverInfer(request, context.buffers),
   });
-  addInferStream(server, context);
+  addInferStream(server, context, streams);
   refuseUnserved(server);
 }
 
