@@ -7,7 +7,9 @@ import { resolveBatching } from './batching/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import type { Batching } from './model-options.ts';
+import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import type { ModelSource } from './repository/index.ts';
+import { resolveLogging } from './request-log/index.ts';
 import type { SiteOptions } from './transports/index.ts';
 
 /** Everything the server can be told. */
@@ -69,6 +71,16 @@ export interface ServerConfig {
   readonly site: SiteOptions | undefined;
   /** @default 'info' */
   readonly logLevel: LogLevel;
+  /** Logs every request at level `info`, without what is in it; else that is done at `debug`. @default false */
+  readonly accessLog: boolean;
+  /** Paths of the page for Prometheus. @default ['/metrics', '/monitoring/prometheus/metrics'] */
+  readonly metricsPaths: readonly string[];
+  /** Base URL of an OpenTelemetry collector that takes traces by OTLP over HTTP. @default undefined, no traces */
+  readonly otlpEndpoint: string | undefined;
+  /** Share of the requests that begin a trace, 0 to 1; one that comes with a trace does as its caller does. @default 1 */
+  readonly traceSamplingRatio: number;
+  /** The one folder that sampled requests are written to, of models whose `logging_config` asks for it. @default undefined, none are */
+  readonly requestLogDir: string | undefined;
 }
 
 /** What an embedding application writes: everything has a default but the models. */
@@ -107,6 +119,11 @@ function defaults(environment: Environment): ServerConfig {
     gracePeriodMs: 20_000,
     site: undefined,
     logLevel: 'info',
+    accessLog: false,
+    metricsPaths: defaultMetricsPaths,
+    otlpEndpoint: undefined,
+    traceSamplingRatio: 1,
+    requestLogDir: undefined,
   };
 }
 
@@ -122,6 +139,7 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
   if (twice !== undefined) {
     throw new NearfarError('invalid-argument', `two models are named ${twice}`, { details: { name: twice } });
   }
+  for (const { name, logging } of config.models) resolveLogging(name, logging, config.requestLogDir);
   if (names.length === 0 && config.modelsRoot === undefined) {
     throw new NearfarError(
       'invalid-argument',
@@ -177,6 +195,11 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     hasVersionBatching: flags.enable_batching && flags.enable_per_model_batching_parameters,
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
+    accessLog: flags.access_log,
+    metricsPaths: flags.monitoring_config_file === undefined ? undefined : readMonitoringConfig(flags.monitoring_config_file),
+    otlpEndpoint: flags.otlp_endpoint || environment['OTEL_EXPORTER_OTLP_ENDPOINT'] || undefined,
+    traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
+    requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
   };
 }
 
@@ -256,6 +279,13 @@ function parseLogLevel(text: string): LogLevel {
   const level = logLevels.find((candidate) => candidate === text);
   if (level) return level;
   throw new NearfarError('invalid-argument', `--log_level expects one of ${logLevels.join(', ')}; got ${text}`);
+}
+
+function parseRatio(text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  const ratio = Number(text);
+  if (ratio >= 0 && ratio <= 1) return ratio;
+  throw new NearfarError('invalid-argument', `--trace_sampling_ratio expects a number from 0 to 1, got ${text}`);
 }
 
 /** Zero and less mean the default, as for TensorFlow Serving's thread counts. */

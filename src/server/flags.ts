@@ -10,8 +10,6 @@ const honoured = <K extends Flag['kind']>(kind: K) => ({ kind, treatment: 'honou
 const accepted = (kind: Flag['kind']) => ({ kind, treatment: 'accepted' }) as const;
 const refused = (kind: Flag['kind'], whenNot: string, reason: string) => ({ kind, treatment: 'refused', whenNot, reason }) as const;
 
-const noMonitoringFile = 'metrics are always served, on /metrics and /monitoring/prometheus/metrics';
-
 /** The flags of tensorflow_model_server, then our own. */
 const flags = {
   port: honoured('int'),
@@ -26,6 +24,7 @@ const flags = {
   tensorflow_session_parallelism: honoured('int'),
   tensorflow_intra_op_parallelism: honoured('int'),
   enable_serialization_as_tensor_content: honoured('bool'),
+  monitoring_config_file: honoured('string'),
   enable_batching: honoured('bool'),
   batching_parameters_file: honoured('string'),
   enable_per_model_batching_parameters: honoured('bool'),
@@ -59,7 +58,6 @@ const flags = {
   model_config_file_poll_wait_seconds: refused('int', '0', 'ModelServerConfig files are not read yet'),
   grpc_socket_path: refused('string', '', 'gRPC listens on a TCP port only'),
   grpc_channel_arguments: refused('string', '', 'gRPC channel arguments are not mapped yet'),
-  monitoring_config_file: refused('string', '', noMonitoringFile),
   ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
   platform_config_file: refused('string', '', 'there are no TensorFlow platforms to configure'),
@@ -87,6 +85,10 @@ const flags = {
   batching_p99_target_ms: honoured('int'),
   shutdown_grace_period_seconds: honoured('int'),
   log_level: honoured('string'),
+  access_log: honoured('bool'),
+  otlp_endpoint: honoured('string'),
+  trace_sampling_ratio: honoured('string'),
+  request_log_dir: honoured('string'),
 } as const satisfies Record<string, Flag>;
 
 type Flags = typeof flags;

@@ -2,15 +2,18 @@ import { readFileSync } from 'node:fs';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
-import { resolveConfig, type ServerOptions } from './config.ts';
-import { createLog } from './log.ts';
+import { resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
+import { createLog, type Logger } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
+import { observeRequests } from './observe-requests.ts';
 import type { PublishedFiles } from './repository/index.ts';
+import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { InferenceStatistics } from './statistics.ts';
+import { openTraces, type Traces } from './traces.ts';
 import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
 
 /** A server that listens. */
@@ -37,30 +40,38 @@ export interface RunningServer extends AsyncDisposable {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const config = resolveConfig(options);
+  const serverVersion = packageVersion();
   const log = createLog(config.logLevel);
   const metrics = createMetrics();
   const buffers = new BufferPool();
   const serving = createServing(config, { log, metrics, buffers });
+  const traces =
+    config.otlpEndpoint === undefined
+      ? undefined
+      : await openTraces({ endpoint: config.otlpEndpoint, samplingRatio: config.traceSamplingRatio, serverVersion, log });
+  const statistics = new InferenceStatistics();
+  const requestLog = openRequestLog(config, { metrics, log });
+  const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
-  const statistics = new InferenceStatistics();
   const context = {
     servables,
     admission,
-    observer: joinObservers([metrics, statistics]),
+    observer,
+    requestLog,
     statistics,
     log,
     buffers,
     classLabels: createClassLabels(files),
-    serverVersion: packageVersion(),
+    serverVersion,
   };
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, images }, config.gracePeriodMs);
+    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs);
     return closing;
   };
   const listen = async (port: number, transport: Transport): Promise<string> => {
@@ -80,6 +91,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
               files,
               prepareImage,
               metricsPage: metrics.registry,
+              metricsPaths: config.metricsPaths,
               corsAllowedOrigins: config.corsAllowedOrigins,
               timeoutMs: config.restTimeoutMs,
               site: config.site,
@@ -107,20 +119,40 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
+function openRequestLog(
+  { requestLogDir, models }: ServerConfig,
+  { metrics, log }: { metrics: ServerMetrics; log: Logger },
+): RequestLog | undefined {
+  if (requestLogDir === undefined) return undefined;
+  const configs = new Map(models.map(({ name, logging }) => [name, logging]));
+  return new RequestLog({ directory: requestLogDir, loggingOf: (model) => configs.get(model), onRecord: metrics.recordRequestLog, log });
+}
+
 /** After the grace period what is still in flight fails; answering that takes no longer than this. */
 const lastAnswersMs = 1000;
 
+interface ClosedParts {
+  readonly serving: Serving;
+  readonly images: AsyncDisposable;
+  readonly traces: Traces | undefined;
+  readonly requestLog: AsyncDisposable | undefined;
+}
+
 async function closeAll(
   transports: readonly Transport[],
-  { serving, images }: { serving: Serving; images: AsyncDisposable },
+  { serving, images, traces, requestLog }: ClosedParts,
   gracePeriodMs: number,
 ): Promise<void> {
   serving.startDraining();
   const stopped = Promise.all(transports.map((transport) => transport.close())).then(() => serving.drain());
+  const startedAt = performance.now();
   await waitAtMost(gracePeriodMs, stopped);
   await Promise.all([serving.end(), images[Symbol.asyncDispose]()]);
   await waitAtMost(lastAnswersMs, stopped);
   for (const transport of transports) transport.cut();
+  // What was answered last is told too, in what is left of the grace period.
+  const leftMs = Math.max(lastAnswersMs, gracePeriodMs - (performance.now() - startedAt));
+  await waitAtMost(leftMs, Promise.allSettled([traces?.close(), requestLog?.[Symbol.asyncDispose]()]));
 }
 
 async function waitAtMost(limitMs: number, work: Promise<unknown>): Promise<void> {

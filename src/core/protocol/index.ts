@@ -48,11 +48,20 @@ export {
   type MultiInferenceResponse,
   MultiInferenceResponseSchema,
 } from './gen/tensorflow_serving/apis/inference_pb.ts';
+export { LogMetadataSchema } from './gen/tensorflow_serving/apis/logging_pb.ts';
 export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
 export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
-export { type PredictRequest, type PredictResponse, PredictResponseSchema } from './gen/tensorflow_serving/apis/predict_pb.ts';
+export {
+  type PredictRequest,
+  PredictRequestSchema,
+  type PredictResponse,
+  PredictResponseSchema,
+} from './gen/tensorflow_serving/apis/predict_pb.ts';
+export { PredictionLogSchema } from './gen/tensorflow_serving/apis/prediction_log_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
+export { type LoggingConfig, LoggingConfigSchema } from './gen/tensorflow_serving/config/logging_config_pb.ts';
+export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
 export {
   type BatchingParameters,
   BatchingParametersSchema,

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { LoggingConfig } from '../../core/index.ts';
 import type { Logger } from '../log.ts';
 import type { ModelOptions } from '../model-options.ts';
 import type { ImportCache } from './import-cache.ts';
@@ -15,6 +16,8 @@ export interface ModelSource {
   readonly basePath: string;
   /** @default the latest version */
   readonly policy?: VersionPolicy | undefined;
+  /** Which requests are written down, and where. */
+  readonly logging?: LoggingConfig | undefined;
   /** What differs from the server's defaults for all models. */
   readonly options?: Partial<ModelOptions> | undefined;
 }

@@ -86,8 +86,11 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     const decoded = await codec.decode(handle, call.signal);
     if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
     progress.decoded = decoded;
+    const sampled = context.requestLog?.sample(handle);
+    sampled?.take(decoded.run); // the run takes the inputs away
     const runAt = performance.now();
     const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
+    sampled?.answer(outputs);
     const encodeAt = performance.now();
     const answer = codec.encode(
       outputs,

@@ -3,6 +3,7 @@ import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
+import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { InferenceStatistics } from '../statistics.ts';
@@ -26,6 +27,8 @@ export interface TransportContext {
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
   readonly observer: RequestObserver;
+  /** Where sampled requests are written down. */
+  readonly requestLog?: Pick<RequestLog, 'sample'> | undefined;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
@@ -56,6 +59,8 @@ export interface RestContext extends TransportContext {
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
   readonly metricsPage: MetricsPage;
+  /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
+  readonly metricsPaths?: readonly string[] | undefined;
   /** Origins that may ask for predictions from a browser; `*` is any. `/models` is open to all. */
   readonly corsAllowedOrigins: readonly string[];
   /** Deadline of a request that brings none, and the longest one may ask for, in milliseconds. */

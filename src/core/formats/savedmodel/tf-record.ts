@@ -28,3 +28,14 @@ function check(bytes: Uint8Array, checksum: number, record: number): void {
   if (maskedCrc32c(bytes) === checksum) return;
   throw new NearfarError('integrity-mismatch', `record ${record} is damaged: a checksum is wrong`, { details: { record } });
 }
+
+/** One record in the form that {@link readTfRecords} reads; a file is any number of them. */
+export function encodeTfRecord(content: Uint8Array): Uint8Array {
+  const record = new Uint8Array(content.length + 16);
+  const view = new DataView(record.buffer);
+  view.setBigUint64(0, BigInt(content.length), true);
+  view.setUint32(8, maskedCrc32c(record.subarray(0, 8)), true);
+  record.set(content, 12);
+  view.setUint32(12 + content.length, maskedCrc32c(content), true);
+  return record;
+}

@@ -1,0 +1,2 @@
+export { resolveLogging } from './logging-config.ts';
+export { RequestLog } from './request-log.ts';
