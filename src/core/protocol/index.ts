@@ -27,6 +27,12 @@ export {
 } from './gen/inference/grpc_service_pb.ts';
 export { type ModelConfig, ModelConfigSchema } from './gen/inference/model_config_pb.ts';
 export {
+  type NearfarOptions,
+  NearfarOptions_SignatureChange,
+  NearfarOptions_Transition,
+  NearfarOptionsSchema,
+} from './gen/nearfar/options_pb.ts';
+export {
   type ClassificationRequest,
   type ClassificationResponse,
   ClassificationResponseSchema,
@@ -49,6 +55,11 @@ export {
   MultiInferenceResponseSchema,
 } from './gen/tensorflow_serving/apis/inference_pb.ts';
 export { LogMetadataSchema } from './gen/tensorflow_serving/apis/logging_pb.ts';
+export {
+  type ReloadConfigRequest,
+  type ReloadConfigResponse,
+  ReloadConfigResponseSchema,
+} from './gen/tensorflow_serving/apis/model_management_pb.ts';
 export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
 export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
 export {
@@ -61,6 +72,13 @@ export { PredictionLogSchema } from './gen/tensorflow_serving/apis/prediction_lo
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
 export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
 export { type LoggingConfig, LoggingConfigSchema } from './gen/tensorflow_serving/config/logging_config_pb.ts';
+export {
+  type ModelConfig as ServingModelConfig,
+  ModelConfigSchema as ServingModelConfigSchema,
+  type ModelServerConfig,
+  ModelServerConfigSchema,
+  ModelType,
+} from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
 export {
   type BatchingParameters,
