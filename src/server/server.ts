@@ -80,7 +80,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
-    admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: {
+      models: serving.models,
+      onDemand: serving.onDemand,
+      access,
+      metricValues: (name: string) => metricValues(metrics.registry, name),
+    },
   });
   const rest = (access: AdminContext['access']) =>
     createRestServer({

@@ -7,6 +7,8 @@ import type { ServableVersion, ServableVersionOptions } from './servable-version
 export interface ServablesOptions extends ServableVersionOptions {
   /** Names of the models that are configured, also of those whose folder could never be read. */
   readonly names: () => readonly string[];
+  /** Whether a configured model is not to be loaded now: what cannot answer on purpose does not make the server unready. */
+  readonly isUnloaded?: ((name: string) => boolean) | undefined;
 }
 
 /** Every servable of the server: what the repository asks for is loaded, what it drops is drained and unloaded. */
@@ -72,6 +74,11 @@ export class Servables implements ServableStore {
     throw new NearfarError('not-found', text, { details: { name, version } });
   }
 
+  /** The version of a digest, also while another one of its number answers in its place; undefined when it is not wanted. */
+  statusOf(name: string, digest: string): VersionStatus | undefined {
+    return this.#models.get(name)?.statusOf(digest);
+  }
+
   labels(name: string): Readonly<Record<string, string>> {
     return this.#models.get(name)?.labels() ?? {};
   }
@@ -81,7 +88,8 @@ export class Servables implements ServableStore {
   }
 
   isReady(name?: string): boolean {
-    const names = name === undefined ? this.names() : [name];
+    const { isUnloaded = () => false } = this.#options;
+    const names = name === undefined ? this.names().filter((candidate) => !isUnloaded(candidate)) : [name];
     return this.#phase === 'serving' && names.every((asked) => this.#models.get(asked)?.find() !== undefined);
   }
 
