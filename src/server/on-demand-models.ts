@@ -5,7 +5,7 @@ import { fromJson, type JsonValue } from '@bufbuild/protobuf';
 import { type ModelConfig, ModelConfigSchema, NearfarError } from '../core/index.ts';
 import type { Logger } from './log.ts';
 import type { LoadRequest, ModelControl } from './model-control.ts';
-import { loadsNothing, type ModelSource, type VersionPolicy } from './repository/index.ts';
+import type { ModelSource, VersionPolicy } from './repository/index.ts';
 import type { ServedModels } from './served-models.ts';
 
 export interface OnDemandModelsOptions {
@@ -19,12 +19,16 @@ export interface OnDemandModelsOptions {
 interface Changed {
   /** As it is configured, or was found; undefined for a model that is there because of its files alone. */
   readonly source: ModelSource | undefined;
-  /** The folder of the files it was loaded from. */
+  /** The folder of the files it is loaded from. */
   readonly files: string | undefined;
+  /** The policy that the request left. */
+  readonly policy: VersionPolicy | undefined;
 }
 
+const nothing: VersionPolicy = { kind: 'specific', versions: [] };
+
 /** Models loaded, unloaded and replaced by request, as Triton's model repository extension has it. */
-export class OnDemandModels implements ModelControl {
+export class OnDemandModels implements ModelControl, AsyncDisposable {
   readonly #options: OnDemandModelsOptions;
   readonly #changed = new Map<string, Changed>();
   /** Changes of one model come one after the other. */
@@ -38,13 +42,12 @@ export class OnDemandModels implements ModelControl {
     return this.#inTurn(name, async () => {
       signal?.throwIfAborted();
       const { models } = this.#options;
-      const before = this.#changed.get(name);
-      const source = before ? before.source : models.source(name);
+      const source = await this.#sourceOf(name);
       const policy = request.config && policyOf(this.#parseConfig(name, request.config));
       if (request.files.size === 0) {
         if (!source) throw notPolled(name);
         await models.load({ ...source, ...(policy && { policy }) }, { signal });
-        await this.#replace(name, policy ? { source, files: undefined } : undefined);
+        await this.#replace(name, policy && { source, files: undefined, policy });
         return;
       }
       if (request.config === undefined) {
@@ -57,25 +60,38 @@ export class OnDemandModels implements ModelControl {
       } catch (error) {
         // The old files are served on, as they were all the time.
         if (!current) await models.remove(name);
-        else if (loadsNothing(current.policy)) await models.unload(current);
+        else if (JSON.stringify(current.policy) === JSON.stringify(nothing)) await models.unload(current);
         else await models.load(current).catch(() => {});
         await rm(files, { recursive: true, force: true });
         throw error;
       }
-      await this.#replace(name, { source, files });
+      await this.#replace(name, { source, files, policy });
     });
   }
 
   unload(name: string): Promise<void> {
     return this.#inTurn(name, async () => {
       const { models } = this.#options;
-      const current = models.source(name);
-      if (!current) throw new NearfarError('not-found', `failed to unload '${name}', no such model`, { details: { name } });
-      const source = this.#changed.has(name) ? this.#changed.get(name)?.source : current;
+      const source = await this.#sourceOf(name);
+      if (!models.source(name)) throw new NearfarError('not-found', `failed to unload '${name}', no such model`, { details: { name } });
       if (source) await models.unload(source);
       else await models.remove(name);
-      await this.#replace(name, source && { source, files: undefined });
+      await this.#replace(name, source && { source, files: undefined, policy: nothing });
     });
+  }
+
+  /** What is configured for a model, whatever requests have made of it; undefined where only they have made it. */
+  async #sourceOf(name: string): Promise<ModelSource | undefined> {
+    const changed = this.#changed.get(name);
+    const current = this.#options.models.source(name);
+    if (!changed) return current;
+    const isAsLeft =
+      current?.basePath === (changed.files ?? changed.source?.basePath) &&
+      JSON.stringify(current?.policy) === JSON.stringify(changed.policy);
+    if (isAsLeft) return changed.source;
+    // Configured anew by other means meanwhile: what it was before is past.
+    await this.#replace(name, undefined);
+    return current;
   }
 
   #parseConfig(name: string, config: NonNullable<LoadRequest['config']>): ModelConfig {
@@ -100,6 +116,11 @@ export class OnDemandModels implements ModelControl {
     if (changed) this.#changed.set(name, changed);
     else this.#changed.delete(name);
     if (files !== undefined) await rm(files, { recursive: true, force: true });
+  }
+
+  /** Removes the files that requests brought. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#changed.keys()].map((name) => this.#replace(name, undefined)));
   }
 
   async #write(name: string, files: LoadRequest['files']): Promise<string> {

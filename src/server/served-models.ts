@@ -1,7 +1,7 @@
 import { NearfarError } from '../core/index.ts';
 import type { Logger } from './log.ts';
 import { assertNamesDiffer, assertPlatformsStay } from './model-config.ts';
-import { isUnderWay, listVersions, type ModelSource, nothing, type Repository, type VersionPolicy } from './repository/index.ts';
+import { isUnderWay, listVersions, type ModelSource, type Repository, type VersionPolicy } from './repository/index.ts';
 import type { Servables, VersionStatus } from './servables/index.ts';
 
 /** What is served, as it can be changed while the server runs; every change is checked whole before any of it is made. */
@@ -154,7 +154,7 @@ export class ServedModels implements ModelAdmin {
   }
 
   async unload(model: ModelSource): Promise<void> {
-    await this.#apply(async () => this.#with({ ...model, policy: nothing }), {});
+    await this.#apply(async () => this.#with({ ...model, policy: { kind: 'specific', versions: [] } }), {});
     await this.#options.waitUntil(
       () => !this.#statuses(model.name).some(({ state }) => state === 'AVAILABLE' || state === 'UNLOADING'),
       undefined,

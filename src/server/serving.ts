@@ -7,9 +7,7 @@ import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
-import type { ModelControl } from './model-control.ts';
-import { OnDemandModels } from './on-demand-models.ts';
-import { createPublishedFiles, ImportCache, importInThread, loadsNothing, type PublishedFiles, Repository } from './repository/index.ts';
+import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
 import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
@@ -19,8 +17,6 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
-  /** Loads and unloads models by request. */
-  readonly onDemand: ModelControl;
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
@@ -78,7 +74,6 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onChange: checkWaiters,
     names: () => repository.names(),
-    isUnloaded: (name) => loadsNothing(repository.source(name)?.policy),
   });
   const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
   const repository = new Repository({
@@ -124,7 +119,6 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const ttlMsOf = (name: string) => repository.source(name)?.options?.resultCacheTtlMs ?? config.resultCacheTtlMs;
   return {
     models,
-    onDemand: new OnDemandModels({ models, folder: join(config.cacheDir, 'loaded'), log }),
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
     batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),

@@ -7,4 +7,4 @@ export type { PublishedFile, PublishedFiles } from './published-files.ts';
 export { Repository } from './repository.ts';
 export { createPublishedFiles } from './served-files.ts';
 export { isMissing, isUnderWay, type VersionOnDisk } from './version-directory.ts';
-export { compareVersions, loadsNothing, nothing, type VersionPolicy } from './version-policy.ts';
+export { compareVersions, type VersionPolicy } from './version-policy.ts';

@@ -4,23 +4,15 @@ export type VersionPolicy =
   | { readonly kind: 'all' }
   | { readonly kind: 'specific'; readonly versions: readonly string[] };
 
-/** A model that is configured and not to be loaded: `specific` without a version. */
-export const nothing: VersionPolicy = { kind: 'specific', versions: [] };
-
-export function loadsNothing(policy: VersionPolicy | undefined): boolean {
-  return policy?.kind === 'specific' && policy.versions.length === 0;
-}
-
 /**
  * The versions to load out of those that exist, newest first. What a label names is loaded whatever the policy says, so that
- * `stable` and `canary` both answer, unless it says that nothing is to be loaded.
+ * `stable` and `canary` both answer.
  */
 export function selectVersions(
   policy: VersionPolicy,
   existing: readonly string[],
   labels: Readonly<Record<string, string>>,
 ): readonly string[] {
-  if (loadsNothing(policy)) return [];
   const newestFirst = [...existing].sort(compareVersions).reverse();
   const chosen = new Set([...choose(policy, newestFirst), ...Object.values(labels)]);
   return newestFirst.filter((version) => chosen.has(version));

@@ -7,8 +7,6 @@ import type { ServableVersion, ServableVersionOptions } from './servable-version
 export interface ServablesOptions extends ServableVersionOptions {
   /** Names of the models that are configured, also of those whose folder could never be read. */
   readonly names: () => readonly string[];
-  /** Whether a configured model is not to be loaded now: what cannot answer on purpose does not make the server unready. */
-  readonly isUnloaded?: ((name: string) => boolean) | undefined;
 }
 
 /** Every servable of the server: what the repository asks for is loaded, what it drops is drained and unloaded. */
@@ -88,9 +86,10 @@ export class Servables implements ServableStore {
   }
 
   isReady(name?: string): boolean {
-    const { isUnloaded = () => false } = this.#options;
-    const names = name === undefined ? this.names().filter((candidate) => !isUnloaded(candidate)) : [name];
-    return this.#phase === 'serving' && names.every((asked) => this.#models.get(asked)?.find() !== undefined);
+    const names = name === undefined ? this.names() : [name];
+    const isReady = (model: ModelServables | undefined) =>
+      model?.find() !== undefined || (name === undefined && model?.isUnloaded === true);
+    return this.#phase === 'serving' && names.every((asked) => isReady(this.#models.get(asked)));
   }
 
   watch(listener: () => void): Disposable {

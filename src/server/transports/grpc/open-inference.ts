@@ -76,14 +76,14 @@ export function addOpenInference(server: Server, context: GrpcContext, streams: 
   );
   addUnary(server, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
-      assertMayChange(admin, { address: call.peer, header: call.header });
+      assertMayChange(admin, call);
       await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
   addUnary(server, method.repositoryModelUnload, log, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
-      assertMayChange(admin, { address: call.peer, header: call.header });
+      assertMayChange(admin, call);
       await admin.onDemand.unload(modelName);
       return create(RepositoryModelUnloadResponseSchema);
     }),

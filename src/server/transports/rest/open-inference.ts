@@ -10,7 +10,7 @@ import { modelStatistics } from '../model-statistics.ts';
 import { parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { addTensorBodies } from './bodies.ts';
-import { headerText, setVersionHeaders, wantedDigest } from './headers.ts';
+import { callerOf, setVersionHeaders, wantedDigest } from './headers.ts';
 import { infer } from './infer.ts';
 import { jsonLimitOf } from './json-limit.ts';
 import { bodyBytes, observeRest } from './rest-call.ts';
@@ -96,8 +96,7 @@ function addModelControl(app: FastifyInstance, context: RestContext, observed: (
   const { admin } = context;
   // Before the body is read.
   app.addHook('onRequest', async (request) => {
-    if (request.method === 'POST')
-      assertMayChange(admin, { address: request.socket.remoteAddress, header: (name) => headerText(request, name) });
+    if (request.method === 'POST') assertMayChange(admin, callerOf(request));
   });
   const post = (url: string, change: (model: string, parameters: Readonly<Record<string, unknown>>) => Promise<void>, api: string) =>
     addRoute(
