@@ -34,6 +34,10 @@ Flags are those of tensorflow_model_server, written --name=value or --name value
   --input_cache_bytes N             decoded pictures kept in memory (0, none)
   --shutdown_grace_period_seconds N how long running requests may take after SIGTERM (20)
   --log_level LEVEL                 fatal, error, warn, info, debug, trace, silent (info)
+  --access_log                      a line for each request, without what it carries
+  --otlp_endpoint URL               traces to this OpenTelemetry collector, by OTLP over HTTP
+  --trace_sampling_ratio N          share of the requests that begin a trace, 0 to 1 (1)
+  --request_log_dir DIR             where requests are written that a model's logging_config samples
 Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT.
 
 Example: nearfar serve --models ./models`;

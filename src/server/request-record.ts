@@ -34,7 +34,7 @@ export interface AnsweringServable {
   /** Rows of its batch; 1 where the signature has no batches. */
   readonly rows?: number | undefined;
   /** Absent when the run failed, or there was none. */
-  readonly timing?: LegTiming | undefined;
+  readonly timing?: (LegTiming & { readonly batchSize?: number | undefined }) | undefined;
   /** Absent where no answers are kept. */
   readonly cache?: CacheOutcome | undefined;
 }

@@ -26,8 +26,10 @@ export {
   ServerReadyResponseSchema,
 } from './gen/inference/grpc_service_pb.ts';
 export { type ModelConfig, ModelConfigSchema } from './gen/inference/model_config_pb.ts';
+export { ExampleSchema } from './gen/tensorflow/core/example/example_pb.ts';
 export {
   type ClassificationRequest,
+  ClassificationRequestSchema,
   type ClassificationResponse,
   ClassificationResponseSchema,
 } from './gen/tensorflow_serving/apis/classification_pb.ts';
@@ -45,9 +47,11 @@ export {
 export {
   type InferenceTask,
   type MultiInferenceRequest,
+  MultiInferenceRequestSchema,
   type MultiInferenceResponse,
   MultiInferenceResponseSchema,
 } from './gen/tensorflow_serving/apis/inference_pb.ts';
+export type { InputSchema } from './gen/tensorflow_serving/apis/input_pb.ts';
 export { LogMetadataSchema } from './gen/tensorflow_serving/apis/logging_pb.ts';
 export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
 export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
@@ -59,7 +63,12 @@ export {
 } from './gen/tensorflow_serving/apis/predict_pb.ts';
 export { PredictionLogSchema } from './gen/tensorflow_serving/apis/prediction_log_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
-export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
+export {
+  type RegressionRequest,
+  RegressionRequestSchema,
+  type RegressionResponse,
+  RegressionResponseSchema,
+} from './gen/tensorflow_serving/apis/regression_pb.ts';
 export { type LoggingConfig, LoggingConfigSchema } from './gen/tensorflow_serving/config/logging_config_pb.ts';
 export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
 export {
