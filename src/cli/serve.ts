@@ -12,54 +12,52 @@ interface ServeReport {
   readonly stoppedBy: string;
 }
 
-const examples = `
-Flags are those of tensorflow_model_server, written --name=value or --name value, and our own:
-  --models DIR                      serve every model in this folder
-  --model_name NAME --model_base_path DIR
-                                    serve one model
-  --rest_api_port PORT              HTTP (8501; 0 is off)
-  --port PORT                       gRPC (8500; 0 is off)
-  --host ADDRESS                    address to listen on (0.0.0.0)
-  --backend NAME[,NAME…]            auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …
-  --allow_software_adapter          take a GPU adapter that is made of software
-  --cors_allowed_origins ORIGIN[,…] pages that may ask for predictions; * is any
-  --cache_dir DIR                   where imported TensorFlow Serving versions are kept
-  --trust KEY.pem[,KEY.pem]         serve only versions signed by one of these public keys
-  --max_inflight N                  requests taken before more are refused as overloaded (512)
-  --max_inflight_per_client N       of one client, before more are refused as rate-limited (no limit)
-  --rate_limit_per_client N         requests a second of one client (no limit)
-  --result_cache_bytes N            answers kept in memory and given again to equal requests (0, none)
-  --result_cache_redis URL          answers kept in Redis: redis://host:port/database
-  --result_cache_ttl_ms N           how long (3600000)
-  --input_cache_bytes N             decoded pictures kept in memory (0, none)
-  --shutdown_grace_period_seconds N how long running requests may take after SIGTERM (20)
-  --log_level LEVEL                 fatal, error, warn, info, debug, trace, silent (info)
-  --access_log                      a line for each request, without what it carries
-  --otlp_endpoint URL               traces to this OpenTelemetry collector, by OTLP over HTTP
-  --trace_sampling_ratio N          share of the requests that begin a trace, 0 to 1 (1)
-  --request_log_dir DIR             where requests are written that a model's logging_config samples
-Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT.
-
-Example: nearfar serve --models ./models`;
-
 export function addServe(program: Command): void {
   program
     .command('serve')
     .description('serve models over REST and gRPC, with the flags of tensorflow_model_server')
     .usage('[flags]')
-    .version(packageVersion())
     .option('--json', 'print the addresses and the end as JSON')
+    // Its own help lists all flags, which are read only when it is asked for.
+    .helpOption(false)
     // The server reads its own flags, and names those it does not know.
     .allowUnknownOption()
     .allowExcessArguments()
-    .addHelpText('after', examples)
-    .action((options: { readonly json?: boolean }, command: Command) =>
-      runCommand(
+    .action(async (options: { readonly json?: boolean }, command: Command) => {
+      if (command.args.some((argument) => argument === '--help' || argument === '-h')) return printHelp(command);
+      if (command.args.some((argument) => /^--version(=true|=1)?$/.test(argument))) return void console.log(packageVersion());
+      await runCommand(
         options,
         (context) => serve(context, command.args),
         ({ stoppedBy }) => `stopped: ${stoppedBy}`,
-      ),
-    );
+      );
+    });
+}
+
+async function printHelp(command: Command): Promise<void> {
+  const { describeFlags } = await importServer();
+  const flags = describeFlags();
+  const row = ({ name, flag }: (typeof flags)[number]) => {
+    const note = { honoured: '', accepted: 'without effect: ', refused: 'refused: ' }[flag.treatment];
+    return `  --${name.padEnd(46)} ${note}${flag.help}`;
+  };
+  process.stdout.write(`${command.helpInformation()}
+Flags are written --name=value or --name value, booleans also bare. Those of tensorflow_model_server:
+${flags
+  .filter(({ isOurs }) => !isOurs)
+  .map(row)
+  .join('\n')}
+
+Our own:
+${flags
+  .filter(({ isOurs }) => isOurs)
+  .map(row)
+  .join('\n')}
+
+Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT.
+
+Example: nearfar serve --models ./models
+`);
 }
 
 async function serve({ json, signal }: CommandContext, argv: readonly string[]): Promise<ServeReport> {
@@ -71,7 +69,10 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
   if (json) process.stdout.write(`${JSON.stringify({ rest, grpc })}\n`);
   else process.stdout.write(`REST on ${rest ?? 'no port'}, gRPC on ${grpc ?? 'no port'}\n`);
   void announceReady(server, json, signal);
+  const reload = () => void server.reloadModels();
+  process.on('SIGHUP', reload);
   if (!signal.aborted) await once(signal, 'abort');
+  process.off('SIGHUP', reload);
   await server.close();
   return { rest, grpc, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
 }

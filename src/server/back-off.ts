@@ -8,3 +8,8 @@ export interface BackOff {
 export function backOff({ firstMs, maxMs }: BackOff, attempts: number): number {
   return Math.min(maxMs, firstMs * 2 ** attempts);
 }
+
+/** What a status says of retries. */
+export function retryNote(failures: number, pauseMs: number): string {
+  return `attempt ${failures}, the next one ${pauseMs / 1000} s later`;
+}

@@ -1,16 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
 import { resolveBatching } from './batching/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
+import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
 import type { Batching } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import type { ModelSource } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import type { SiteOptions } from './transports/index.ts';
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
 
 /** Everything the server can be told. */
 export interface ServerConfig {
@@ -20,7 +25,15 @@ export interface ServerConfig {
   readonly grpcPort: number | 'off';
   /** 0 takes any free port. @default 8501 */
   readonly restPort: number | 'off';
+  /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
+  readonly adminAddress: Address | undefined;
   readonly models: readonly ModelSource[];
+  /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
+  readonly modelConfigFile: string | undefined;
+  /** Pause between two looks at that file, in milliseconds; 0 reads it again only when asked to. @default 0 */
+  readonly modelConfigPollMs: number;
+  /** Whether a label may name a version that is not there. @default false */
+  readonly allowsLabelsOfMissingVersions: boolean;
   /** A repository root: each folder in it that holds versions is a model. */
   readonly modelsRoot: string | undefined;
   /** Pause between two looks at the version directories, in milliseconds; 0 looks once, below 0 never. @default 1000 */
@@ -37,6 +50,10 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
+  /** Versions that load at the same time. @default Infinity */
+  readonly loadThreads: number;
+  /** Versions that unload at the same time. @default Infinity */
+  readonly unloadThreads: number;
   /** Retries of a failed load before it is given up. @default Infinity */
   readonly maxLoadRetries: number;
   /** Pause before the first retry, in milliseconds; each further one is twice as long. @default 1000 */
@@ -93,7 +110,11 @@ function defaults(environment: Environment): ServerConfig {
     host: '0.0.0.0',
     grpcPort: 8500,
     restPort: 8501,
+    adminAddress: undefined,
     models: [],
+    modelConfigFile: undefined,
+    modelConfigPollMs: 0,
+    allowsLabelsOfMissingVersions: false,
     modelsRoot: undefined,
     pollIntervalMs: 1000,
     restTimeoutMs: 30_000,
@@ -102,6 +123,8 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
+    loadThreads: Number.POSITIVE_INFINITY,
+    unloadThreads: Number.POSITIVE_INFINITY,
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
@@ -134,16 +157,12 @@ function defaults(environment: Environment): ServerConfig {
 export function resolveConfig(options: ServerOptions, environment: Environment = process.env): ServerConfig {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const config: ServerConfig = Object.freeze({ ...defaults(environment), ...given });
-  const names = config.models.map(({ name }) => name);
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) {
-    throw new NearfarError('invalid-argument', `two models are named ${twice}`, { details: { name: twice } });
-  }
+  assertNamesDiffer(config.models);
   for (const { name, logging } of config.models) resolveLogging(name, logging, config.requestLogDir);
-  if (names.length === 0 && config.modelsRoot === undefined) {
+  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined) {
     throw new NearfarError(
       'invalid-argument',
-      'nothing to serve: name a model (--model_name, --model_base_path) or a folder of models (--models)',
+      'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
     );
   }
   return config;
@@ -166,7 +185,10 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     host: flags.host,
     grpcPort: parsePort('port', flags.port ?? parsePortVariable('GRPC_PORT', environment)),
     restPort: parsePort('rest_api_port', flags.rest_api_port ?? parsePortVariable('PORT', environment)),
-    models: parseModels(flags, flags.models === undefined ? environment : {}),
+    adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
+    ...parseModels(flags, environment),
+    modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
+    allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
     modelsRoot: flags.models === undefined ? undefined : resolve(flags.models),
     pollIntervalMs: toMilliseconds(flags.file_system_poll_wait_seconds),
     restTimeoutMs: flags.rest_api_timeout_in_ms,
@@ -174,7 +196,9 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
-    engineThreads: orDefault(flags.tensorflow_intra_op_parallelism) ?? orDefault(flags.tensorflow_session_parallelism),
+    engineThreads: parseEngineThreads(flags),
+    loadThreads: orDefault(flags.num_load_threads),
+    unloadThreads: orDefault(flags.num_unload_threads),
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,
@@ -214,25 +238,40 @@ function readPublicKeyFile(path: string): string {
   return pem;
 }
 
-/** The one model of `--model_name` and `--model_base_path`, else that of the container's environment. */
-function parseModels(flags: FlagValues, environment: Environment): readonly ModelSource[] {
+/** The models of the config file, else the one of `--model_name` and `--model_base_path`, else that of the container's environment. */
+function parseModels(flags: FlagValues, environment: Environment): Pick<ServerOptions, 'models' | 'modelConfigFile'> {
+  if (flags.model_config_file) {
+    const file = resolve(flags.model_config_file);
+    return { models: readModelConfigFile(file), modelConfigFile: file };
+  }
   const name = flags.model_name ?? environment['MODEL_NAME'] ?? 'default';
-  if (flags.model_base_path !== undefined) return [{ name, basePath: parseBasePath(flags.model_base_path) }];
-  if (environment['MODEL_NAME'] !== undefined || environment['MODEL_BASE_PATH'] !== undefined) {
+  if (flags.model_base_path) return { models: [{ name, basePath: parseBasePath(name, flags.model_base_path) }] };
+  const isNamed = environment['MODEL_NAME'] !== undefined || environment['MODEL_BASE_PATH'] !== undefined;
+  if (isNamed && flags.models === undefined) {
     // The entry point of TensorFlow Serving's image: --model_base_path=${MODEL_BASE_PATH}/${MODEL_NAME}, from /models and model.
     const folder = flags.model_name ?? environment['MODEL_NAME'] ?? 'model';
-    return [{ name: folder, basePath: join(parseBasePath(environment['MODEL_BASE_PATH'] ?? '/models'), folder) }];
+    return { models: [{ name: folder, basePath: join(parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models'), folder) }] };
   }
   if (flags.model_name !== undefined) throw new NearfarError('invalid-argument', '--model_name needs --model_base_path');
-  return [];
+  return { models: [] };
 }
 
-function parseBasePath(path: string): string {
-  if (path.startsWith('file:')) return fileURLToPath(path);
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(path)) {
-    throw new NearfarError('unsupported', `model base path ${path}: only folders on disk are read yet`, { details: { path } });
+/** On the command line a path may start from the working directory, in a config file it may not. */
+function parseBasePath(name: string, path: string): string {
+  return resolveBasePath(name, /^[a-z][a-z0-9+.-]+:/i.test(path) ? path : resolve(path));
+}
+
+/** Threads of an engine are what TensorFlow Serving calls intra-op parallelism; operations of a graph run one after the other. */
+function parseEngineThreads(flags: FlagValues): number | undefined {
+  const session = orDefault(flags.tensorflow_session_parallelism);
+  const intraOp = orDefault(flags.tensorflow_intra_op_parallelism);
+  if (session !== undefined && intraOp !== undefined && orDefault(flags.tensorflow_inter_op_parallelism) !== undefined) {
+    throw new NearfarError(
+      'invalid-argument',
+      'expected --tensorflow_session_parallelism, or --tensorflow_intra_op_parallelism and --tensorflow_inter_op_parallelism; got all three',
+    );
   }
-  return resolve(path);
+  return intraOp ?? session;
 }
 
 /** On the command line 0 switches a port off, as in TensorFlow Serving. */
@@ -240,6 +279,15 @@ function parsePort(flag: string, port: number | undefined): number | 'off' | und
   if (port === undefined) return undefined;
   if (port < 0 || port > 65_535) throw new NearfarError('invalid-argument', `--${flag} expects a port from 0 to 65535, got ${port}`);
   return port === 0 ? 'off' : port;
+}
+
+/** `host:port`, `[::1]:port`. */
+function parseAddress(flag: string, text: string): Address {
+  const [, host, port] = /^(.+):(\d+)$/.exec(text) ?? [];
+  if (host === undefined || Number(port) > 65_535) {
+    throw new NearfarError('invalid-argument', `--${flag} expects HOST:PORT, got ${text}`, { details: { flag, got: text } });
+  }
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
 function parsePortVariable(name: string, environment: Environment): number | undefined {

@@ -1,100 +1,122 @@
 import { NearfarError } from '../core/index.ts';
 
+type Kind = 'string' | 'int' | 'float' | 'bool';
+
 /** How a flag is treated. `refused` flags stop the start when set to another value than their default. */
-type Flag =
-  | { readonly kind: 'string' | 'int' | 'bool'; readonly treatment: 'honoured' | 'accepted' }
-  | { readonly kind: 'string' | 'int' | 'bool'; readonly treatment: 'refused'; readonly whenNot: string; readonly reason: string };
+type Flag = { readonly kind: Kind; readonly help: string } & (
+  | { readonly treatment: 'honoured' | 'accepted' }
+  | { readonly treatment: 'refused'; readonly whenNot: string; readonly reason: string }
+);
 
-const honoured = <K extends Flag['kind']>(kind: K) => ({ kind, treatment: 'honoured' }) as const;
-/** Taken without effect: what it tunes does not exist here. */
-const accepted = (kind: Flag['kind']) => ({ kind, treatment: 'accepted' }) as const;
-const refused = (kind: Flag['kind'], whenNot: string, reason: string) => ({ kind, treatment: 'refused', whenNot, reason }) as const;
+/** @param help What it does here, in a line. */
+const honoured = <K extends Kind>(kind: K, help: string) => ({ kind, treatment: 'honoured', help }) as const;
+/** Taken without effect. @param help Why there is nothing to do. */
+const accepted = (kind: Kind, help: string) => ({ kind, treatment: 'accepted', help }) as const;
+/** @param reason Why it cannot be honoured when set to another value than its default. */
+const refused = (kind: Kind, whenNot: string, reason: string) => ({ kind, treatment: 'refused', whenNot, reason, help: reason }) as const;
 
-/** The flags of tensorflow_model_server, then our own. */
-const flags = {
-  port: honoured('int'),
-  rest_api_port: honoured('int'),
-  rest_api_timeout_in_ms: honoured('int'),
-  rest_api_enable_cors_support: honoured('bool'),
-  model_name: honoured('string'),
-  model_base_path: honoured('string'),
-  file_system_poll_wait_seconds: honoured('int'),
-  max_num_load_retries: honoured('int'),
-  load_retry_interval_micros: honoured('int'),
-  tensorflow_session_parallelism: honoured('int'),
-  tensorflow_intra_op_parallelism: honoured('int'),
-  enable_serialization_as_tensor_content: honoured('bool'),
-  monitoring_config_file: honoured('string'),
-  enable_batching: honoured('bool'),
-  batching_parameters_file: honoured('string'),
-  enable_per_model_batching_parameters: honoured('bool'),
+const noTensorFlowLite = 'there is no TensorFlow Lite engine';
+const noXla = 'graphs are not compiled by XLA';
 
-  rest_api_num_threads: accepted('int'),
-  grpc_max_threads: accepted('int'),
-  num_load_threads: accepted('int'),
-  num_unload_threads: accepted('int'),
-  tensorflow_inter_op_parallelism: accepted('int'),
-  tensorflow_session_config_file: accepted('string'),
-  flush_filesystem_caches: accepted('bool'),
-  remove_unused_fields_from_bundle_metagraph: accepted('bool'),
-  num_tflite_pools: accepted('int'),
-  num_tflite_interpreters_per_pool: accepted('int'),
-  xla_cpu_compilation_enabled: accepted('bool'),
-  xla_gpu_compilation_enabled: accepted('bool'),
-  enable_profiler: accepted('bool'),
-  thread_pool_factory_config_file: accepted('string'),
-  mixed_precision: accepted('string'),
-  skip_initialize_tpu: accepted('bool'),
-  // grpc.health.v1 is always served.
-  enable_grpc_healthcheck_service: accepted('bool'),
-  // A label may always name a version that is still loading; it moves when that version is available.
-  allow_version_labels_for_unavailable_models: accepted('bool'),
+/** The flags of tensorflow_model_server; docs/serving-flags.md has a row for each. */
+const theirFlags = {
+  port: honoured('int', 'gRPC port (8500; 0 is off)'),
+  rest_api_port: honoured('int', 'HTTP port (8501; 0 is off)'),
+  rest_api_timeout_in_ms: honoured('int', 'longest time a REST request may take (30000)'),
+  rest_api_enable_cors_support: honoured('bool', 'pages of any origin may ask for predictions'),
+  model_name: honoured('string', 'name of the one model (default)'),
+  model_base_path: honoured('string', 'folder of the one model; its folders whose names are numbers are its versions'),
+  model_config_file: honoured('string', 'serve the models of this ModelServerConfig in text form; wins over the two above'),
+  model_config_file_poll_wait_seconds: honoured('int', 'look at that file again after so many seconds (0: on SIGHUP alone)'),
+  allow_version_labels_for_unavailable_models: honoured('bool', 'a label may name a version that is not there yet'),
+  file_system_poll_wait_seconds: honoured('int', 'pause between two looks for versions (1; 0 looks until all has settled, below 0 never)'),
+  max_num_load_retries: honoured('int', 'give a version up after so many retries (without end)'),
+  load_retry_interval_micros: honoured('int', 'longest pause between two retries (60000000)'),
+  num_load_threads: honoured('int', 'versions that load at the same time (0: any number)'),
+  num_unload_threads: honoured('int', 'versions that unload at the same time (0: any number)'),
+  tensorflow_session_parallelism: honoured('int', 'threads of an engine (0: all cores but one)'),
+  tensorflow_intra_op_parallelism: honoured('int', 'the same; wins over tensorflow_session_parallelism'),
+  enable_batching: honoured('bool', 'join requests of one signature to batches'),
+  batching_parameters_file: honoured('string', 'how: BatchingParameters in text form; needs --enable_batching'),
+  enable_per_model_batching_parameters: honoured('bool', 'how, by the batching_params.pbtxt of each version'),
+  monitoring_config_file: honoured('string', 'MonitoringConfig in text form: whether and at which path metrics are served'),
+  enable_serialization_as_tensor_content: honoured('bool', 'gRPC answers carry tensor_content instead of typed values'),
+  version: honoured('bool', 'print the version and end'),
 
-  model_config_file: refused(
-    'string',
-    '',
-    'ModelServerConfig files are not read yet; name one model, or a folder of models with --models DIR',
-  ),
-  model_config_file_poll_wait_seconds: refused('int', '0', 'ModelServerConfig files are not read yet'),
+  tensorflow_inter_op_parallelism: honoured('int', 'without effect, an engine runs one operation of a graph at a time'),
+  rest_api_num_threads: accepted('int', 'requests are taken on one thread; engines have their own'),
+  grpc_max_threads: accepted('int', 'requests are taken on one thread; engines have their own'),
+  tensorflow_session_config_file: accepted('string', 'there is no TensorFlow session to configure'),
+  flush_filesystem_caches: accepted('bool', 'the caches of the file system are left to it'),
+  remove_unused_fields_from_bundle_metagraph: accepted('bool', 'of a SavedModel only what is served is kept anyway'),
+  num_tflite_pools: accepted('int', noTensorFlowLite),
+  num_tflite_interpreters_per_pool: accepted('int', noTensorFlowLite),
+  xla_cpu_compilation_enabled: accepted('bool', noXla),
+  xla_gpu_compilation_enabled: accepted('bool', noXla),
+  enable_profiler: accepted('bool', 'the profiler service answers UNIMPLEMENTED'),
+  thread_pool_factory_config_file: accepted('string', 'there is no thread pool of TensorFlow to configure'),
+  mixed_precision: accepted('string', 'the precision is chosen when a model is published'),
+  skip_initialize_tpu: accepted('bool', 'there is no TPU'),
+  enable_grpc_healthcheck_service: accepted('bool', 'grpc.health.v1 is always served'),
+
   grpc_socket_path: refused('string', '', 'gRPC listens on a TCP port only'),
   grpc_channel_arguments: refused('string', '', 'gRPC channel arguments are not mapped yet'),
   ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
   platform_config_file: refused('string', '', 'there are no TensorFlow platforms to configure'),
-  per_process_gpu_memory_fraction: refused('string', '0', 'a memory budget per GPU is not there yet'),
+  per_process_gpu_memory_fraction: refused(
+    'float',
+    '0',
+    'WebGPU and ONNX Runtime say neither how much memory a GPU has nor how much is theirs, so a share of it cannot be kept to',
+  ),
   saved_model_tags: refused('string', 'serve', 'SavedModels are read with the tag serve only'),
   enable_model_warmup: refused('bool', 'true', 'golden examples always run before a version is available'),
   num_request_iterations_for_warmup: refused('int', '0', 'recorded warm-up requests are not read yet'),
-  prefer_tflite_model: refused('bool', 'false', 'there is no TensorFlow Lite engine'),
+  prefer_tflite_model: refused('bool', 'false', noTensorFlowLite),
   enable_signature_method_name_check: refused('bool', 'false', 'method names of signatures are not checked yet'),
-
-  host: honoured('string'),
-  models: honoured('string'),
-  backend: honoured('string'),
-  allow_software_adapter: honoured('bool'),
-  cors_allowed_origins: honoured('string'),
-  cache_dir: honoured('string'),
-  trust: honoured('string'),
-  max_inflight: honoured('int'),
-  max_inflight_per_client: honoured('int'),
-  rate_limit_per_client: honoured('int'),
-  result_cache_bytes: honoured('int'),
-  result_cache_ttl_ms: honoured('int'),
-  result_cache_redis: honoured('string'),
-  input_cache_bytes: honoured('int'),
-  batching_p99_target_ms: honoured('int'),
-  shutdown_grace_period_seconds: honoured('int'),
-  log_level: honoured('string'),
-  access_log: honoured('bool'),
-  otlp_endpoint: honoured('string'),
-  trace_sampling_ratio: honoured('string'),
-  request_log_dir: honoured('string'),
 } as const satisfies Record<string, Flag>;
+
+/** Flags that tensorflow_model_server does not have. */
+const ourFlags = {
+  models: honoured('string', 'serve every model in this folder'),
+  host: honoured('string', 'address to listen on (0.0.0.0)'),
+  admin_address: honoured(
+    'string',
+    'HOST:PORT of its own for calls that change what is served, HTTP and gRPC (loopback on the other ports)',
+  ),
+  backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
+  allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
+  cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
+  cache_dir: honoured('string', 'where imported TensorFlow Serving versions are kept'),
+  trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
+  max_inflight: honoured('int', 'requests taken before more are refused as overloaded (512)'),
+  max_inflight_per_client: honoured('int', 'of one client, before more are refused as rate-limited (no limit)'),
+  rate_limit_per_client: honoured('int', 'requests a second of one client (no limit)'),
+  result_cache_bytes: honoured('int', 'answers kept in memory and given again to equal requests (0, none)'),
+  result_cache_redis: honoured('string', 'answers kept in Redis: redis://host:port/database'),
+  result_cache_ttl_ms: honoured('int', 'how long (3600000)'),
+  input_cache_bytes: honoured('int', 'decoded pictures kept in memory (0, none)'),
+  batching_p99_target_ms: honoured('int', 'measure whether and how to batch, for this 99th percentile of the latency'),
+  shutdown_grace_period_seconds: honoured('int', 'how long running requests may take after SIGTERM (20)'),
+  log_level: honoured('string', 'fatal, error, warn, info, debug, trace, silent (info)'),
+  access_log: honoured('bool', 'a line in the log for every request'),
+  otlp_endpoint: honoured('string', 'where traces go, in OTLP over HTTP'),
+  trace_sampling_ratio: honoured('string', 'share of the requests that are traced'),
+  request_log_dir: honoured('string', 'folder under which models may log requests'),
+} as const satisfies Record<string, Flag>;
+
+const flags = { ...theirFlags, ...ourFlags };
+
+/** Every flag with what it does here; for the help, and for what checks that the documents are complete. */
+export function describeFlags(): readonly { readonly name: string; readonly isOurs: boolean; readonly flag: Flag }[] {
+  return Object.entries(flags).map(([name, flag]) => ({ name, isOurs: Object.hasOwn(ourFlags, name), flag }));
+}
 
 type Flags = typeof flags;
 interface Kinds {
   readonly string: string;
   readonly int: number;
+  readonly float: number;
   readonly bool: boolean;
 }
 type Honoured = { [N in keyof Flags]: Flags[N]['treatment'] extends 'honoured' ? N : never }[keyof Flags];
@@ -131,7 +153,7 @@ export function parseFlags(argv: readonly string[]): ParsedFlags {
     if (flag.treatment === 'refused' && String(value) !== flag.whenNot) {
       throw new NearfarError('unsupported', `--${name}=${value} cannot be honoured: ${flag.reason}`, { details: { flag: name } });
     }
-    if (flag.treatment === 'accepted') warnings.push(`--${name} is accepted without effect`);
+    if (flag.treatment === 'accepted') warnings.push(`--${name} is accepted without effect: ${flag.help}`);
     if (flag.treatment === 'honoured') values[name] = value;
   }
   return { values, warnings };
@@ -151,14 +173,16 @@ function findFlag(name: string): Flag | undefined {
   return Object.hasOwn(flags, name) ? flags[name as keyof Flags] : undefined;
 }
 
-/** The next argument when it is a value; behind a boolean only `true` and `false` are. */
+/** The next argument when it is a value; behind a boolean only what reads as one is. */
 function takeValue(rest: string[], isBool: boolean): string | undefined {
   const next = rest[0];
-  const isValue = isBool ? next === 'true' || next === 'false' : next !== undefined && !next.startsWith('--');
+  const isValue = next !== undefined && (isBool ? Object.hasOwn(booleans, next) : !next.startsWith('--'));
   return isValue ? rest.shift() : undefined;
 }
 
-function parseValue(name: string, kind: Flag['kind'], text: string): string | number | boolean {
+const booleans: Readonly<Record<string, boolean>> = { true: true, '1': true, false: false, '0': false };
+
+function parseValue(name: string, kind: Kind, text: string): string | number | boolean {
   const fail = (want: string): never => {
     throw new NearfarError('invalid-argument', `--${name} expects ${want}, got ${text}`, { details: { flag: name, want, got: text } });
   };
@@ -167,7 +191,9 @@ function parseValue(name: string, kind: Flag['kind'], text: string): string | nu
       return text;
     case 'int':
       return /^-?\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : fail('a whole number');
+    case 'float':
+      return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : fail('a number');
     case 'bool':
-      return { true: true, '1': true, false: false, '0': false }[text] ?? fail('true or false');
+      return (Object.hasOwn(booleans, text) ? booleans[text] : undefined) ?? fail('true or false');
   }
 }

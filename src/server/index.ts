@@ -1,4 +1,5 @@
 export { parseConfig, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
+export { describeFlags } from './flags.ts';
 export type { LogLevel } from './log.ts';
 export type { ModelSource, PublishedFile, PublishedFiles, VersionPolicy } from './repository/index.ts';
 export {

@@ -2,9 +2,10 @@ import { readFileSync } from 'node:fs';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
-import { resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createLog, type Logger } from './log.ts';
+import { type Address, resolveConfig, type ServerOptions } from './config.ts';
+import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
+import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
 import type { PublishedFiles } from './repository/index.ts';
@@ -14,7 +15,14 @@ import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { InferenceStatistics } from './statistics.ts';
 import { openTraces, type Traces } from './traces.ts';
-import { createClassLabels, createGrpcServer, createRestServer, type Transport } from './transports/index.ts';
+import {
+  type AdminContext,
+  createClassLabels,
+  createGrpcServer,
+  createRestServer,
+  createSharedPort,
+  type Transport,
+} from './transports/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -22,6 +30,8 @@ export interface RunningServer extends AsyncDisposable {
   readonly restAddress: string | undefined;
   /** `host:port`; undefined when gRPC is off. */
   readonly grpcAddress: string | undefined;
+  /** `host:port` of the address for calls that change what is served; undefined where there is none of its own. */
+  readonly adminAddress: string | undefined;
   readonly servables: ServableStore;
   readonly files: PublishedFiles;
   readonly metrics: ServerMetrics;
@@ -30,6 +40,8 @@ export interface RunningServer extends AsyncDisposable {
    * @throws rejects with `signal.reason` when aborted; `unavailable` when the server closes first.
    */
   whenReady(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Takes the model config file over again; without one it looks at the folders of models now. What goes wrong is logged. */
+  reloadModels(): Promise<void>;
   /** Not ready any more, then no new connections, then what is in flight finishes, at most for the grace period. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -50,14 +62,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       ? undefined
       : await openTraces({ endpoint: config.otlpEndpoint, samplingRatio: config.traceSamplingRatio, serverVersion, log });
   const statistics = new InferenceStatistics();
-  const requestLog = openRequestLog(config, { metrics, log });
+  const requestLog =
+    config.requestLogDir === undefined
+      ? undefined
+      : new RequestLog({
+          directory: config.requestLogDir,
+          loggingOf: (model) => serving.models.source(model)?.logging,
+          onRecord: metrics.recordRequestLog,
+          log,
+        });
   const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
-  const context = {
+  const classLabels = createClassLabels(files);
+  const context = (access: AdminContext['access']) => ({
     servables,
     admission,
     observer,
@@ -65,51 +86,54 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     statistics,
     log,
     buffers,
-    classLabels: createClassLabels(files),
+    classLabels,
     serverVersion,
-  };
+    admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+  });
+  const rest = (access: AdminContext['access']) =>
+    createRestServer({
+      ...context(access),
+      files,
+      prepareImage,
+      metricsPage: metrics.registry,
+      metricsPaths: config.metricsPaths,
+      corsAllowedOrigins: config.corsAllowedOrigins,
+      timeoutMs: config.restTimeoutMs,
+      site: config.site,
+    });
+  const grpc = (access: AdminContext['access']) =>
+    createGrpcServer({ ...context(access), respondsWithTensorContent: config.respondsWithTensorContent });
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs);
     return closing;
   };
-  const listen = async (port: number, transport: Transport): Promise<string> => {
+  const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
     transports.push(transport);
-    const bound = await transport.listen({ host: config.host, port });
-    return `${config.host.includes(':') ? `[${config.host}]` : config.host}:${bound.port}`;
+    const bound = await transport.listen({ host, port });
+    return `${host.includes(':') ? `[${host}]` : host}:${bound.port}`;
   };
 
   try {
-    const rest =
-      config.restPort === 'off'
-        ? undefined
-        : await listen(
-            config.restPort,
-            createRestServer({
-              ...context,
-              files,
-              prepareImage,
-              metricsPage: metrics.registry,
-              metricsPaths: config.metricsPaths,
-              corsAllowedOrigins: config.corsAllowedOrigins,
-              timeoutMs: config.restTimeoutMs,
-              site: config.site,
-            }),
-          );
-    const grpc =
-      config.grpcPort === 'off'
-        ? undefined
-        : await listen(config.grpcPort, createGrpcServer({ ...context, respondsWithTensorContent: config.respondsWithTensorContent }));
+    await serving.models.check();
+    const { host, restPort, grpcPort, adminAddress } = config;
+    const access = adminAddress ? 'elsewhere' : 'loopback';
+    const restAddress = restPort === 'off' ? undefined : await listen(rest(access), { host, port: restPort });
+    const grpcAddress = grpcPort === 'off' ? undefined : await listen(grpc(access), { host, port: grpcPort });
+    const shared = adminAddress && createSharedPort({ rest: rest('open'), grpc: grpc('open') });
+    const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
-    log.info({ rest, grpc }, 'listening');
+    log.info({ rest: restAddress, grpc: grpcAddress, admin }, 'listening');
     return {
-      restAddress: rest && `http://${rest}`,
-      grpcAddress: grpc,
+      restAddress: restAddress && `http://${restAddress}`,
+      grpcAddress,
+      adminAddress: admin,
       servables,
       files,
       metrics,
       whenReady: serving.whenReady,
+      reloadModels: serving.reloadModels,
       close,
       [Symbol.asyncDispose]: close,
     };
@@ -117,15 +141,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await close();
     throw error;
   }
-}
-
-function openRequestLog(
-  { requestLogDir, models }: ServerConfig,
-  { metrics, log }: { metrics: ServerMetrics; log: Logger },
-): RequestLog | undefined {
-  if (requestLogDir === undefined) return undefined;
-  const configs = new Map(models.map(({ name, logging }) => [name, logging]));
-  return new RequestLog({ directory: requestLogDir, loggingOf: (model) => configs.get(model), onRecord: metrics.recordRequestLog, log });
 }
 
 /** After the grace period what is still in flight fails; answering that takes no longer than this. */

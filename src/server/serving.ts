@@ -6,17 +6,24 @@ import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
+import { ModelConfigFile } from './model-config-file.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
+import { resolveLogging } from './request-log/index.ts';
 import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
+import { ServedModels } from './served-models.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
 export interface Serving {
   readonly servables: ServableStore;
   readonly files: PublishedFiles;
+  /** What is served, to change it. */
+  readonly models: ServedModels;
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
   start(): void;
+  /** Takes the model config file over again; without one it looks at the folders of models now. */
+  reloadModels(): Promise<void>;
   /**
    * Resolves when every configured model has an available version.
    * @throws rejects with `signal.reason` when aborted; `unavailable` when the server closes first.
@@ -53,6 +60,9 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const checkWaiters = () => {
+    for (const check of waiters) check();
+  };
   const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
     load: async (source, options) => {
@@ -63,9 +73,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     backOff: retry,
     metrics,
     log,
-    onChange: () => {
-      for (const check of waiters) check();
-    },
+    onChange: checkWaiters,
     names: () => repository.names(),
   });
   const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
@@ -76,12 +84,15 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     imports,
     trust: config.trust,
     log,
-    onModel: (snapshot) => servables.apply(snapshot),
+    onModel: (snapshot) => {
+      servables.apply(snapshot);
+      checkWaiters();
+    },
     onModelRemoved: (name) => servables.remove(name),
   });
   const batched = withBatching(servables, {
     batchingOf: (handle) => {
-      const own = config.models.find(({ name }) => name === handle.name)?.options?.batching;
+      const own = repository.source(handle.name)?.options?.batching;
       return own ?? (config.hasVersionBatching ? versionBatching.of(handle.manifest) : config.batching);
     },
     buffers,
@@ -90,19 +101,37 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     maxInFlight: config.maxInFlight,
   });
   const closed = new AbortController();
+  const wait = (holds: () => boolean, signal: AbortSignal | undefined) =>
+    waitUntil(holds, waiters, [closed.signal, ...(signal ? [signal] : [])]);
+  const models = new ServedModels({
+    models: config.models,
+    repository,
+    servables,
+    allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
+    log,
+    waitUntil: wait,
+  });
+  const configFile =
+    config.modelConfigFile === undefined
+      ? undefined
+      : new ModelConfigFile({ file: config.modelConfigFile, pollIntervalMs: config.modelConfigPollMs, admin: models, log });
   const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
   const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
-  const ttls = new Map(config.models.map(({ name, options }) => [name, options?.resultCacheTtlMs]));
-  const ttlMsOf = (name: string) => ttls.get(name) ?? config.resultCacheTtlMs;
+  const ttlMsOf = (name: string) => repository.source(name)?.options?.resultCacheTtlMs ?? config.resultCacheTtlMs;
   return {
+    models,
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
     batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
       void repository.open().then(() => servables.startServing());
+      void configFile?.open();
     },
-    whenReady: ({ signal } = {}) => waitUntil(() => servables.isReady(), waiters, [closed.signal, ...(signal ? [signal] : [])]),
+    reloadModels: () => (configFile ? configFile.reload() : repository.look()),
+    whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
+      configFile?.[Symbol.dispose]();
       repository[Symbol.dispose]();
       closed.abort(new NearfarError('unavailable', 'the server is closing'));
       servables.startDraining();

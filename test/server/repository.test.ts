@@ -268,7 +268,7 @@ describe('a plain TensorFlow Serving version', () => {
     await lookAgain();
     await lookAgain();
 
-    expect(failed).toBe('the import failed: no space left');
+    expect(failed).toBe('the import failed: no space left (attempt 1, the next one 1 s later)');
     expect(beforeThePause).toEqual([]);
     expect(wanted('m')).toEqual(['1']);
   });

@@ -26,6 +26,12 @@ export {
   ServerReadyResponseSchema,
 } from './gen/inference/grpc_service_pb.ts';
 export { type ModelConfig, ModelConfigSchema } from './gen/inference/model_config_pb.ts';
+export {
+  type NearfarOptions,
+  NearfarOptions_SignatureChange,
+  NearfarOptions_Transition,
+  NearfarOptionsSchema,
+} from './gen/nearfar/options_pb.ts';
 export { ExampleSchema } from './gen/tensorflow/core/example/example_pb.ts';
 export {
   type ClassificationRequest,
@@ -53,6 +59,11 @@ export {
 } from './gen/tensorflow_serving/apis/inference_pb.ts';
 export type { InputSchema } from './gen/tensorflow_serving/apis/input_pb.ts';
 export { LogMetadataSchema } from './gen/tensorflow_serving/apis/logging_pb.ts';
+export {
+  type ReloadConfigRequest,
+  type ReloadConfigResponse,
+  ReloadConfigResponseSchema,
+} from './gen/tensorflow_serving/apis/model_management_pb.ts';
 export { type ModelSpec, ModelSpecSchema } from './gen/tensorflow_serving/apis/model_pb.ts';
 export { ModelService } from './gen/tensorflow_serving/apis/model_service_pb.ts';
 export {
@@ -70,6 +81,13 @@ export {
   RegressionResponseSchema,
 } from './gen/tensorflow_serving/apis/regression_pb.ts';
 export { type LoggingConfig, LoggingConfigSchema } from './gen/tensorflow_serving/config/logging_config_pb.ts';
+export {
+  type ModelConfig as ServingModelConfig,
+  ModelConfigSchema as ServingModelConfigSchema,
+  type ModelServerConfig,
+  ModelServerConfigSchema,
+  ModelType,
+} from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
 export {
   type BatchingParameters,

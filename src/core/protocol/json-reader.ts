@@ -1,10 +1,14 @@
 import { NearfarError } from '../errors.ts';
+import type { DenseNumbers, NumberLists } from './json-numbers.ts';
 
-/** `integer` is a number written without fraction and exponent; beyond ±2^53 it is a `bigint`. */
-export type JsonKind = 'null' | 'false' | 'true' | 'integer' | 'bigint' | 'decimal' | 'string' | 'array' | 'object';
+/**
+ * `integer` is a number written without fraction and exponent; beyond ±2^53 it is a `bigint`. `numbers` is a list that was read in one
+ * piece, which only documents read with NumberLists have.
+ */
+export type JsonKind = 'null' | 'false' | 'true' | 'integer' | 'bigint' | 'decimal' | 'string' | 'array' | 'object' | 'numbers';
 
-const kinds: readonly JsonKind[] = ['null', 'false', 'true', 'integer', 'bigint', 'decimal', 'string', 'array', 'object'];
-const [NULL, FALSE, TRUE, INTEGER, BIGINT, DECIMAL, STRING, ARRAY, OBJECT] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const kinds: readonly JsonKind[] = ['null', 'false', 'true', 'integer', 'bigint', 'decimal', 'string', 'array', 'object', 'numbers'];
+const [NULL, FALSE, TRUE, INTEGER, BIGINT, DECIMAL, STRING, ARRAY, OBJECT, NUMBERS] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 
 const backslash = 0x5c;
 const quote = 0x22;
@@ -44,43 +48,57 @@ export interface JsonDocument {
   members(index: number): Generator<readonly [name: string, index: number]>;
   /** Index of each element. */
   elements(index: number): Generator<number>;
+  /** The list that was read in one piece at an index of kind `numbers`. */
+  numbers(index: number): DenseNumbers;
 }
 
 /**
+ * @param lists Reads lists of numbers in one piece each; of kind `numbers` then.
  * @throws {NearfarError} `invalid-argument`, with TensorFlow Serving's text: `JSON Parse error: <RapidJSON's reason> at offset: N`.
  */
-export function readJson(bytes: Uint8Array): JsonDocument {
-  return new JsonReader(bytes).read();
+export function readJson(bytes: Uint8Array, lists?: NumberLists): JsonDocument {
+  return new JsonReader(bytes, lists).read();
+}
+
+/** A value takes two bytes of text at least (itself and a comma), about five in a list of decimals. */
+export function likelyValues(bytes: Uint8Array): number {
+  return Math.max(16, bytes.length >> 2);
 }
 
 class Tape implements JsonDocument {
-  length = 0;
+  #entries = 0;
+  readonly #lists: NumberLists | undefined;
   readonly strings: string[] = [];
   readonly bigints: bigint[] = [];
   #kinds: Uint8Array;
   #values: Float64Array;
   #sizes: Uint32Array;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, lists: NumberLists | undefined) {
+    this.#lists = lists;
     this.#kinds = new Uint8Array(capacity);
     this.#values = new Float64Array(capacity);
     this.#sizes = new Uint32Array(capacity);
   }
 
+  get length(): number {
+    return this.#entries + (this.#lists?.count ?? 0);
+  }
+
   push(kind: number, value: number): number {
-    if (this.length === this.#kinds.length) this.#grow();
-    this.#kinds[this.length] = kind;
-    this.#values[this.length] = value;
-    return this.length++;
+    if (this.#entries === this.#kinds.length) this.#grow();
+    this.#kinds[this.#entries] = kind;
+    this.#values[this.#entries] = value;
+    return this.#entries++;
   }
 
   close(index: number, size: number): void {
     this.#sizes[index] = size;
-    this.#values[index] = this.length;
+    this.#values[index] = this.#entries;
   }
 
   #grow(): void {
-    const capacity = this.length * 2;
+    const capacity = this.#entries * 2;
     const [kindsBefore, valuesBefore, sizesBefore] = [this.#kinds, this.#values, this.#sizes];
     this.#kinds = new Uint8Array(capacity);
     this.#values = new Float64Array(capacity);
@@ -130,17 +148,23 @@ class Tape implements JsonDocument {
     const end = this.next(index);
     for (let element = index + 1; element < end; element = this.next(element)) yield element;
   }
+
+  numbers(index: number): DenseNumbers {
+    return this.#lists?.at(this.number(index)) ?? { shape: [0], values: new Float64Array(), areIntegers: true };
+  }
 }
 
 class JsonReader {
   readonly #bytes: Uint8Array;
   readonly #tape: Tape;
+  readonly #lists: NumberLists | undefined;
   #at = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, lists: NumberLists | undefined) {
     this.#bytes = bytes;
-    // A value takes two bytes of text at least (itself and a comma), about five in a list of decimals.
-    this.#tape = new Tape(Math.max(16, bytes.length >> 2));
+    this.#lists = lists;
+    // Where lists are read in one piece not much else is to be expected.
+    this.#tape = new Tape(lists ? 1024 : likelyValues(bytes), lists);
   }
 
   read(): JsonDocument {
@@ -206,6 +230,7 @@ class JsonReader {
         this.#at++;
         return this.#tape.push(OBJECT, 0);
       case 0x5b:
+        if (this.#numbers()) return undefined;
         this.#at++;
         return this.#tape.push(ARRAY, 0);
       case quote:
@@ -220,6 +245,15 @@ class JsonReader {
       default:
         return this.#number();
     }
+  }
+
+  /** Reads a list in one piece where that is possible. */
+  #numbers(): boolean {
+    const end = this.#lists?.read(this.#bytes, this.#at);
+    if (end === undefined) return false;
+    this.#at = end;
+    this.#tape.push(NUMBERS, (this.#lists?.length ?? 0) - 1);
+    return true;
   }
 
   #word(word: string, kind: number): undefined {

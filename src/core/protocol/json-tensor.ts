@@ -1,6 +1,7 @@
 import { decodeBase64 } from '../base64.ts';
 import { NearfarError } from '../errors.ts';
 import { type AnyTensor, createData, createTensor, type DType, type DTypeData, elementCount, type NumericDType } from '../tensor/index.ts';
+import type { DenseNumbers } from './json-numbers.ts';
 import type { JsonDocument } from './json-reader.ts';
 import { describeJson, jsonTypeName } from './json-text.ts';
 import { numericTensor } from './numeric-tensor.ts';
@@ -14,12 +15,15 @@ export interface ValueSink {
   readonly dtype: DType;
   readonly count: number;
   add(document: JsonDocument, index: number): void;
+  /** Adds a list that was read in one piece. @throws where single values may say more. */
+  addNumbers(numbers: DenseNumbers): void;
   /** @throws {NearfarError} `shape-mismatch` when the values do not fill the shape. */
   tensor(shape: readonly number[]): AnyTensor;
 }
 
 /** The shape of a nested list by its first elements: `[]` for a plain value. */
-export function denseShape(document: JsonDocument, index: number): number[] {
+export function denseShape(document: JsonDocument, index: number): readonly number[] {
+  if (document.kind(index) === 'numbers') return document.numbers(index).shape;
   const shape: number[] = [];
   for (let at = index; document.kind(at) === 'array'; at++) {
     shape.push(document.size(at));
@@ -35,6 +39,12 @@ export function denseShape(document: JsonDocument, index: number): number[] {
  */
 export function addDenseValues(document: JsonDocument, index: number, shape: readonly number[], sink: ValueSink): void {
   const rank = shape.length;
+  if (document.kind(index) === 'numbers') {
+    const numbers = document.numbers(index);
+    if (numbers.shape.length !== rank || numbers.shape.some((size, axis) => size !== shape[axis])) throw notInOnePiece();
+    sink.addNumbers(numbers);
+    return;
+  }
   const end = document.next(index);
   // Where each open list ends; a list is left when its end is reached, so that depth costs no recursion.
   const ends: number[] = [];
@@ -133,11 +143,41 @@ function createNumberSink<T extends number | bigint, D extends NumericDType>(
       data[count] = read(document, index);
       count++;
     },
+    addNumbers: ({ values, areIntegers }) => {
+      copyNumbers(dtype, values, areIntegers, data, count);
+      count += values.length;
+    },
     tensor: (shape) => {
       assertFilled(count, shape);
       return numericTensor(dtype, shape, data);
     },
   };
+}
+
+function copyNumbers(
+  dtype: NumericDType,
+  values: Float64Array,
+  areIntegers: boolean,
+  data: { [index: number]: number | bigint; readonly length: number },
+  first: number,
+): void {
+  if (first + values.length > data.length) throw notInOnePiece();
+  if ((dtype === 'float32' || dtype === 'float64') && (data instanceof Float32Array || data instanceof Float64Array)) {
+    data.set(values, first);
+    return;
+  }
+  if (!areIntegers || !(dtype in integerRanges)) throw notInOnePiece();
+  const [low, high] = integerRanges[dtype as keyof typeof integerRanges];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!; // the loop bound proves the index
+    if (value < low || value > high) throw notInOnePiece();
+    data[first + i] = value;
+  }
+}
+
+/** Never seen: the values are then taken one by one. */
+function notInOnePiece(): NearfarError {
+  return invalid('the values are to be read one by one');
 }
 
 function createStringSink(): ValueSink {
@@ -147,6 +187,9 @@ function createStringSink(): ValueSink {
     dtype: 'string',
     get count() {
       return values.length;
+    },
+    addNumbers: () => {
+      throw notInOnePiece();
     },
     add: (document, index) => {
       const kind = document.kind(index);
@@ -166,6 +209,9 @@ export function createUnsupportedSink(dtype: DType): ValueSink {
   return {
     dtype,
     count: 0,
+    addNumbers: () => {
+      throw notInOnePiece();
+    },
     add: (document, index) => {
       const message = `Conversion of JSON Value: ${describeJson(document, index)} to type: ${dataTypeText(dtype)}`;
       throw document.kind(index) === 'object' ? typeError(document, index, dtype) : new NearfarError('unsupported', message);

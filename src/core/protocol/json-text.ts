@@ -15,6 +15,7 @@ const typeNames: Readonly<Record<JsonKind, string>> = {
   string: 'String',
   array: 'Array',
   object: 'Object',
+  numbers: 'Array',
 };
 
 /** RapidJSON's word for the kind of a value, in error texts. */
@@ -80,6 +81,8 @@ export function toPlain(document: JsonDocument, index: number, maxDepth = 16): u
       return document.number(index);
     case 'bigint':
       return document.bigint(index);
+    case 'numbers':
+      return Array.from(document.numbers(index).values);
     case 'string':
       return document.string(index);
     case 'array':

@@ -1,6 +1,7 @@
 import { NearfarError } from '../errors.ts';
 import type { Signature } from '../manifest/index.ts';
 import { type AnyTensor, bytesPerElement, createTensor, dataFromBytes, elementCount, type TensorMap } from '../tensor/index.ts';
+import { decodeJson } from './decode-json.ts';
 import { type JsonDocument, readJson } from './json-reader.ts';
 import { addDenseValues, createSink, denseShape, type ValueSink } from './json-tensor.ts';
 import { toPlain } from './json-text.ts';
@@ -82,15 +83,16 @@ export function decodeInferRequest(body: Uint8Array, headerLength: number | unde
       id: undefined,
       outputs: undefined,
     };
-  const { document, blobs } = splitBody(body, headerLength);
-  const parameters = parseInferParameters(readParameters(document, 0));
-  const outputs = document.member(0, 'outputs');
-  return {
-    ...parameters,
-    id: readText(document, 'id'),
-    inputs: decodeTensors(document, requiredList(document, 'inputs'), blobs),
-    outputs: outputs === undefined ? undefined : decodeRequestedOutputs(document, outputs, parameters.isBinary),
-  };
+  return decodeBody(body, headerLength, decodeJson, (document, blobs) => {
+    const parameters = parseInferParameters(readParameters(document, 0));
+    const outputs = document.member(0, 'outputs');
+    return {
+      ...parameters,
+      id: readText(document, 'id'),
+      inputs: decodeTensors(document, requiredList(document, 'inputs'), blobs),
+      outputs: outputs === undefined ? undefined : decodeRequestedOutputs(document, outputs, parameters.isBinary),
+    };
+  });
 }
 
 /**
@@ -155,13 +157,14 @@ export function encodeInferResponse(response: InferResponse, isBinary: (name: st
 
 /** @throws {NearfarError} as {@link decodeInferRequest}. */
 export function decodeInferResponse(body: Uint8Array, headerLength: number | undefined): InferResponse {
-  const { document, blobs } = splitBody(body, headerLength);
-  return {
+  // Without what reads lists in one piece, which a browser would have to download for nothing: our answers are binary.
+  const decodeOneByOne: typeof decodeJson = (bytes, decode) => decode(readJson(bytes));
+  return decodeBody(body, headerLength, decodeOneByOne, (document, blobs) => ({
     modelName: readText(document, 'model_name') ?? '',
     modelVersion: readText(document, 'model_version') ?? '',
     id: readText(document, 'id'),
     outputs: decodeTensors(document, requiredList(document, 'outputs'), blobs),
-  };
+  }));
 }
 
 function binaryTensorHeader(name: string, tensor: AnyTensor, blobs: Uint8Array[]): object {
@@ -216,21 +219,24 @@ function joinBody(json: string, blobs: readonly Uint8Array[]): InferBody {
 /** Hands out the binary tensors behind the header, in order. */
 type Blobs = (name: string, size: number) => Uint8Array;
 
-function splitBody(body: Uint8Array, headerLength: number | undefined): { document: JsonDocument; blobs: Blobs } {
+function decodeBody<T>(
+  body: Uint8Array,
+  headerLength: number | undefined,
+  decodeHeader: typeof decodeJson,
+  decode: (document: JsonDocument, blobs: Blobs) => T,
+): T {
   const length = headerLength ?? body.length;
   if (!(length <= body.length)) throw invalid(`Inference-Header-Content-Length ${length} is larger than the body of ${body.length} bytes`);
-  const document = readJson(body.subarray(0, length));
-  if (document.kind(0) !== 'object') throw invalid('the inference request is not a JSON object');
-  let at = length;
-  return {
-    document,
-    blobs: (name, size) => {
+  return decodeHeader(body.subarray(0, length), (document) => {
+    if (document.kind(0) !== 'object') throw invalid('the inference request is not a JSON object');
+    let at = length;
+    return decode(document, (name, size) => {
       if (at + size > body.length)
         throw invalid(`tensor '${name}' has binary_data_size ${size}, the body ends ${at + size - body.length} bytes before`);
       at += size;
       return body.subarray(at - size, at);
-    },
-  };
+    });
+  });
 }
 
 function decodeTensors(document: JsonDocument, list: number, blobs: Blobs): TensorMap {

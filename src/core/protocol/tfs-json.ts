@@ -2,13 +2,14 @@ import { encodeBase64 } from '../base64.ts';
 import { NearfarError, serializeError } from '../errors.ts';
 import type { Signature } from '../manifest/index.ts';
 import { type AnyTensor, type DType, elementCount, type TensorMap } from '../tensor/index.ts';
+import { decodeJson } from './decode-json.ts';
 import { formatDecimal } from './json-decimal.ts';
 import type { JsonDocument } from './json-reader.ts';
 import { addDenseValues, createSink, createUnsupportedSink, denseShape, isBase64Object, type ValueSink } from './json-tensor.ts';
 import { describeJson } from './json-text.ts';
 import { JsonWriter } from './json-writer.ts';
 import { grpcStatusName } from './status-names.ts';
-import { malformed, readRequest } from './tfs-request.ts';
+import { assertNotEmpty, malformed, readSignatureName } from './tfs-request.ts';
 import { dataTypeText } from './wire-dtypes.ts';
 
 /** `row` is `instances` → `predictions`, `columnar` is `inputs` → `outputs`. */
@@ -27,7 +28,12 @@ export interface JsonPredictRequest {
  * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `unsupported` (a dtype that has no JSON form).
  */
 export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Signature): JsonPredictRequest {
-  const { document, signatureName } = readRequest(body);
+  assertNotEmpty(body);
+  return decodeJson(body, (document) => decodePredict(document, findSignature));
+}
+
+function decodePredict(document: JsonDocument, findSignature: (name: string) => Signature): JsonPredictRequest {
+  const signatureName = readSignatureName(document);
   const { inputs } = findSignature(signatureName);
   if (Object.keys(inputs).length === 0) throw invalid(`Failed to get input map for signature: ${signatureName || 'DEFAULT'}`);
 
@@ -48,6 +54,7 @@ interface RowTensor {
 }
 
 function decodeInstances(document: JsonDocument, index: number, infos: Signature['inputs']): TensorMap {
+  if (document.kind(index) === 'numbers') return decodeColumns(document, index, infos);
   if (document.kind(index) !== 'array') throw malformed(document, "Excepting 'instances' to be an list/array");
   const rows = document.size(index);
   if (rows === 0) throw malformed(document, "No values in 'instances' array");

@@ -7,13 +7,19 @@ import { describeJson } from './json-text.ts';
  * @throws {NearfarError} `invalid-argument`, with TensorFlow Serving's texts.
  */
 export function readRequest(body: Uint8Array): { readonly document: JsonDocument; readonly signatureName: string } {
-  if (body.length === 0) throw new NearfarError('invalid-argument', 'JSON Parse error: The document is empty');
+  assertNotEmpty(body);
   const document = readJson(body);
-  if (document.kind(0) !== 'object') throw malformed(document, 'Is not object');
   return { document, signatureName: readSignatureName(document) };
 }
 
-function readSignatureName(document: JsonDocument): string {
+/** @throws {NearfarError} as {@link readRequest}. */
+export function assertNotEmpty(body: Uint8Array): void {
+  if (body.length === 0) throw new NearfarError('invalid-argument', 'JSON Parse error: The document is empty');
+}
+
+/** @throws {NearfarError} as {@link readRequest}. */
+export function readSignatureName(document: JsonDocument): string {
+  if (document.kind(0) !== 'object') throw malformed(document, 'Is not object');
   const index = document.member(0, 'signature_name');
   if (index === undefined) return '';
   if (document.kind(index) === 'string') return document.string(index);

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
-import { type BackOff, backOff } from '../back-off.ts';
+import { type BackOff, backOff, retryNote } from '../back-off.ts';
 import type { Logger } from '../log.ts';
-import { isMissing, readVersionDirectory, type VersionOnDisk } from './version-directory.ts';
+import { isMissing, readVersionDirectory, underWay, type VersionOnDisk } from './version-directory.ts';
 
 /** A plain TensorFlow Serving version, no longer being copied. */
 export interface PlainVersion {
@@ -19,7 +19,7 @@ export interface PlainVersion {
 export type ImportVersion = (source: PlainVersion, out: string, signal: AbortSignal) => Promise<void>;
 
 type Import =
-  | { readonly state: 'running' }
+  | { readonly state: 'running'; readonly previous: NearfarError | undefined }
   | { readonly state: 'done'; readonly version: VersionOnDisk }
   | { readonly state: 'failed'; readonly error: NearfarError; readonly attempts: number; readonly retryAt: number };
 
@@ -51,27 +51,32 @@ export class ImportCache {
     const known = this.#imports.get(key);
     if (known?.state === 'done') return known.version;
     if (known?.state === 'failed' && this.#now() < known.retryAt) return known.error;
-    if (known?.state !== 'running' && !this.#closing.signal.aborted) this.#start(key, plain, known?.attempts ?? 0);
-    return new NearfarError('unavailable', 'the version is being imported');
+    const previous = known?.state === 'failed' ? known.error : known?.previous;
+    if (known?.state !== 'running' && !this.#closing.signal.aborted) this.#start(key, plain, known?.attempts ?? 0, previous);
+    // While it is tried again what went wrong still is the news.
+    return previous ?? underWay('the version is being imported');
   }
 
-  #start(key: string, plain: PlainVersion, attempts: number): void {
-    this.#imports.set(key, { state: 'running' });
+  #start(key: string, plain: PlainVersion, attempts: number, previous: NearfarError | undefined): void {
+    this.#imports.set(key, { state: 'running', previous });
     const running = this.#openOrImport(key, plain)
       .then(
         (version) => void this.#imports.set(key, { state: 'done', version }),
         (cause: unknown) => {
           if (this.#closing.signal.aborted) return;
           const reason = cause instanceof Error ? cause.message : String(cause);
-          const error = new NearfarError(cause instanceof NearfarError ? cause.code : 'internal', `the import failed: ${reason}`, {
-            cause,
-          });
+          const pauseMs = backOff(this.#backOff, attempts);
+          const error = new NearfarError(
+            cause instanceof NearfarError ? cause.code : 'internal',
+            `the import failed: ${reason} (${retryNote(attempts + 1, pauseMs)})`,
+            { cause },
+          );
           this.#log.error({ model: plain.name, version: plain.version, code: error.code, attempt: attempts + 1 }, error.message);
           this.#imports.set(key, {
             state: 'failed',
             error,
             attempts: attempts + 1,
-            retryAt: this.#now() + backOff(this.#backOff, attempts),
+            retryAt: this.#now() + pauseMs,
           });
         },
       )

@@ -1,13 +1,16 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestOf, NearfarError, parseVersions, type Versions } from '../../core/index.ts';
+import type { ModelOptions } from '../model-options.ts';
 import type { ImportCache } from './import-cache.ts';
+import type { ModelSource } from './model-source.ts';
 import {
   checkSignature,
   directoryFingerprint,
   fileStamp,
   isMissing,
   readVersionDirectory,
+  underWay,
   type VersionOnDisk,
 } from './version-directory.ts';
 import { compareVersions, selectVersions, type VersionPolicy } from './version-policy.ts';
@@ -22,9 +25,13 @@ export interface ModelSnapshot {
   readonly labels: Readonly<Record<string, string>>;
   /** The versions to load, newest first: those of the policy and those that labels name. */
   readonly wanted: readonly VersionOnDisk[];
+  /** What is set for this model. */
+  readonly options: Partial<ModelOptions>;
   /** versions.json as browsers get it: the file, or one made from the directories. */
   readonly versionsFile: { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string };
 }
+
+const defaultPolicy: VersionPolicy = { kind: 'latest', count: 1 };
 
 type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarError };
 
@@ -34,28 +41,30 @@ type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarE
  * is then imported.
  */
 export class ModelDirectory {
-  readonly #name: string;
-  readonly #basePath: string;
-  readonly #policy: VersionPolicy;
+  /** May change between two looks in everything but its name and folder. */
+  source: ModelSource;
   readonly #imports: ImportCache;
   readonly #trust: readonly string[];
+  readonly #settleMs: number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
-  /** Fingerprints of plain directories at the last look. */
-  readonly #fingerprints = new Map<string, string>();
+  /** Fingerprints of plain directories, and since when they are so. */
+  readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
-  constructor(name: string, basePath: string, policy: VersionPolicy, imports: ImportCache, trust: readonly string[]) {
-    this.#name = name;
-    this.#basePath = basePath;
-    this.#policy = policy;
+  /** @param settleMs How long a plain version stays as it is before it counts as copied, in milliseconds. */
+  constructor(source: ModelSource, imports: ImportCache, trust: readonly string[], settleMs: number) {
+    this.source = source;
     this.#imports = imports;
     this.#trust = trust;
+    // Timers of the poll may fire a little early.
+    this.#settleMs = 0.9 * settleMs;
   }
 
   /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
   async look(): Promise<ModelSnapshot> {
-    const directories = await this.#listVersions();
-    const listed = await readVersionsFile(this.#basePath);
+    const { name, basePath, policy = defaultPolicy, labels: configured = {}, options = {} } = this.source;
+    const directories = await listVersions(basePath);
+    const listed = await readVersionsFile(basePath);
     const published = listed ? new Map(listed.content.versions.map(({ version, digest }) => [version, digest])) : undefined;
     const versions = new Map<string, VersionOnDisk>();
     const pending = new Map<string, NearfarError>();
@@ -73,16 +82,9 @@ export class ModelDirectory {
         pending.set(version, new NearfarError('unavailable', 'the version is listed in versions.json but has no directory'));
     }
     this.#forgetRemoved(new Set(directories.values()));
-    const labels = listed?.content.labels ?? {};
-    const wanted = selectVersions(this.#policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
-    return { name: this.#name, versions, pending, labels, wanted, versionsFile: listed ?? (await makeVersionsFile(this.#name, versions)) };
-  }
-
-  /** Directories by the version their names say; of `7` and `007` the last in the order of names counts, as in TensorFlow Serving. */
-  async #listVersions(): Promise<Map<string, string>> {
-    const entries = await readdir(this.#basePath);
-    const numeric = entries.filter((entry) => /^\d+$/.test(entry) && isPositiveInt64(entry)).sort();
-    return new Map(numeric.map((entry) => [BigInt(entry).toString(), join(this.#basePath, entry)]));
+    const labels = { ...listed?.content.labels, ...configured };
+    const wanted = selectVersions(policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
+    return { name, versions, pending, labels, wanted, options, versionsFile: listed ?? (await makeVersionsFile(name, versions)) };
   }
 
   async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
@@ -110,11 +112,12 @@ export class ModelDirectory {
     }
     const fingerprint = await directoryFingerprint(directory);
     const before = this.#fingerprints.get(directory);
-    if (fingerprint !== undefined) this.#fingerprints.set(directory, fingerprint);
-    if (fingerprint === undefined || fingerprint !== before) {
-      return new NearfarError('unavailable', 'the version is still being copied: its files change between two looks');
+    const isSame = fingerprint !== undefined && fingerprint === before?.fingerprint;
+    if (fingerprint !== undefined && !isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
+    if (!isSame || performance.now() - before.since < this.#settleMs) {
+      return underWay('the version is still being copied: its files change between two looks');
     }
-    return this.#imports.lookUp({ name: this.#name, version, directory, fingerprint });
+    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint });
   }
 
   #forgetRemoved(present: ReadonlySet<string>): void {
@@ -122,6 +125,16 @@ export class ModelDirectory {
       for (const directory of known.keys()) if (!present.has(directory)) known.delete(directory);
     }
   }
+}
+
+/**
+ * The version directories of a model's folder, by the version their names say; of `7` and `007` the last in the order of names counts, as
+ * in TensorFlow Serving.
+ */
+export async function listVersions(basePath: string): Promise<Map<string, string>> {
+  const entries = await readdir(basePath);
+  const numeric = entries.filter((entry) => /^\d+$/.test(entry) && isPositiveInt64(entry)).sort();
+  return new Map(numeric.map((entry) => [BigInt(entry).toString(), join(basePath, entry)]));
 }
 
 function isPositiveInt64(digits: string): boolean {

@@ -1,26 +1,12 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { LoggingConfig } from '../../core/index.ts';
+import { NearfarError } from '../../core/index.ts';
 import type { Logger } from '../log.ts';
-import type { ModelOptions } from '../model-options.ts';
+import { FolderHints } from './folder-hints.ts';
 import type { ImportCache } from './import-cache.ts';
 import { ModelDirectory, type ModelSnapshot } from './model-directory.ts';
+import type { ModelSource } from './model-source.ts';
 import { isMissing } from './version-directory.ts';
-import type { VersionPolicy } from './version-policy.ts';
-
-const defaultPolicy: VersionPolicy = { kind: 'latest', count: 1 };
-
-/** One model: the name it is served by and the folder that holds its version directories. */
-export interface ModelSource {
-  readonly name: string;
-  readonly basePath: string;
-  /** @default the latest version */
-  readonly policy?: VersionPolicy | undefined;
-  /** Which requests are written down, and where. */
-  readonly logging?: LoggingConfig | undefined;
-  /** What differs from the server's defaults for all models. */
-  readonly options?: Partial<ModelOptions> | undefined;
-}
 
 export interface RepositoryOptions {
   readonly models: readonly ModelSource[];
@@ -34,7 +20,7 @@ export interface RepositoryOptions {
   readonly log: Logger;
   /** Called after each look at a model that could be read. */
   readonly onModel: (snapshot: ModelSnapshot) => void;
-  /** Called when a model's folder left the root. */
+  /** Called when a model is configured no more, or its folder left the root. */
   readonly onModelRemoved: (name: string) => void;
 }
 
@@ -42,41 +28,70 @@ interface Watched {
   readonly directory: ModelDirectory;
   looking: Promise<void> | undefined;
   snapshot: ModelSnapshot | undefined;
+  /** Why the last look could not be had. */
+  failure: NearfarError | undefined;
   /** The last trouble that was logged, so that each is logged once. */
   trouble: string;
 }
 
-/** Pause between two looks while something settles and the poll interval says to look once only. */
+/** Pause between two looks while something settles and the poll interval is longer, or says to look once only. */
 const settleIntervalMs = 1000;
 
 /**
- * All model folders on disk, looked at in a steady beat. Each model has its own turn: one that hangs or fails holds up no other,
- * and what was known of it stays.
+ * All model folders on disk, looked at in a steady beat, and earlier where the system says that one changed. Each model has its own
+ * turn: one that hangs or fails holds up no other, and what was known of it stays.
  */
 export class Repository {
   readonly #options: RepositoryOptions;
   readonly #models = new Map<string, Watched>();
-  readonly #configured: ReadonlySet<string>;
+  readonly #hints = new FolderHints();
+  #configured: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #rootTrouble = '';
 
   constructor(options: RepositoryOptions) {
     this.#options = options;
-    this.#configured = new Set(options.models.map(({ name }) => name));
-    for (const { name, basePath, policy } of options.models) this.#watch(name, basePath, policy ?? defaultPolicy);
+    this.configure(options.models);
   }
 
   /** Looks at every model once, then goes on in the background. */
   async open(): Promise<void> {
-    if (this.#options.pollIntervalMs < 0) return;
+    const { pollIntervalMs, modelsRoot } = this.#options;
+    if (pollIntervalMs < 0) return;
     await this.look();
     this.#schedule();
+    if (pollIntervalMs > 0 && modelsRoot !== undefined) this.#hints.watch(modelsRoot, () => void this.look());
+  }
+
+  /**
+   * Takes over which models are configured, and what for: those that are gone are removed, those that stay keep what is known of them.
+   * The next look finds what it means.
+   */
+  configure(models: readonly ModelSource[]): void {
+    const before = this.#configured;
+    this.#configured = new Set(models.map(({ name }) => name));
+    for (const name of before) if (!this.#configured.has(name)) this.#remove(name);
+    for (const source of models) {
+      const known = this.#models.get(source.name);
+      if (known?.directory.source.basePath === source.basePath) known.directory.source = source;
+      else this.#watch(source);
+    }
   }
 
   /** Names of the models that are configured or found, in order. */
   names(): readonly string[] {
     return [...this.#models.keys()].sort();
+  }
+
+  /** What is configured for a model, or was found for it. */
+  source(name: string): ModelSource | undefined {
+    return this.#models.get(name)?.directory.source;
+  }
+
+  /** Why the last look at a model's folder could not be had; undefined where it could. */
+  failure(name: string): NearfarError | undefined {
+    return this.#models.get(name)?.failure;
   }
 
   snapshot(name: string): ModelSnapshot | undefined {
@@ -89,27 +104,50 @@ export class Repository {
     await Promise.all([...this.#models].map(([name, watched]) => this.#lookAt(name, watched)));
   }
 
+  /** A look at one model that begins now, after the one that may run. */
+  async lookAfresh(name: string): Promise<void> {
+    await this.#models.get(name)?.looking;
+    const watched = this.#models.get(name);
+    if (watched) await this.#lookAt(name, watched);
+  }
+
   #schedule(): void {
     const { pollIntervalMs } = this.#options;
-    if (this.#isClosed || (pollIntervalMs === 0 && this.#isSettled())) return;
+    const isSettled = this.#isSettled();
+    if (this.#isClosed || (pollIntervalMs === 0 && isSettled)) return;
+    const pauseMs = isSettled ? pollIntervalMs : Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs);
     this.#timer = setTimeout(() => {
       // Not awaited together with the next beat: a look that hangs must not stop the others.
       void this.look();
       this.#schedule();
-    }, pollIntervalMs || settleIntervalMs);
+    }, pauseMs);
   }
 
   #isSettled(): boolean {
     return [...this.#models.values()].every(({ snapshot, looking }) => !looking && snapshot?.pending.size === 0);
   }
 
-  #watch(name: string, basePath: string, policy: VersionPolicy): void {
-    const directory = new ModelDirectory(name, basePath, policy, this.#options.imports, this.#options.trust);
-    this.#models.set(name, { directory, looking: undefined, snapshot: undefined, trouble: '' });
+  #watch(source: ModelSource): void {
+    const { imports, trust, pollIntervalMs } = this.#options;
+    const directory = new ModelDirectory(
+      source,
+      imports,
+      trust,
+      Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs)),
+    );
+    this.#models.set(source.name, { directory, looking: undefined, snapshot: undefined, failure: undefined, trouble: '' });
+  }
+
+  #remove(name: string): void {
+    const watched = this.#models.get(name);
+    if (!watched) return;
+    this.#models.delete(name);
+    this.#hints.forget(watched.directory.source.basePath);
+    this.#options.onModelRemoved(name);
   }
 
   async #discover(): Promise<void> {
-    const { modelsRoot, log, onModelRemoved } = this.#options;
+    const { modelsRoot, log } = this.#options;
     if (modelsRoot === undefined) return;
     const found = await findModels(modelsRoot).catch((error: Error) => {
       if (this.#rootTrouble !== error.message) log.error({ modelsRoot }, `the folder of models cannot be read: ${error.message}`);
@@ -118,12 +156,8 @@ export class Repository {
     });
     if (!found || this.#isClosed) return;
     this.#rootTrouble = '';
-    for (const name of found) if (!this.#models.has(name)) this.#watch(name, join(modelsRoot, name), defaultPolicy);
-    for (const name of this.#models.keys()) {
-      if (found.includes(name) || this.#configured.has(name)) continue;
-      this.#models.delete(name);
-      onModelRemoved(name);
-    }
+    for (const name of found) if (!this.#models.has(name)) this.#watch({ name, basePath: join(modelsRoot, name) });
+    for (const name of this.#models.keys()) if (!found.includes(name) && !this.#configured.has(name)) this.#remove(name);
   }
 
   #lookAt(name: string, watched: Watched): Promise<void> {
@@ -134,17 +168,21 @@ export class Repository {
   }
 
   async #lookOnce(name: string, watched: Watched): Promise<void> {
-    const { log, onModel } = this.#options;
+    const { log, onModel, pollIntervalMs } = this.#options;
+    const { basePath } = watched.directory.source;
     try {
       const snapshot = await watched.directory.look();
       if (this.#isClosed || this.#models.get(name) !== watched) return;
       watched.snapshot = snapshot;
+      watched.failure = undefined;
       this.#report(watched, [...snapshot.pending].map(([version, { message }]) => `version ${version}: ${message}`).join('; '), (text) =>
         log.info({ model: name }, `not loaded: ${text}`),
       );
       onModel(snapshot);
+      if (pollIntervalMs > 0) this.#hints.watch(basePath, () => void this.#lookAt(name, watched));
     } catch (error) {
-      this.#report(watched, error instanceof Error ? error.message : String(error), (text) =>
+      watched.failure = toFailure(error, watched.directory.source);
+      this.#report(watched, watched.failure.message, (text) =>
         log.error({ model: name }, `the model's folder cannot be read, what is loaded stays: ${text}`),
       );
     }
@@ -159,7 +197,15 @@ export class Repository {
   [Symbol.dispose](): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    this.#hints[Symbol.dispose]();
   }
+}
+
+/** A folder that is not there in the words of TensorFlow Serving. */
+function toFailure(cause: unknown, { name, basePath }: ModelSource): NearfarError {
+  if (cause instanceof NearfarError) return cause;
+  if (isMissing(cause)) return new NearfarError('not-found', `Could not find base path ${basePath} for servable ${name}`, { cause });
+  return new NearfarError('unavailable', cause instanceof Error ? cause.message : String(cause), { cause });
 }
 
 /** Folders that hold a version directory or a versions.json; others (training scripts, notes) are no models. */

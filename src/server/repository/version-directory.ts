@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, type Manifest, NearfarError, notSigned, parseManifest, verifySignature } from '../../core/index.ts';
+import { digestOf, type ErrorDetails, type Manifest, NearfarError, notSigned, parseManifest, verifySignature } from '../../core/index.ts';
 
 /** A version whose files are all there, with the sizes of its manifest. Their digests are checked when it is loaded. */
 export interface VersionOnDisk {
@@ -65,7 +65,16 @@ async function assertSize(directory: string, path: string, want: number): Promis
   );
   if (got === want) return;
   const found = got === undefined ? 'is missing' : `has ${got} bytes of ${want}`;
-  throw new NearfarError('unavailable', `the version is not complete: ${path} ${found}`, { details: { path, want, got } });
+  throw underWay(`the version is not complete: ${path} ${found}`, { path, want, got });
+}
+
+/** The error of a version that is on its way: nothing is wrong with it yet. */
+export function underWay(message: string, details: ErrorDetails = {}): NearfarError {
+  return new NearfarError('unavailable', message, { details: { ...details, isUnderWay: true } });
+}
+
+export function isUnderWay({ details }: NearfarError): boolean {
+  return details['isUnderWay'] === true;
 }
 
 /**

@@ -113,7 +113,7 @@ export class ModelServables {
     for (const label of this.#labels.keys()) if (!Object.hasOwn(labels, label)) this.#labels.delete(label);
     for (const [label, target] of Object.entries(labels)) {
       const current = this.#labels.get(label);
-      if (current === undefined || this.find(target) || !this.find(current)) this.#labels.set(label, target);
+      if (current === undefined || this.find(target)) this.#labels.set(label, target);
     }
   }
 }

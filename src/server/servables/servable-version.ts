@@ -1,5 +1,5 @@
 import { type BackendId, errorStatuses, NearfarError } from '../../core/index.ts';
-import { type BackOff, backOff } from '../back-off.ts';
+import { type BackOff, backOff, retryNote } from '../back-off.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
@@ -51,6 +51,8 @@ export class ServableVersion {
   #state: ServableState = 'START';
   #error: NearfarError | undefined;
   #failures = 0;
+  /** Behind the error in the status. */
+  #retryNote = '';
   #retry: NodeJS.Timeout | undefined;
   #hosted: HostedVersion | undefined;
   #handles = 0;
@@ -75,7 +77,7 @@ export class ServableVersion {
       digest: this.source.digest,
       state: this.#state,
       errorCode: error ? errorStatuses[error.code].grpc : 0,
-      errorMessage: error?.message ?? '',
+      errorMessage: error ? `${error.message}${this.#retryNote}` : '',
     };
   }
 
@@ -131,6 +133,7 @@ export class ServableVersion {
       { model: this.#name, version: this.source.version, code: error.code, failures: this.#failures, pauseMs, isLast },
       error.message,
     );
+    this.#retryNote = isLast ? '' : ` (${retryNote(this.#failures, pauseMs)})`;
     if (!isLast) this.#retry = setTimeout(() => void this.start(), pauseMs);
     // As in TensorFlow Serving a version is LOADING while retries are left; what went wrong shows beside it.
     this.#enter(isLast ? 'END' : 'LOADING');

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
@@ -7,6 +8,7 @@ import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { InferenceStatistics } from '../statistics.ts';
+import type { AdminContext } from './admin.ts';
 import type { ClassLabels } from './class-labels.ts';
 
 /** The page that Prometheus reads. */
@@ -23,6 +25,8 @@ export interface TransportLog {
 /** What both transports need of the server. */
 export interface TransportContext {
   readonly servables: ServableStore;
+  /** What is served, for calls that change it. */
+  readonly admin: AdminContext;
   /** Whether a prediction is taken. */
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
@@ -86,6 +90,8 @@ export interface Transport {
    * @throws {NearfarError} `unavailable` when the address cannot be had.
    */
   listen(options: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
+  /** Gets ready for connections that are accepted elsewhere, which the result takes. */
+  accept(): Promise<(socket: Socket) => void>;
   /** Takes no new request and resolves when those in flight are answered. */
   close(): Promise<void>;
   /** Cuts the connections that are still open, so that close() resolves: a client that never ends its request holds one for ever. */

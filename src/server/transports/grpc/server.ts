@@ -9,6 +9,7 @@ import { addOpenInference } from './open-inference.ts';
 import { predict, takeOverPredict } from './predict.ts';
 import { addReflection } from './reflection.ts';
 import { regress } from './regress.ts';
+import { reloadConfig } from './reload-config.ts';
 import { status } from './status.ts';
 import { OpenStreams } from './streams.ts';
 import { addUnary } from './unary.ts';
@@ -31,6 +32,7 @@ export function createGrpcServer(context: GrpcContext): Transport {
   addUnary(server, PredictionService.method.multiInference, log, (request, call) => multiInference(context, request, call));
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
+  addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call));
   addOpenInference(server, context);
   const streams = new OpenStreams();
   addHealth(server, context, streams);
@@ -50,6 +52,10 @@ export function createGrpcServer(context: GrpcContext): Transport {
           else resolve({ port: bound });
         });
       }),
+    accept: async () => {
+      const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+      return (socket) => injector.injectConnection(socket);
+    },
     close: () =>
       new Promise((resolve, reject) => {
         server.tryShutdown((error) => (error ? reject(error) : resolve()));

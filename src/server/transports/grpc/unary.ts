@@ -12,6 +12,8 @@ const leastReleasedBytes = 64 * 2 ** 10;
 /** What a handler knows of its call beside the message. */
 export interface UnaryCall {
   readonly signal: AbortSignal;
+  /** Address of the client. */
+  readonly peer: string;
   readonly limit: CallSignal['limit'];
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
@@ -74,7 +76,7 @@ export function factsOf(call: { readonly metadata: Metadata; getPeer(): string }
   const header = (name: string) => call.metadata.get(name)[0]?.toString();
   // The peer is an address with its port.
   const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
-  return { signal, limit, wantedDigest: header('nearfar-model-digest'), client, trailer: new Metadata(), header };
+  return { signal, peer: call.getPeer(), limit, wantedDigest: header('nearfar-model-digest'), client, trailer: new Metadata(), header };
 }
 
 /** Milliseconds until the client's deadline; undefined where it has none. */

@@ -8,6 +8,7 @@ import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
+import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addRepository } from './repository.ts';
@@ -67,6 +68,7 @@ export function createRestServer(context: RestContext): Transport {
     addOpenInference(routes, context);
     addRepository(routes, context);
     addModels(routes, context);
+    addModelAdmin(routes, context);
     addImageClassification(routes, context);
     addHealth(routes, context);
     if (context.site) addSite(routes, context.site);
@@ -83,6 +85,10 @@ export function createRestServer(context: RestContext): Transport {
       }
       const address = app.server.address();
       return { port: typeof address === 'object' && address !== null ? address.port : port };
+    },
+    accept: async () => {
+      await app.ready();
+      return (socket) => app.server.emit('connection', socket);
     },
     close,
     cut: () => app.server.closeAllConnections(),

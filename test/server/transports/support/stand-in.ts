@@ -18,6 +18,7 @@ import type { LoadRequest } from '../../../../src/server/model-control.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
 import { joinObservers, type RequestRecord } from '../../../../src/server/request-record.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
+import type { ModelAdmin } from '../../../../src/server/served-models.ts';
 import { InferenceStatistics } from '../../../../src/server/statistics.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
@@ -285,6 +286,19 @@ export function createStandInFiles(files: Readonly<Record<string, { readonly byt
   };
 }
 
+const cannotChange = () => Promise.reject(new NearfarError('failed-precondition', 'a stand-in cannot be changed'));
+
+const standInAdmin: ModelAdmin = {
+  models: [],
+  source: () => undefined,
+  failure: () => undefined,
+  replaceAll: cannotChange,
+  put: cannotChange,
+  remove: cannotChange,
+  setLabel: cannotChange,
+  setLoaded: cannotChange,
+};
+
 /** Everything is admitted. */
 export const noLimits: AdmissionOptions = {
   maxInFlight: 512,
@@ -301,6 +315,7 @@ export function createStandInContext(servables: ServableStore) {
   const errors: string[] = [];
   return {
     servables,
+    admin: { models: standInAdmin, access: 'loopback' as const, metricValues: async () => new Map<string, number>() },
     admission: new Admission(noLimits),
     records,
     errors,

@@ -1,0 +1,266 @@
+import { NearfarError } from '../core/index.ts';
+import type { Logger } from './log.ts';
+import { assertNamesDiffer, assertPlatformsStay } from './model-config.ts';
+import { isUnderWay, listVersions, type ModelSource, type Repository, type VersionPolicy } from './repository/index.ts';
+import type { ServableStore, VersionStatus } from './servables/index.ts';
+
+/** What is served, as it can be changed while the server runs; every change is checked whole before any of it is made. */
+export interface ModelAdmin {
+  /** The models that are configured now. */
+  readonly models: readonly ModelSource[];
+  /** What is configured for a model, or was found for it in the folder of all models. */
+  source(name: string): ModelSource | undefined;
+  /** Why a model's folder cannot be looked at; undefined where it can. */
+  failure(name: string): NearfarError | undefined;
+  /**
+   * Serves these models and no others, and resolves when the versions of those that are new are available. What loads goes on loading when it rejects.
+   * @throws {NearfarError} `invalid-argument` and `failed-precondition` when nothing was changed; `unavailable` when a new model
+   * cannot be loaded now: it is tried again for as long as it is configured. Rejects with `signal.reason` when aborted.
+   */
+  replaceAll(models: readonly ModelSource[], options?: ChangeOptions): Promise<void>;
+  /**
+   * Adds a model, or changes what is configured for it.
+   * @throws as {@link replaceAll}; `not-found` when it is new and its folder is not there.
+   */
+  put(model: ModelSource, options?: ChangeOptions): Promise<void>;
+  /** @throws {NearfarError} `not-found`; `failed-precondition` for a model that is there because of its folder. */
+  remove(name: string): Promise<void>;
+  /** Points a label at a version, which is loaded if it is not, or takes it away for undefined. @throws as {@link put}. */
+  setLabel(name: string, label: string, version: string | undefined, options?: ChangeOptions): Promise<void>;
+  /**
+   * Loads a version beside those that are loaded, or unloads one: from then on the model's policy is `specific`.
+   * @throws as {@link put}; `not-found` for a version that is not there.
+   */
+  setLoaded(name: string, version: string, isLoaded: boolean, options?: ChangeOptions): Promise<void>;
+}
+
+export interface ChangeOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ServedModelsOptions {
+  readonly models: readonly ModelSource[];
+  readonly repository: Repository;
+  readonly servables: ServableStore;
+  readonly allowsLabelsOfMissingVersions: boolean;
+  /** Throws for a model whose requests cannot be logged as its config asks. */
+  readonly assertLogging: (model: ModelSource) => void;
+  readonly log: Logger;
+  /** Resolves when the condition, asked after every change of a version, holds; rejects with `signal.reason` and when the server closes. */
+  readonly waitUntil: (holds: () => boolean, signal: AbortSignal | undefined) => Promise<void>;
+}
+
+export class ServedModels implements ModelAdmin {
+  readonly #options: ServedModelsOptions;
+  #models: readonly ModelSource[];
+  /** Changes are checked and made one after the other; that new models load is waited for beside it. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ServedModelsOptions) {
+    this.#options = options;
+    this.#models = options.models;
+  }
+
+  get models(): readonly ModelSource[] {
+    return this.#models;
+  }
+
+  source(name: string): ModelSource | undefined {
+    return this.#options.repository.source(name);
+  }
+
+  failure(name: string): NearfarError | undefined {
+    return this.#options.repository.failure(name);
+  }
+
+  /**
+   * Checks the models that the server starts with.
+   * @throws {NearfarError} `failed-precondition` for a label of a version that is not there.
+   */
+  async check(): Promise<void> {
+    await this.#assertLabels(this.#models);
+  }
+
+  async replaceAll(models: readonly ModelSource[], options: ChangeOptions = {}): Promise<void> {
+    await this.#change(async () => models, options);
+  }
+
+  async put(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
+    await this.#change(async () => {
+      if (!this.#models.some(({ name }) => name === model.name)) await assertFolder(model);
+      return [...this.#models.filter(({ name }) => name !== model.name), model];
+    }, options);
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#change(async () => {
+      this.#sourceOf(name);
+      const others = this.#models.filter((model) => model.name !== name);
+      if (others.length < this.#models.length) return others;
+      throw new NearfarError('failed-precondition', `model ${name} is served because its folder is among all models; remove the folder`, {
+        details: { name },
+      });
+    }, {});
+  }
+
+  async setLabel(name: string, label: string, version: string | undefined, options: ChangeOptions = {}): Promise<void> {
+    await this.#change(async () => {
+      const { [label]: before, ...others } = this.#sourceOf(name).labels ?? {};
+      if (version === undefined && before === undefined) {
+        throw new NearfarError('not-found', `label ${label} of model ${name} is not configured here`, { details: { name, label } });
+      }
+      return this.#with({ ...this.#sourceOf(name), labels: version === undefined ? others : { ...others, [label]: version } });
+    }, options);
+    if (version !== undefined && !this.#options.allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
+  }
+
+  async setLoaded(name: string, version: string, isLoaded: boolean, options: ChangeOptions = {}): Promise<void> {
+    await this.#change(async () => {
+      const source = this.#sourceOf(name);
+      if (isLoaded && !(await listVersions(source.basePath)).has(version)) {
+        throw new NearfarError('not-found', `Could not find version ${version} of model ${name}`, { details: { name, version } });
+      }
+      const wanted = new Set(this.#options.repository.snapshot(name)?.wanted.map((found) => found.version));
+      if (!isLoaded && !wanted.has(version)) {
+        throw new NearfarError('not-found', `version ${version} of model ${name} is not loaded`, { details: { name, version } });
+      }
+      if (isLoaded) wanted.add(version);
+      else wanted.delete(version);
+      const policy: VersionPolicy = { kind: 'specific', versions: [...wanted] };
+      return this.#with({ ...source, policy });
+    }, options);
+    if (isLoaded) await this.#waitFor([name], options.signal, version);
+  }
+
+  /** The models with one of them changed. */
+  #with(changed: ModelSource): readonly ModelSource[] {
+    return [...this.#models.filter(({ name }) => name !== changed.name), changed];
+  }
+
+  #sourceOf(name: string): ModelSource {
+    const source = this.source(name);
+    if (source) return source;
+    throw new NearfarError('not-found', `Could not find any versions of model ${name}`, { details: { name } });
+  }
+
+  async #change(next: () => Promise<readonly ModelSource[]>, { signal }: ChangeOptions): Promise<void> {
+    const change = this.#last.then(async () => {
+      signal?.throwIfAborted();
+      return this.#make(await next());
+    });
+    this.#last = change.catch(() => undefined);
+    const { added, changed } = await change;
+    await this.#lookAfresh(changed, signal);
+    await this.#waitFor(added, signal);
+  }
+
+  /** @returns the names of the models that are new, and of all that are not as they were. */
+  async #make(models: readonly ModelSource[]): Promise<{ added: readonly string[]; changed: readonly string[] }> {
+    const { repository, log } = this.#options;
+    assertNamesDiffer(models);
+    assertPlatformsStay(this.#models, models);
+    for (const model of models) this.#options.assertLogging(model);
+    await this.#assertLabels(models);
+    const before = new Map(this.#models.map((model) => [model.name, model]));
+    const added = models.filter(({ name, basePath }) => repository.source(name)?.basePath !== basePath).map(({ name }) => name);
+    const changed = models.filter((model) => before.get(model.name) !== model).map(({ name }) => name);
+    const removed = [...before.keys()].filter((name) => !models.some((model) => model.name === name));
+    this.#models = models;
+    repository.configure(models);
+    log.info({ added, changed: changed.filter((name) => !added.includes(name)), removed }, 'models reconfigured');
+    return { added, changed };
+  }
+
+  /** Outside of the queue of changes: a folder on a dead drive holds up who waits for it, and no other change. */
+  async #lookAfresh(names: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    let isDone = false;
+    const looking = Promise.all(names.map((name) => this.#options.repository.lookAfresh(name))).then(() => {
+      isDone = true;
+    });
+    await Promise.race([looking, this.#options.waitUntil(() => isDone, signal)]);
+  }
+
+  /** A label may name a version that loads by the same change, but not one that is nowhere. */
+  async #assertLabels(models: readonly ModelSource[]): Promise<void> {
+    if (this.#options.allowsLabelsOfMissingVersions) return;
+    for (const { name, basePath, labels = {} } of models) {
+      const targets = Object.values(labels).filter((version) => !this.#isAvailable(name, version));
+      if (targets.length === 0) continue;
+      const there = await listVersions(basePath).catch(() => new Map<string, string>());
+      const missing = targets.find((version) => !there.has(version));
+      if (missing === undefined) continue;
+      throw new NearfarError(
+        'failed-precondition',
+        `Request to assign label to version ${missing} of model ${name}, which is not currently available for inference`,
+        { details: { name, version: missing } },
+      );
+    }
+  }
+
+  #isAvailable(name: string, version: string): boolean {
+    return this.#statuses(name).some((status) => status.version === version && status.state === 'AVAILABLE');
+  }
+
+  /**
+   * Waits until every version that is wanted of some models, or the given one, is available or cannot be loaded now.
+   * @throws {NearfarError} `unavailable` when one of the models has no available version then.
+   */
+  async #waitFor(names: readonly string[], signal: AbortSignal | undefined, version?: string): Promise<void> {
+    const { waitUntil } = this.#options;
+    const missing = new Map<string, string>();
+    for (const name of names) {
+      await waitUntil(() => this.#isSettled(name, version), signal);
+      const isThere = this.#statuses(name).some(({ state, version: number }) => {
+        return state === 'AVAILABLE' && (version === undefined || number === version);
+      });
+      if (!isThere) missing.set(name, this.#whyNot(name, version));
+    }
+    if (missing.size === 0) return;
+    const reasons = [...missing].map(([name, reason]) => `{name: ${name} version: ${version ?? 'latest'} due to error: ${reason}}`);
+    throw new NearfarError('unavailable', `${missing.size} model(s) did not become available: {${reasons.join(', ')}}`, {
+      details: { models: Object.fromEntries(missing) },
+    });
+  }
+
+  /** Whether nothing is on its way: being copied, imported or loaded for the first time. */
+  #isSettled(name: string, version: string | undefined): boolean {
+    const { repository } = this.#options;
+    if (repository.source(name) === undefined || this.failure(name)) return true;
+    const snapshot = repository.snapshot(name);
+    if (!snapshot) return false;
+    const isMeant = (candidate: string) => version === undefined || candidate === version;
+    if ([...snapshot.pending].some(([candidate, error]) => isMeant(candidate) && isUnderWay(error))) return false;
+    const statuses = this.#statuses(name);
+    return snapshot.wanted.every(({ version: wanted }) => {
+      const status = statuses.find((candidate) => candidate.version === wanted);
+      return !isMeant(wanted) || status?.state === 'AVAILABLE' || (status !== undefined && status.errorCode !== 0);
+    });
+  }
+
+  #whyNot(name: string, version: string | undefined): string {
+    const source = this.source(name);
+    if (!source) return 'it was removed meanwhile';
+    const failed = this.#statuses(name).filter(({ version: number, errorCode }) => {
+      return errorCode !== 0 && (version === undefined || number === version);
+    });
+    const errors = failed.map(({ version: number, errorMessage }) => `version ${number}: ${errorMessage}`);
+    return this.failure(name)?.message ?? (errors.join('; ') || `No versions of servable ${name} found under base path ${source.basePath}`);
+  }
+
+  #statuses(name: string): readonly VersionStatus[] {
+    try {
+      return this.#options.servables.status({ name });
+    } catch {
+      return [];
+    }
+  }
+}
+
+async function assertFolder({ name, basePath }: ModelSource): Promise<void> {
+  await listVersions(basePath).catch((cause) => {
+    throw new NearfarError('not-found', `Could not find base path ${basePath} for servable ${name}`, {
+      cause,
+      details: { name, basePath },
+    });
+  });
+}

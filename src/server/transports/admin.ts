@@ -1,0 +1,61 @@
+import { isIP } from 'node:net';
+import { NearfarError } from '../../core/index.ts';
+import type { ModelAdmin } from '../served-models.ts';
+
+/** What calls that change what is served need. */
+export interface AdminContext {
+  readonly models: ModelAdmin;
+  /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
+  readonly access: 'loopback' | 'open' | 'elsewhere';
+  /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */
+  metricValues(name: string): Promise<ReadonlyMap<string, number>>;
+}
+
+/** Where a call comes from. */
+export interface Caller {
+  /** Address of the peer, with or without a port. */
+  readonly address: string | undefined;
+  /** What the client says of itself, by the lower-case names of HTTP headers. */
+  readonly header: (name: string) => string | undefined;
+}
+
+/**
+ * Checks that a caller may change what is served.
+ * @throws {NearfarError} `permission-denied`.
+ */
+export function assertMayChange({ access }: AdminContext, { address, header }: Caller): void {
+  if (access === 'elsewhere') throw refusal('calls that change what is served are taken at --admin_address alone');
+  if (access === 'loopback' && !(address !== undefined && isLoopback(address) && !isForwarded(header))) {
+    throw refusal('calls that change what is served are taken from this machine alone; --admin_address opens an address for them');
+  }
+  // A page in a browser on this machine is no operator. Its own name in place of ours (DNS rebinding) would make it same-origin.
+  const origin = header('origin');
+  const host = header('host');
+  if (origin !== undefined && (host === undefined || originHost(origin) !== host || !isOwnName(host))) {
+    throw refusal('pages of other origins may not change what is served');
+  }
+}
+
+function refusal(message: string): NearfarError {
+  return new NearfarError('permission-denied', message);
+}
+
+/** A proxy on this machine speaks for others. */
+function isForwarded(header: Caller['header']): boolean {
+  return header('forwarded') !== undefined || header('x-forwarded-for') !== undefined;
+}
+
+/** `127.0.0.1:5000`, `[::1]:5000`, `::ffff:127.0.0.1`, or the path of a Unix socket. */
+function isLoopback(address: string): boolean {
+  const bare = address.replace(/^\[(.*)\](?::\d+)?$/, '$1').replace(/^(\d+(?:\.\d+){3}):\d+$/, '$1');
+  return /^(::ffff:)?127\.\d+\.\d+\.\d+$/i.test(bare) || bare === '::1' || address.startsWith('unix:');
+}
+
+function originHost(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}
+
+function isOwnName(host: string): boolean {
+  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return name === 'localhost' || isIP(name) !== 0;
+}

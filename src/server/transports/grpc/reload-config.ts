@@ -1,0 +1,38 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  ModelServerConfigSchema,
+  type ReloadConfigRequest,
+  type ReloadConfigResponse,
+  ReloadConfigResponseSchema,
+} from '../../../core/index.ts';
+import { toModelSources } from '../../model-config.ts';
+import { assertMayChange } from '../admin.ts';
+import type { GrpcContext } from '../context.ts';
+import type { UnaryCall } from './unary.ts';
+
+/** ModelService.HandleReloadConfigRequest: the config supersedes the whole one before, and is answered when new models are available. */
+export async function reloadConfig(
+  { admin }: GrpcContext,
+  { config, metricNames }: ReloadConfigRequest,
+  { signal, peer, header }: UnaryCall,
+): Promise<ReloadConfigResponse> {
+  assertMayChange(admin, { address: peer, header });
+  const models = toModelSources(config ?? create(ModelServerConfigSchema));
+  const measure = async () => Promise.all(metricNames.map((name) => admin.metricValues(name)));
+  const before = await measure();
+  await admin.models.replaceAll(models, { signal });
+  const after = await measure();
+  return create(ReloadConfigResponseSchema, {
+    status: { errorCode: 0, errorMessage: '' },
+    metric: metricNames.map((name, index) => ({
+      name,
+      valueIncrease: { case: 'int64ValueIncrease' as const, value: increaseOf(before[index], after[index]) },
+    })),
+  });
+}
+
+/** By labels, as those of a model that is served no more are dropped. */
+function increaseOf(before: ReadonlyMap<string, number> = new Map(), after: ReadonlyMap<string, number> = new Map()): bigint {
+  const increases = [...after].map(([labels, value]) => value - (before.get(labels) ?? 0));
+  return BigInt(Math.round(increases.reduce((sum, increase) => sum + increase, 0)));
+}

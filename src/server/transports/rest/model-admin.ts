@@ -1,0 +1,133 @@
+import { type DescMessage, fromJson, type JsonObject, type MessageShape, toJson } from '@bufbuild/protobuf';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema } from '../../../core/index.ts';
+import { toModelConfig, toModelSource, toModelSources } from '../../model-config.ts';
+import type { ModelSource } from '../../repository/index.ts';
+import { assertMayChange } from '../admin.ts';
+import { openCallSignal } from '../call.ts';
+import type { RestContext } from '../context.ts';
+import { canonicalVersion } from '../model-spec.ts';
+import { deadlineOf, headerText } from './headers.ts';
+import { bodyBytes } from './rest-call.ts';
+
+const modelPath = '/nearfar/v1/models/:model';
+
+interface Path {
+  readonly Params: { readonly model: string; readonly label: string; readonly version: string };
+}
+
+/** What is configured, and calls that change it: everything at once or one model, label or version at a time. */
+export function addModelAdmin(app: FastifyInstance, context: RestContext): void {
+  const { models } = context.admin;
+
+  app.get('/nearfar/v1/config', async () => describeAll(models.models));
+  app.get<Path>(`${modelPath}/config`, async ({ params }) => describe(known(params.model)));
+
+  app.register(async (routes) => {
+    // Before the body is read.
+    routes.addHook('onRequest', async (request) => {
+      assertMayChange(context.admin, { address: request.socket.remoteAddress, header: (name) => headerText(request, name) });
+    });
+    routes.put('/nearfar/v1/config', (request) =>
+      change(context, request, async (signal) => {
+        await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), { signal });
+        return describeAll(models.models);
+      }),
+    );
+    routes.put<Path>(modelPath, (request) =>
+      change(context, request, async (signal) => {
+        await models.put(parseModel(request.params.model, request), { signal });
+        return describe(known(request.params.model));
+      }),
+    );
+    routes.delete<Path>(modelPath, async ({ params }, reply) => {
+      await models.remove(params.model);
+      return reply.code(204).send();
+    });
+    routes.put<Path>(`${modelPath}/labels/:label`, (request) =>
+      change(context, request, async (signal) => {
+        const { model, label } = request.params;
+        await models.setLabel(model, label, versionOfBody(request), { signal });
+        return describe(known(model));
+      }),
+    );
+    routes.delete<Path>(`${modelPath}/labels/:label`, async ({ params }, reply) => {
+      await models.setLabel(params.model, params.label, undefined);
+      return reply.code(204).send();
+    });
+    routes.put<Path>(`${modelPath}/versions/:version`, (request) =>
+      change(context, request, async (signal) => {
+        const { model, version } = request.params;
+        await models.setLoaded(model, parseVersion(version), true, { signal });
+        return describe(known(model));
+      }),
+    );
+    routes.delete<Path>(`${modelPath}/versions/:version`, async ({ params }, reply) => {
+      await models.setLoaded(params.model, parseVersion(params.version), false);
+      return reply.code(204).send();
+    });
+  });
+
+  function known(name: string): ModelSource {
+    const source = models.source(name);
+    if (source) return source;
+    throw new NearfarError('not-found', `Could not find any versions of model ${name}`, { details: { name } });
+  }
+}
+
+/** Waits for what the change begins as long as any request may take; it goes on when nobody waits. */
+async function change<T>(context: RestContext, request: FastifyRequest, make: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  using deadline = openCallSignal(deadlineOf(request, context.timeoutMs));
+  return await make(deadline.signal);
+}
+
+const jsonOptions = { useProtoFieldName: true, alwaysEmitImplicit: false } as const;
+
+function describe(source: ModelSource): object {
+  return toJson(ServingModelConfigSchema, toModelConfig(source), jsonOptions) as JsonObject;
+}
+
+/** The ModelServerConfig as JSON, with the names of its text form. */
+function describeAll(models: readonly ModelSource[]): object {
+  return { model_config_list: { config: models.map(describe) } };
+}
+
+/** The platform may be left out, and the name, which the path has. */
+function parseModel(name: string, request: FastifyRequest): ModelSource {
+  const config = parseBody(ServingModelConfigSchema, request);
+  if (config.name !== '' && config.name !== name) {
+    throw new NearfarError('invalid-argument', `the path names model ${name}, the body ${config.name}`, {
+      details: { want: name, got: config.name },
+    });
+  }
+  return toModelSource({ ...config, name, modelPlatform: config.modelPlatform || 'tensorflow' });
+}
+
+function parseBody<Desc extends DescMessage>(schema: Desc, request: FastifyRequest): MessageShape<Desc> {
+  try {
+    return fromJson(schema, parseJson(request));
+  } catch (cause) {
+    if (cause instanceof NearfarError) throw cause;
+    throw new NearfarError('invalid-argument', cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+function parseJson(request: FastifyRequest) {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bodyBytes(request)));
+  } catch (cause) {
+    throw new NearfarError('invalid-argument', `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+function versionOfBody(request: FastifyRequest): string {
+  const body: unknown = parseJson(request);
+  const version = typeof body === 'object' && body !== null && 'version' in body ? body.version : undefined;
+  if (typeof version === 'string' || typeof version === 'number') return parseVersion(String(version));
+  throw new NearfarError('invalid-argument', 'expected a body such as {"version": 3}', { details: { got: version } });
+}
+
+function parseVersion(text: string): string {
+  if (/^\d+$/.test(text)) return canonicalVersion(text);
+  throw new NearfarError('invalid-argument', `a version is a whole number, got ${text}`, { details: { got: text } });
+}
