@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchCache, benchServingTable } from './cache.ts';
 import { benchClassify } from './classify.ts';
 import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
@@ -14,6 +15,8 @@ const benches: Readonly<Record<string, Bench>> = {
   'warm-open': benchWarmOpen,
   classify: benchClassify,
   server: benchServer,
+  cache: benchCache,
+  'serving-table': benchServingTable,
   importer: benchImporter,
 };
 

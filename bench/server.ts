@@ -46,7 +46,8 @@ export const benchServer: Bench = async ({ pairs = 5, report }) => {
   }
 };
 
-function callOf({ manifest }: BenchModel) {
+/** The call of the task, as the processes take it. */
+export function callOf({ manifest }: BenchModel) {
   const task = manifest.tasks?.['image-classification'];
   if (!task) throw new Error(`${manifest.name} classifies no images`);
   const { signature, input, output } = task;

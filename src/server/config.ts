@@ -50,10 +50,8 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
-  /** Versions that load at the same time. @default Infinity */
-  readonly loadThreads: number;
-  /** Versions that unload at the same time. @default Infinity */
-  readonly unloadThreads: number;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
+  readonly checksSignatureMethod: boolean;
   /** Retries of a failed load before it is given up. @default Infinity */
   readonly maxLoadRetries: number;
   /** Pause before the first retry, in milliseconds; each further one is twice as long. @default 1000 */
@@ -123,8 +121,7 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
-    loadThreads: Number.POSITIVE_INFINITY,
-    unloadThreads: Number.POSITIVE_INFINITY,
+    checksSignatureMethod: false,
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
@@ -197,8 +194,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineThreads: parseEngineThreads(flags),
-    loadThreads: orDefault(flags.num_load_threads),
-    unloadThreads: orDefault(flags.num_unload_threads),
+    checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,

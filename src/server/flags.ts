@@ -33,17 +33,18 @@ const theirFlags = {
   max_num_load_retries: honoured('int', 'give a version up after so many retries (without end)'),
   load_retry_interval_micros: honoured('int', 'longest pause between two retries (60000000)'),
   num_load_threads: honoured('int', 'versions that load at the same time (0: any number)'),
-  num_unload_threads: honoured('int', 'versions that unload at the same time (0: any number)'),
   tensorflow_session_parallelism: honoured('int', 'threads of an engine (0: all cores but one)'),
   tensorflow_intra_op_parallelism: honoured('int', 'the same; wins over tensorflow_session_parallelism'),
   enable_batching: honoured('bool', 'join requests of one signature to batches'),
   batching_parameters_file: honoured('string', 'how: BatchingParameters in text form; needs --enable_batching'),
   enable_per_model_batching_parameters: honoured('bool', 'how, by the batching_params.pbtxt of each version'),
   monitoring_config_file: honoured('string', 'MonitoringConfig in text form: whether and at which path metrics are served'),
+  enable_signature_method_name_check: honoured('bool', 'Classify and Regress refuse a signature that was exported for another method'),
   enable_serialization_as_tensor_content: honoured('bool', 'gRPC answers carry tensor_content instead of typed values'),
   version: honoured('bool', 'print the version and end'),
 
   tensorflow_inter_op_parallelism: honoured('int', 'without effect, an engine runs one operation of a graph at a time'),
+  num_unload_threads: accepted('int', 'a version unloads as soon as nothing runs on it, on no thread of its own'),
   rest_api_num_threads: accepted('int', 'requests are taken on one thread; engines have their own'),
   grpc_max_threads: accepted('int', 'requests are taken on one thread; engines have their own'),
   tensorflow_session_config_file: accepted('string', 'there is no TensorFlow session to configure'),
@@ -73,7 +74,6 @@ const theirFlags = {
   enable_model_warmup: refused('bool', 'true', 'golden examples always run before a version is available'),
   num_request_iterations_for_warmup: refused('int', '0', 'recorded warm-up requests are not read yet'),
   prefer_tflite_model: refused('bool', 'false', noTensorFlowLite),
-  enable_signature_method_name_check: refused('bool', 'false', 'method names of signatures are not checked yet'),
 } as const satisfies Record<string, Flag>;
 
 /** Flags that tensorflow_model_server does not have. */

@@ -32,6 +32,8 @@ export interface ModelAdmin {
    * @throws as {@link put}; `not-found` for a version that is not there.
    */
   setLoaded(name: string, version: string, isLoaded: boolean, options?: ChangeOptions): Promise<void>;
+  /** Resolves when the wanted versions of a model are available. @throws {NearfarError} `unavailable` when none can be loaded now. */
+  settle(name: string, options?: ChangeOptions): Promise<void>;
 }
 
 export interface ChangeOptions {
@@ -130,6 +132,10 @@ export class ServedModels implements ModelAdmin {
       return this.#with({ ...source, policy });
     }, options);
     if (isLoaded) await this.#waitFor([name], options.signal, version);
+  }
+
+  async settle(name: string, { signal }: ChangeOptions = {}): Promise<void> {
+    await this.#waitFor([name], signal);
   }
 
   /** The models with one of them changed. */

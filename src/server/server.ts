@@ -23,6 +23,7 @@ import {
   createSharedPort,
   type Transport,
 } from './transports/index.ts';
+import { UnloadedModels } from './unloaded-models.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -78,6 +79,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
+  const unloaded = new UnloadedModels(serving.models);
   const context = (access: AdminContext['access']) => ({
     servables,
     admission,
@@ -88,6 +90,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
+    control: unloaded,
+    checksSignatureMethod: config.checksSignatureMethod,
     admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
   const rest = (access: AdminContext['access']) =>

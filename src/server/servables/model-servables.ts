@@ -40,6 +40,11 @@ export class ModelServables {
     this.#reconcile();
   }
 
+  /** Whether nothing is to be loaded of it. */
+  get isUnloaded(): boolean {
+    return this.#snapshot?.isUnloaded ?? false;
+  }
+
   /** Retires every version. */
   async close(): Promise<void> {
     await Promise.all([...this.#versions].map((version) => this.#retire(version)));

@@ -82,7 +82,9 @@ export class Servables implements ServableStore {
 
   isReady(name?: string): boolean {
     const names = name === undefined ? this.names() : [name];
-    return this.#phase === 'serving' && names.every((asked) => this.#models.get(asked)?.find() !== undefined);
+    const isReady = (model: ModelServables | undefined) =>
+      model?.find() !== undefined || (name === undefined && model?.isUnloaded === true);
+    return this.#phase === 'serving' && names.every((asked) => isReady(this.#models.get(asked)));
   }
 
   watch(listener: () => void): Disposable {

@@ -1,5 +1,6 @@
 import { decodeBase64, NearfarError } from '../../core/index.ts';
 import type { LoadRequest, ModelControl } from '../model-control.ts';
+import { assertMayChange, type Caller } from './admin.ts';
 import type { TransportContext } from './context.ts';
 
 /**
@@ -19,8 +20,12 @@ export function parseLoadParameters(parameters: Readonly<Record<string, unknown>
   return { config: config === undefined ? undefined : parseConfig(config), files };
 }
 
-export function controlOf({ control }: Pick<TransportContext, 'control'>): ModelControl {
-  if (control) return control;
+/** @throws {NearfarError} `unsupported` where nothing can be loaded by request; `permission-denied`. */
+export function controlOf({ control, admin }: Pick<TransportContext, 'control' | 'admin'>, caller: Caller): ModelControl {
+  if (control) {
+    assertMayChange(admin, caller);
+    return control;
+  }
   throw new NearfarError('unsupported', 'models are not loaded and unloaded by request');
 }
 

@@ -74,13 +74,13 @@ export function addOpenInference(server: Server, context: GrpcContext): void {
   );
   addUnary(server, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
-      await controlOf(context).load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
+      await controlOf(context, call).load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
   addUnary(server, method.repositoryModelUnload, log, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
-      await controlOf(context).unload(modelName);
+      await controlOf(context, call).unload(modelName);
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );

@@ -14,13 +14,13 @@ import type { UnaryCall } from './unary.ts';
 export async function reloadConfig(
   { admin }: GrpcContext,
   { config, metricNames }: ReloadConfigRequest,
-  { signal, peer, header }: UnaryCall,
+  call: UnaryCall,
 ): Promise<ReloadConfigResponse> {
-  assertMayChange(admin, { address: peer, header });
+  assertMayChange(admin, call);
   const models = toModelSources(config ?? create(ModelServerConfigSchema));
   const measure = async () => Promise.all(metricNames.map((name) => admin.metricValues(name)));
   const before = await measure();
-  await admin.models.replaceAll(models, { signal });
+  await admin.models.replaceAll(models, { signal: call.signal });
   const after = await measure();
   return create(ReloadConfigResponseSchema, {
     status: { errorCode: 0, errorMessage: '' },

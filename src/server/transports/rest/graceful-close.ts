@@ -5,21 +5,23 @@ import type { FastifyInstance } from 'fastify';
 const lastCallMs = 250;
 
 /**
- * Closes an HTTP server without failing a request: for a moment it goes on and ends each connection with its next answer, then
- * it listens no more, and connections on which nothing is in flight (kept alive by clients, opened ahead by browsers) are cut.
+ * Closes an HTTP server without failing a request: for a moment it goes on and ends each connection with its next answer, then it
+ * only finishes what it took, and answers what still comes by a refusal; last it listens no more, and connections on which nothing
+ * is in flight (kept alive by clients, opened ahead by browsers) are cut.
+ * @param refuseMore Called when the moment is over: from here on requests are refused.
  * @remarks Fastify alone answers 503 on kept connections and then waits for clients to let go of them.
  */
-export function prepareGracefulClose(app: FastifyInstance): () => Promise<void> {
+export function prepareGracefulClose(app: FastifyInstance, refuseMore: () => void): () => Promise<void> {
+  /** Of those that are finished, however long it takes; one that comes later keeps nobody waiting. */
   let inFlight = 0;
   let phase: 'open' | 'last-call' | 'closing' = 'open';
-  const cutIdle = () => {
-    if (phase === 'closing' && inFlight === 0) app.server.closeAllConnections();
-  };
+  let onIdle = () => {};
   app.server.on('request', (_, response) => {
+    if (phase === 'closing') return;
     inFlight++;
     response.once('close', () => {
       inFlight--;
-      cutIdle();
+      if (inFlight === 0) onIdle();
     });
   });
   app.addHook('onSend', async (_, reply) => {
@@ -29,8 +31,13 @@ export function prepareGracefulClose(app: FastifyInstance): () => Promise<void> 
     phase = 'last-call';
     if (app.server.listening) await pause(lastCallMs);
     phase = 'closing';
+    refuseMore();
+    await new Promise<void>((resolve) => {
+      onIdle = resolve;
+      if (inFlight === 0) resolve();
+    });
     const closed = app.close();
-    cutIdle();
+    app.server.closeAllConnections();
     await closed;
   };
 }

@@ -7,7 +7,7 @@ import { assertMayChange } from '../admin.ts';
 import { openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
-import { deadlineOf, headerText } from './headers.ts';
+import { callerOf, deadlineOf } from './headers.ts';
 import { bodyBytes } from './rest-call.ts';
 
 const modelPath = '/nearfar/v1/models/:model';
@@ -26,7 +26,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
   app.register(async (routes) => {
     // Before the body is read.
     routes.addHook('onRequest', async (request) => {
-      assertMayChange(context.admin, { address: request.socket.remoteAddress, header: (name) => headerText(request, name) });
+      assertMayChange(context.admin, callerOf(request));
     });
     routes.put('/nearfar/v1/config', (request) =>
       change(context, request, async (signal) => {

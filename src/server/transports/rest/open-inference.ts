@@ -9,7 +9,7 @@ import { modelStatistics } from '../model-statistics.ts';
 import { controlOf, parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { addTensorBodies } from './bodies.ts';
-import { setVersionHeaders, wantedDigest } from './headers.ts';
+import { callerOf, setVersionHeaders, wantedDigest } from './headers.ts';
 import { infer } from './infer.ts';
 import { jsonLimitOf } from './json-limit.ts';
 import { bodyBytes, observeRest } from './rest-call.ts';
@@ -78,7 +78,7 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
     post(
       `${path}/models/:model/load`,
       observed('load', async (request) => {
-        await controlOf(context).load(partsOf(request).model ?? '', parseLoadParameters(readParameters(request)));
+        await controlOf(context, callerOf(request)).load(partsOf(request).model ?? '', parseLoadParameters(readParameters(request)));
         return {};
       }),
     );
@@ -87,7 +87,7 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
       observed('unload', async (request) => {
         // Models do not depend on each other here, so `unload_dependents` asks for nothing more.
         readParameters(request);
-        await controlOf(context).unload(partsOf(request).model ?? '');
+        await controlOf(context, callerOf(request)).unload(partsOf(request).model ?? '');
         return {};
       }),
     );

@@ -60,7 +60,7 @@ export function createRestServer(context: RestContext): Transport {
   app.setNotFoundHandler((request, reply) =>
     sendError(reply, new NearfarError('not-found', `no such path: ${request.method} ${request.raw.url?.split('?', 1)[0]}`), context.log),
   );
-  const close = prepareGracefulClose(app);
+  const close = prepareGracefulClose(app, () => context.admission.startDraining());
   addInflate(app);
   app.register(async (routes) => {
     await addCors(routes, context.corsAllowedOrigins);

@@ -297,6 +297,7 @@ const standInAdmin: ModelAdmin = {
   remove: cannotChange,
   setLabel: cannotChange,
   setLoaded: cannotChange,
+  settle: cannotChange,
 };
 
 /** Everything is admitted. */
