@@ -9,6 +9,7 @@ import {
   type SignatureBindings,
   type TensorMap,
   type Variant,
+  type WarmupRequest,
 } from '../core/index.ts';
 import { bindDecider, bindInputs, bindOutputs, bindSibling, type GivenBindings, writeBindings } from './bindings.ts';
 import { createGoldenInputs, GOLDEN_SEED } from './golden.ts';
@@ -18,7 +19,7 @@ import { completeSignature, decidingSource, mainSignature, type NamedSignature, 
 import type { Source, SourceFile, SourceSignature } from './source.ts';
 import { collect, describeSource, fileOfBytes } from './source-file.ts';
 import { planStrings, type StringPlan } from './string-inputs.ts';
-import { readWarmup, type WarmupRequest, warmupInputs } from './warmup.ts';
+import { readWarmup, warmupInputs } from './warm-up-inputs.ts';
 
 /** Raised when the same sources and options would give other manifest bytes than before. */
 export const IMPORTER_FORMAT = 1;

@@ -20,6 +20,7 @@ import {
   readOnnx,
   shareInputs,
   type Variant,
+  warmupPath,
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
@@ -123,7 +124,7 @@ export async function readSources(
     Object.assign(unusable, made.unusable);
   }
   const savedModel = opened.find(({ found }) => found.format === 'saved-model');
-  const warmup = savedModel?.folder.get(WARMUP);
+  const warmup = savedModel?.folder.get(warmupPath);
   return {
     // The float32 twins last: they take no name from what is published.
     sources: [...sources.filter(({ isHidden }) => !isHidden), ...sources.filter(({ isHidden }) => isHidden)],
@@ -134,9 +135,6 @@ export async function readSources(
     task: opened.find(({ task }) => task)?.task,
   };
 }
-
-/** Requests that TensorFlow Serving replays when it loads a SavedModel. */
-const WARMUP = 'assets.extra/tf_serving_warmup_requests';
 
 /** The files of a SavedModel, and not what else lies in its folder. */
 function keptFiles(folder: ModelFolder): ReadonlyMap<string, SourceFile> {
@@ -333,7 +331,7 @@ function onnxPrecision(initializers: OnnxModel['initializers']): Precision {
 async function digestOriginals({ folder, found: { format, entry } }: OpenedModel): Promise<Record<string, string>> {
   const isPart = (name: string) => {
     if (entry === undefined) return true;
-    if (format === 'saved-model') return name === entry || name === WARMUP || /^(variables|assets)\//.test(name);
+    if (format === 'saved-model') return name === entry || name === warmupPath || /^(variables|assets)\//.test(name);
     return name === entry || (format === 'tfjs-layers' && !name.includes('/') && name.endsWith('.bin'));
   };
   const originals: [string, string][] = [];

@@ -6,7 +6,7 @@ import { resolveBatching } from './batching/index.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
-import type { Batching } from './model-options.ts';
+import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import type { ModelSource } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
@@ -50,6 +50,19 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
+  /** How many engine workers have each version, and so how many of its runs go on side by side. @default 1 */
+  readonly engineWorkers: number;
+  /**
+   * Most engine workers (threads, some 50 MB each). Up to here a version is loaded in workers that nothing else waits for; beyond, versions
+   * share workers. @default 8
+   */
+  readonly maxEngineWorkers: number;
+  /** How often each recorded warm-up request runs when a version loads; 0: they are not read. @default 1 */
+  readonly warmupIterations: number;
+  /** What holds for models that have no option of their own. */
+  readonly modelDefaults: Partial<ModelOptions>;
+  /** Versions that load at the same time. @default Infinity */
+  readonly loadThreads: number;
   /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
   readonly checksSignatureMethod: boolean;
   /** Retries of a failed load before it is given up. @default Infinity */
@@ -121,6 +134,11 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
+    engineWorkers: 1,
+    maxEngineWorkers: 8,
+    warmupIterations: 1,
+    modelDefaults: {},
+    loadThreads: Number.POSITIVE_INFINITY,
     checksSignatureMethod: false,
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
@@ -193,7 +211,12 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
+    engineWorkers: orDefault(flags.engine_workers),
+    maxEngineWorkers: orDefault(flags.max_engine_workers),
+    warmupIterations: flags.enable_model_warmup === false ? 0 : orDefault(flags.num_request_iterations_for_warmup),
+    modelDefaults: parseModelDefaults(flags),
     engineThreads: parseEngineThreads(flags),
+    loadThreads: orDefault(flags.num_load_threads),
     checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
@@ -311,6 +334,13 @@ function parseBackends(text: string): readonly BackendId[] | 'auto' {
     if (isBackend(name)) return name;
     throw new NearfarError('invalid-argument', `--backend expects auto or one of ${Object.keys(backendIds).join(', ')}; got ${name}`);
   });
+}
+
+function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
+  return {
+    ...(flags.resource_preserving && { transition: 'resource-preserving' }),
+    ...(flags.refuse_signature_changes && { signatureChange: 'refuse' }),
+  };
 }
 
 function parseRedisUrl(text: string): string | undefined {

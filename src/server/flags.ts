@@ -33,6 +33,8 @@ const theirFlags = {
   max_num_load_retries: honoured('int', 'give a version up after so many retries (without end)'),
   load_retry_interval_micros: honoured('int', 'longest pause between two retries (60000000)'),
   num_load_threads: honoured('int', 'versions that load at the same time (0: any number)'),
+  enable_model_warmup: honoured('bool', 'run the recorded requests of a version before it is available (true)'),
+  num_request_iterations_for_warmup: honoured('int', 'how often each of them runs (0: once)'),
   tensorflow_session_parallelism: honoured('int', 'threads of an engine (0: all cores but one)'),
   tensorflow_intra_op_parallelism: honoured('int', 'the same; wins over tensorflow_session_parallelism'),
   enable_batching: honoured('bool', 'join requests of one signature to batches'),
@@ -71,8 +73,6 @@ const theirFlags = {
     'WebGPU and ONNX Runtime say neither how much memory a GPU has nor how much is theirs, so a share of it cannot be kept to',
   ),
   saved_model_tags: refused('string', 'serve', 'SavedModels are read with the tag serve only'),
-  enable_model_warmup: refused('bool', 'true', 'golden examples always run before a version is available'),
-  num_request_iterations_for_warmup: refused('int', '0', 'recorded warm-up requests are not read yet'),
   prefer_tflite_model: refused('bool', 'false', noTensorFlowLite),
 } as const satisfies Record<string, Flag>;
 
@@ -85,6 +85,10 @@ const ourFlags = {
     'HOST:PORT of its own for calls that change what is served, HTTP and gRPC (loopback on the other ports)',
   ),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
+  engine_workers: honoured('int', 'runs of one version side by side, each in an engine worker of its own (1)'),
+  max_engine_workers: honoured('int', 'most engine workers; beyond, versions share them and wait for each other (8)'),
+  resource_preserving: honoured('bool', 'unload the old version of a model before the new one loads'),
+  refuse_signature_changes: honoured('bool', 'do not load a version that clients of the one before it cannot use'),
   allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions are kept'),

@@ -5,7 +5,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import { createTensor, encodeTensorProto, LoggingConfigSchema, PredictRequestSchema, parseTextMessage } from '../../src/core/index.ts';
-import { readWarmup } from '../../src/publish/warmup.ts';
+import { readWarmup } from '../../src/publish/warm-up-inputs.ts';
 import { type RunningServer, startServer } from '../../src/server/index.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { sharedData } from '../support/shared-data.ts';

@@ -14,7 +14,7 @@ import {
   parseTextMessage,
   readTfRecords,
 } from '../../src/core/index.ts';
-import { readWarmup } from '../../src/publish/warmup.ts';
+import { readWarmup } from '../../src/publish/warm-up-inputs.ts';
 import { parseConfig, type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { openTempFolder } from '../support/model-folder.ts';

@@ -18,5 +18,6 @@ export {
 export { type ChunkPlace, type ChunkRequest, filesOfVariant, listChunks, type PlanOptions, planRequests } from './plan.ts';
 export { type Pin, selectVersion, type VersionChoice } from './select.ts';
 export { encodeSignature, encodeStatement, notSigned, readPublicKey, type SignedManifest, verifySignature } from './signature.ts';
+export { signatureChanges } from './signature-changes.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
 export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

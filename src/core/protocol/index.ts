@@ -121,6 +121,7 @@ export { parseTextMessage } from './text-format.ts';
 export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
+export { decodeWarmupRecord, type WarmupRequest } from './warmup.ts';
 export { dataTypeOf, inferenceDatatypeOf } from './wire-dtypes.ts';
 export {
   type CachedVersion,

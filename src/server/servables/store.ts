@@ -1,10 +1,10 @@
 import { NearfarError } from '../../core/index.ts';
 import type { ModelSnapshot } from '../repository/index.ts';
-import { ModelServables } from './model-servables.ts';
+import { ModelServables, type ModelServablesOptions } from './model-servables.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
-import type { ServableVersion, ServableVersionOptions } from './servable-version.ts';
+import type { ServableVersion } from './servable-version.ts';
 
-export interface ServablesOptions extends ServableVersionOptions {
+export interface ServablesOptions extends ModelServablesOptions {
   /** Names of the models that are configured, also of those whose folder could never be read. */
   readonly names: () => readonly string[];
 }

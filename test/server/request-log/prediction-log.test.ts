@@ -9,7 +9,7 @@ import {
   readTfRecords,
   type TensorMap,
 } from '../../../src/core/index.ts';
-import { readWarmup } from '../../../src/publish/warmup.ts';
+import { readWarmup } from '../../../src/publish/warm-up-inputs.ts';
 import { encodeLoggedRequest, encodePredictionLog, type LoggedCall } from '../../../src/server/request-log/prediction-log.ts';
 
 const version = { name: 'm', version: '7' };

@@ -233,6 +233,7 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
         backend: 'tfjs-cpu',
         variant: 'v',
         platform: 'tensorflow',
+        parallelism: 1,
         run: async (request, options) => ({
           outputs: select(await run(request, options), request.outputs),
           timing: { queueMs: 1.5, inferMs: 2.25 },
