@@ -8,6 +8,7 @@ import { createTensor, encodeTensorProto, LoggingConfigSchema, PredictRequestSch
 import { readWarmup } from '../../src/publish/warm-up-inputs.ts';
 import { type RunningServer, startServer } from '../../src/server/index.ts';
 import { openTempFolder } from '../support/model-folder.ts';
+import { until } from '../support/serving.ts';
 import { sharedData } from '../support/shared-data.ts';
 
 // What a server logs is the warm-up file of the next version, and can be read by TensorFlow, in the Python that NEARFAR_PYTHON names.
@@ -66,6 +67,7 @@ test.runIf(halfPlusTwo)('the log of a server warms up the next version, and Tens
   await cp(file, join(folder.path, 'next/assets.extra/tf_serving_warmup_requests'));
   await cp(join(folder.path, 'next'), join(basePath, '2'), { recursive: true });
   const second = await start();
+  await until(() => second.servables.status({ name: 'half' }).some(({ version, state }) => version === '2' && state === 'AVAILABLE'));
   const metrics = await second.metrics.registry.metrics();
   const warm = await ask(second, 'predict', { instances: [4] });
   await second.close();

@@ -40,14 +40,14 @@ test.each(['Classify', 'classify'])('%s is a ClassifyLog with its examples and c
       },
     },
   });
-  expect(warmup).toEqual([{ signature: 'classify_x', kind: 'examples', examples }]);
+  expect(warmup).toMatchObject([{ signature: 'classify_x', kind: 'examples', examples }]);
 });
 
 test.each(['Regress', 'regress'])('%s is a RegressLog with its examples and values', (api) => {
   const { log, warmup } = logOf({ api, run: examplesRun('regress_x') }, [values]);
 
   expect(log.logType).toMatchObject({ case: 'regressLog', value: { response: { result: { regressions: [{ value: 3 }, { value: 4 }] } } } });
-  expect(warmup).toEqual([{ signature: 'regress_x', kind: 'examples', examples }]);
+  expect(warmup).toMatchObject([{ signature: 'regress_x', kind: 'examples', examples }]);
 });
 
 test('MultiInference is one record of all its tasks', () => {
