@@ -50,6 +50,8 @@ export interface ServedModelsOptions {
   readonly repository: Repository;
   readonly servables: Servables;
   readonly allowsLabelsOfMissingVersions: boolean;
+  /** Throws for a model whose requests cannot be logged as its config asks. */
+  readonly assertLogging: (model: ModelSource) => void;
   readonly log: Logger;
   /** Resolves when the condition, asked after every change of a version, holds; rejects with `signal.reason` and when the server closes. */
   readonly waitUntil: (holds: () => boolean, signal: AbortSignal | undefined) => Promise<void>;
@@ -216,6 +218,7 @@ export class ServedModels implements ModelAdmin {
     const { repository, log } = this.#options;
     assertNamesDiffer(models);
     assertPlatformsStay(this.#models, models);
+    for (const model of models) this.#options.assertLogging(model);
     await this.#assertLabels(models);
     const before = new Map(this.#models.map((model) => [model.name, model]));
     const added = models.filter(({ name, basePath }) => repository.source(name)?.basePath !== basePath).map(({ name }) => name);

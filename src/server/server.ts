@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
-import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createLog, type Logger } from './log.ts';
+import { type Address, resolveConfig, type ServerOptions } from './config.ts';
+import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
@@ -64,7 +64,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       ? undefined
       : await openTraces({ endpoint: config.otlpEndpoint, samplingRatio: config.traceSamplingRatio, serverVersion, log });
   const statistics = new InferenceStatistics();
-  const requestLog = openRequestLog(config, { metrics, log });
+  const requestLog =
+    config.requestLogDir === undefined
+      ? undefined
+      : new RequestLog({
+          directory: config.requestLogDir,
+          loggingOf: (model) => serving.models.source(model)?.logging,
+          onRecord: metrics.recordRequestLog,
+          log,
+        });
   const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
@@ -139,15 +147,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await close();
     throw error;
   }
-}
-
-function openRequestLog(
-  { requestLogDir, models }: ServerConfig,
-  { metrics, log }: { metrics: ServerMetrics; log: Logger },
-): RequestLog | undefined {
-  if (requestLogDir === undefined) return undefined;
-  const configs = new Map(models.map(({ name, logging }) => [name, logging]));
-  return new RequestLog({ directory: requestLogDir, loggingOf: (model) => configs.get(model), onRecord: metrics.recordRequestLog, log });
 }
 
 /** After the grace period what is still in flight fails; answering that takes no longer than this. */

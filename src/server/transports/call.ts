@@ -1,4 +1,12 @@
-import { grpcStatusName, NearfarError, type NearfarErrorCode, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
+import {
+  type ExampleMethod,
+  grpcStatusName,
+  NearfarError,
+  type NearfarErrorCode,
+  type RunRequest,
+  serializeError,
+  type TensorMap,
+} from '../../core/index.ts';
 import type { Timing } from '../request-record.ts';
 import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
@@ -29,6 +37,8 @@ export interface DecodedCall {
   readonly run: RunRequest;
   /** What else is asked of the same version in the same call: it runs beside it. */
   readonly beside?: readonly RunRequest[] | undefined;
+  /** What MultiInference asks of each run. */
+  readonly tasks?: readonly { readonly method: ExampleMethod }[] | undefined;
   readonly examples?: number | undefined;
   /** How long the request itself allows from its decoding on, in milliseconds. */
   readonly deadlineMs?: number | undefined;
@@ -87,10 +97,9 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
     progress.decoded = decoded;
     const sampled = context.requestLog?.sample(handle);
-    sampled?.take(decoded.run); // the run takes the inputs away
+    sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
     const runAt = performance.now();
     const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
-    sampled?.answer(outputs);
     const encodeAt = performance.now();
     const answer = codec.encode(
       outputs,
@@ -98,7 +107,9 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
       handle,
       beside.map((ran) => ran.outputs),
     );
-    return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs: performance.now() - encodeAt } };
+    const postprocessMs = performance.now() - encodeAt;
+    sampled?.answer([outputs, ...beside.map((ran) => ran.outputs)]);
+    return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs } };
   };
 
   try {
