@@ -45,8 +45,8 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
   addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call));
-  addOpenInference(server, context);
   const streams = new OpenStreams();
+  addOpenInference(server, context, streams);
   addHealth(server, context, streams);
   addReflection(server, [PredictionService, ModelService, GRPCInferenceService, Health], streams);
   const bind = (address: string, where: object, credentials: ServerCredentials): Promise<number> =>
