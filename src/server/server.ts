@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
@@ -8,6 +9,7 @@ import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
+import { OnDemandModels } from './on-demand-models.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
@@ -23,7 +25,6 @@ import {
   createSharedPort,
   type Transport,
 } from './transports/index.ts';
-import { UnloadedModels } from './unloaded-models.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -79,7 +80,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
-  const unloaded = new UnloadedModels(serving.models);
+  const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const context = (access: AdminContext['access']) => ({
     servables,
     admission,
@@ -90,9 +91,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
-    control: unloaded,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: { models: serving.models, onDemand, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
   const rest = (access: AdminContext['access']) =>
     createRestServer({
@@ -110,7 +110,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs);
+    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs).finally(() =>
+      onDemand[Symbol.asyncDispose](),
+    );
     return closing;
   };
   const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
