@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
-import { type Address, resolveConfig, type ServerOptions } from './config.ts';
+import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
