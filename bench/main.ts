@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { benchBatching } from './batching.ts';
+import { benchCache, benchServingTable } from './cache.ts';
 import { benchClassify } from './classify.ts';
 import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
@@ -14,6 +16,9 @@ const benches: Readonly<Record<string, Bench>> = {
   'warm-open': benchWarmOpen,
   classify: benchClassify,
   server: benchServer,
+  batching: benchBatching,
+  cache: benchCache,
+  'serving-table': benchServingTable,
   importer: benchImporter,
 };
 

@@ -51,6 +51,7 @@ export async function startPeer(name: PeerName, folder: string, models: ServedMo
       ...process.env,
       PATH: `${join(folder, 'bin')}:${process.env['PATH']}`,
       PYTHONPATH: sources,
+      PYTHONDONTWRITEBYTECODE: '1',
       BENCH_PEERS_SOURCES: sources,
       BENCH_THREADS: '1',
       OMP_NUM_THREADS: '1',

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   checkOnnxOps,
   checkTfjsOps,
+  describeSavedModel,
   type EmittedFile,
   encodeTfjsGraphModel,
   type FoundModel,
@@ -18,8 +19,10 @@ import {
   quantizeOnnx,
   readModelGraph,
   readOnnx,
+  type SavedModelSignature,
   shareInputs,
   type Variant,
+  warmupPath,
   writeOnnx,
   writeTfjsGraph,
 } from '../core/index.ts';
@@ -41,6 +44,8 @@ export interface WriteOptions {
   readonly optimize?: 'all' | 'none' | undefined;
   /** Share of the elements of each large weight that become zero, the smallest ones; at least 0 and below 1. @default 0 */
   readonly prune?: number | undefined;
+  /** Tags of the graph to take of a SavedModel. @default ['serve'], or none where no graph has that */
+  readonly savedModelTags?: readonly string[] | undefined;
 }
 
 /** The variants-to-be of some model files. */
@@ -58,6 +63,8 @@ export interface ReadModels extends ReadSources {
   readonly kept: ReadonlyMap<string, SourceFile>;
   /** The warm-up records of a SavedModel. */
   readonly warmup: SourceFile | undefined;
+  /** The signatures as a SavedModel declares them. */
+  readonly declared: Readonly<Record<string, SavedModelSignature>> | undefined;
   /** What a folder of Hugging Face Transformers says about pictures and classes. */
   readonly task: ModelLayout['task'];
 }
@@ -123,7 +130,7 @@ export async function readSources(
     Object.assign(unusable, made.unusable);
   }
   const savedModel = opened.find(({ found }) => found.format === 'saved-model');
-  const warmup = savedModel?.folder.get(WARMUP);
+  const warmup = savedModel?.folder.get(warmupPath);
   return {
     // The float32 twins last: they take no name from what is published.
     sources: [...sources.filter(({ isHidden }) => !isHidden), ...sources.filter(({ isHidden }) => isHidden)],
@@ -131,12 +138,17 @@ export async function readSources(
     unusable,
     kept: savedModel ? keptFiles(savedModel.folder) : new Map(),
     warmup: warmup && fileOfParts([warmup]),
+    declared: savedModel && (await declaredSignatures(savedModel.folder)),
     task: opened.find(({ task }) => task)?.task,
   };
 }
 
-/** Requests that TensorFlow Serving replays when it loads a SavedModel. */
-const WARMUP = 'assets.extra/tf_serving_warmup_requests';
+/** Of the graph that `readSavedModel` takes: the one for serving, or the one without tags. */
+async function declaredSignatures(folder: ModelFolder): Promise<Readonly<Record<string, SavedModelSignature>> | undefined> {
+  const { graphs } = await describeSavedModel(folder);
+  const found = ['serve', ''].map((tag) => graphs.find(({ tags }) => tags.join() === tag));
+  return (found[0] ?? found[1])?.signatures;
+}
 
 /** The files of a SavedModel, and not what else lies in its folder. */
 function keptFiles(folder: ModelFolder): ReadonlyMap<string, SourceFile> {
@@ -166,14 +178,14 @@ async function writeMissing(
   formats: readonly Source['format'][],
   missing: (format: Source['format']) => readonly Precision[],
   keep: KeepFile,
-  { optimize: passes = 'all', prune }: WriteOptions & { readonly prune: number },
+  { optimize: passes = 'all', prune, savedModelTags }: WriteOptions & { readonly prune: number },
 ): Promise<ReadSources> {
   if (model.found.format === 'onnx') return writeOnnxPrecisions(asIs, formats.includes('onnx') ? missing('onnx') : [], keep);
   const wanted = formats
     .map((format) => ({ writer: writers[format], precisions: missing(format) }))
     .filter(({ precisions }) => precisions.length > 0);
   if (wanted.length === 0) return { sources: [], skipped: [], unusable: {} };
-  const graph = await optimize(shareInputs(await readModelGraph(model.folder, model.found)), { passes });
+  const graph = await optimize(shareInputs(await readModelGraph(model.folder, model.found, { savedModelTags })), { passes });
   const about = { origin: model.found.format, originals: asIs?.originals ?? (await digestOriginals(model)), prune, keep };
   try {
     const made = await writeGraphSources(graph, wanted, about);
@@ -333,7 +345,7 @@ function onnxPrecision(initializers: OnnxModel['initializers']): Precision {
 async function digestOriginals({ folder, found: { format, entry } }: OpenedModel): Promise<Record<string, string>> {
   const isPart = (name: string) => {
     if (entry === undefined) return true;
-    if (format === 'saved-model') return name === entry || name === WARMUP || /^(variables|assets)\//.test(name);
+    if (format === 'saved-model') return name === entry || name === warmupPath || /^(variables|assets)\//.test(name);
     return name === entry || (format === 'tfjs-layers' && !name.includes('/') && name.endsWith('.bin'));
   };
   const originals: [string, string][] = [];

@@ -3,13 +3,15 @@ import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
 import { resolveBatching } from './batching/index.ts';
+import { type ChannelArguments, parseChannelArguments } from './channel-arguments.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
-import type { Batching } from './model-options.ts';
+import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import type { ModelSource } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { readSslConfig, type TlsIdentity } from './ssl-config.ts';
 import type { SiteOptions } from './transports/index.ts';
 
 export interface Address {
@@ -25,6 +27,12 @@ export interface ServerConfig {
   readonly grpcPort: number | 'off';
   /** 0 takes any free port. @default 8501 */
   readonly restPort: number | 'off';
+  /** Path of a Unix socket that gRPC listens on too. @default undefined, none */
+  readonly grpcSocketPath: string | undefined;
+  /** Options of the gRPC server, by their names in gRPC. @default {} */
+  readonly grpcChannelArguments: ChannelArguments;
+  /** Key and certificates of all ports; the Unix socket has no TLS. @default undefined, no TLS */
+  readonly tls: TlsIdentity | undefined;
   /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
   readonly adminAddress: Address | undefined;
   readonly models: readonly ModelSource[];
@@ -52,16 +60,29 @@ export interface ServerConfig {
   readonly engineThreads: number;
   /** Runs of CPU models that take less are done on the event loop, in milliseconds; 0 for none. @default 0.1 */
   readonly inlineRunsBelowMs: number;
+  /** How many engine workers have each version, and so how many of its runs go on side by side. @default 1 */
+  readonly engineWorkers: number;
+  /**
+   * Most engine workers (threads, some 50 MB each). Up to here a version is loaded in workers that nothing else waits for; beyond, versions
+   * share workers. @default 8
+   */
+  readonly maxEngineWorkers: number;
+  /** How often each recorded warm-up request runs when a version loads; 0: they are not read. @default 1 */
+  readonly warmupIterations: number;
+  /** What holds for models that have no option of their own. */
+  readonly modelDefaults: Partial<ModelOptions>;
   /** Versions that load at the same time. @default Infinity */
   readonly loadThreads: number;
-  /** Versions that unload at the same time. @default Infinity */
-  readonly unloadThreads: number;
+  /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
+  readonly checksSignatureMethod: boolean;
   /** Retries of a failed load before it is given up. @default Infinity */
   readonly maxLoadRetries: number;
   /** Pause before the first retry, in milliseconds; each further one is twice as long. @default 1000 */
   readonly firstLoadRetryMs: number;
   /** Longest pause between two retries, in milliseconds. @default 60_000 */
   readonly maxLoadRetryMs: number;
+  /** Tags of the graph that is taken of a SavedModel. @default ['serve'], or the graph without tags where none has that */
+  readonly savedModelTags: readonly string[] | undefined;
   /** Where imported TensorFlow Serving directories are kept. @default `nearfar` in the user's cache folder */
   readonly cacheDir: string;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
@@ -84,7 +105,9 @@ export interface ServerConfig {
   readonly batching: Batching;
   /** Versions bring their own batching parameters in `batching_params.pbtxt`; those that do not are not batched. @default false */
   readonly hasVersionBatching: boolean;
-  /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
+  /** How long a closing server, not ready any more, still takes requests, in milliseconds. @default 250 */
+  readonly lameDuckMs: number;
+  /** How long it then waits for what is in flight, in milliseconds. @default 20_000 */
   readonly gracePeriodMs: number;
   /** Static pages at `/`, such as the demo; the command line has no flag for them. */
   readonly site: SiteOptions | undefined;
@@ -112,6 +135,9 @@ function defaults(environment: Environment): ServerConfig {
     host: '0.0.0.0',
     grpcPort: 8500,
     restPort: 8501,
+    grpcSocketPath: undefined,
+    grpcChannelArguments: {},
+    tls: undefined,
     adminAddress: undefined,
     models: [],
     modelConfigFile: undefined,
@@ -126,11 +152,16 @@ function defaults(environment: Environment): ServerConfig {
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
     inlineRunsBelowMs: 0.1,
+    engineWorkers: 1,
+    maxEngineWorkers: 8,
+    warmupIterations: 1,
+    modelDefaults: {},
     loadThreads: Number.POSITIVE_INFINITY,
-    unloadThreads: Number.POSITIVE_INFINITY,
+    checksSignatureMethod: false,
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
+    savedModelTags: undefined,
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     trust: [],
     maxInFlight: 512,
@@ -142,6 +173,7 @@ function defaults(environment: Environment): ServerConfig {
     inputCacheBytes: 0,
     batching: 'off',
     hasVersionBatching: false,
+    lameDuckMs: 250,
     gracePeriodMs: 20_000,
     site: undefined,
     logLevel: 'info',
@@ -168,6 +200,12 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
       'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
     );
   }
+  if (config.grpcPort === 'off' && config.grpcSocketPath === undefined && config.restPort === 'off') {
+    throw new NearfarError(
+      'invalid-argument',
+      'nothing to listen on: gRPC needs a port (--port) or a socket (--grpc_socket_path), REST a port',
+    );
+  }
   return config;
 }
 
@@ -179,7 +217,9 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
  */
 export function parseConfig(argv: readonly string[], environment: Environment): { config: ServerConfig; warnings: readonly string[] } {
   const { values, warnings } = parseFlags(argv);
-  return { config: resolveConfig(toOptions(values, environment), environment), warnings };
+  const channel = parseChannelArguments(values.grpc_channel_arguments ?? '');
+  const options = { ...toOptions(values, environment), grpcChannelArguments: channel.values };
+  return { config: resolveConfig(options, environment), warnings: [...warnings, ...channel.warnings] };
 }
 
 function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
@@ -189,6 +229,8 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     grpcPort: parsePort('port', flags.port ?? parsePortVariable('GRPC_PORT', environment)),
     restPort: parsePort('rest_api_port', flags.rest_api_port ?? parsePortVariable('PORT', environment)),
     adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
+    grpcSocketPath: flags.grpc_socket_path ? resolve(flags.grpc_socket_path) : undefined,
+    tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
@@ -199,13 +241,18 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
     allowSoftwareAdapter: flags.allow_software_adapter,
+    engineWorkers: orDefault(flags.engine_workers),
+    maxEngineWorkers: orDefault(flags.max_engine_workers),
+    warmupIterations: flags.enable_model_warmup === false ? 0 : orDefault(flags.num_request_iterations_for_warmup),
+    modelDefaults: parseModelDefaults(flags),
     engineThreads: parseEngineThreads(flags),
     inlineRunsBelowMs: flags.inline_runs_below_micros === undefined ? undefined : flags.inline_runs_below_micros / 1000,
     loadThreads: orDefault(flags.num_load_threads),
-    unloadThreads: orDefault(flags.num_unload_threads),
+    checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,
+    savedModelTags: flags.saved_model_tags === undefined ? undefined : parseTags(flags.saved_model_tags),
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
     maxInFlight: orDefault(flags.max_inflight),
@@ -221,6 +268,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
       p99TargetMs: orDefault(flags.batching_p99_target_ms),
     }),
     hasVersionBatching: flags.enable_batching && flags.enable_per_model_batching_parameters,
+    lameDuckMs: toMilliseconds(flags.lame_duck_seconds),
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
     accessLog: flags.access_log,
@@ -278,6 +326,12 @@ function parseEngineThreads(flags: FlagValues): number | undefined {
   return intraOp ?? session;
 }
 
+/** Separated by commas; `serve` alone is the default, which also takes a graph without tags. */
+function parseTags(text: string): readonly string[] | undefined {
+  const tags = text.split(',').map((tag) => tag.trim());
+  return tags.length === 1 && tags[0] === 'serve' ? undefined : tags.filter((tag) => tag !== '');
+}
+
 /** On the command line 0 switches a port off, as in TensorFlow Serving. */
 function parsePort(flag: string, port: number | undefined): number | 'off' | undefined {
   if (port === undefined) return undefined;
@@ -319,6 +373,13 @@ function parseBackends(text: string): readonly BackendId[] | 'auto' {
     if (isBackend(name)) return name;
     throw new NearfarError('invalid-argument', `--backend expects auto or one of ${Object.keys(backendIds).join(', ')}; got ${name}`);
   });
+}
+
+function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
+  return {
+    ...(flags.resource_preserving && { transition: 'resource-preserving' }),
+    ...(flags.refuse_signature_changes && { signatureChange: 'refuse' }),
+  };
 }
 
 function parseRedisUrl(text: string): string | undefined {

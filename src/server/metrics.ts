@@ -112,6 +112,7 @@ export function createMetrics(): ServerMetrics {
       if (outcome !== 'skipped') tensorflow.recordLoad(path, outcome === 'loaded', durationMs * 1000);
     },
     recordWarmup: ({ path, status, records, durationMs }) => tensorflow.recordWarmup(path, status, records, durationMs * 1000),
+    recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
     recordQueued: ({ threadPool, queueMs }) => tensorflow.queuingLatency.series({ thread_pool_name: threadPool }).observe(queueMs * 1000),
     recordBatch: ({ threadPool, ...batch }) => {
       tensorflow.wrappedRunCount.series({ thread_pool_name: threadPool }).add();
@@ -176,10 +177,13 @@ function createTensorFlowMetrics(registry: Registry) {
           exampleCountTotal.series({ model }).add(answering.examples);
         }
         if (!answering?.timing || isFromCache(answering)) return;
-        const inferUs = answering.timing.inferMs * 1000;
+        const { inferMs, batchSize } = answering.timing;
+        const inferUs = inferMs * 1000;
         runtime?.observe(inferUs);
-        graphRuns.add();
-        graphRunTime.add(inferUs);
+        // The requests of a batch are one run of the graph.
+        const share = batchSize ? (answering.rows ?? 1) / batchSize : 1;
+        graphRuns.add(share);
+        graphRunTime.add(inferUs * share);
         graphRunHistogram.observe(inferUs);
       };
     },
@@ -215,6 +219,10 @@ function createOwnMetrics(registry: Registry) {
   const inferSeconds = seconds('infer_seconds', 'Time a request ran on its engine.');
   const encodeSeconds = seconds('encode_seconds', 'Time to make an answer of tensors.');
   const loads = seconds('load_seconds', 'Attempts to load a version: loaded, failed, or skipped a backend for the next one.');
+  const signatureChanges = counter(
+    'signature_changes_total',
+    'Versions whose signatures clients of the version before cannot use: reported, or refused.',
+  );
   const states = new Gauge({
     name: 'nearfar_servable_state',
     help: 'State of a version by the numbers of TensorFlow Serving: 10 START, 20 LOADING, 30 AVAILABLE, 40 UNLOADING, 50 END.',
@@ -240,11 +248,23 @@ function createOwnMetrics(registry: Registry) {
     registers: [registry],
   });
   const tuned = new Map<string, Pick<TuningRecord, 'model' | 'version' | 'signature'>>();
-  const byVersion = [batchSize, batchPadding, requests, requestSeconds, decodeSeconds, queueSeconds, inferSeconds, encodeSeconds, loads];
+  const byVersion = [
+    batchSize,
+    batchPadding,
+    requests,
+    requestSeconds,
+    decodeSeconds,
+    queueSeconds,
+    inferSeconds,
+    encodeSeconds,
+    loads,
+    signatureChanges,
+  ];
 
   return {
     loads,
     states,
+    signatureChanges,
     restarts,
     recordTuning: ({ model, version, signature, maxBatchSize }: TuningRecord) => {
       const labels = { model, version, signature };

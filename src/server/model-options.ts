@@ -26,7 +26,7 @@ export type Batching =
   | { readonly kind: 'fixed'; readonly options: BatchingOptions }
   | { readonly kind: 'auto'; readonly p99TargetMs: number };
 
-/** What is set for each model apart. */
+/** What is set for each model apart. Defaults: versions overlap, changes are reported, nothing is batched or kept. */
 export interface ModelOptions {
   /** Whether the next version loads before the old one goes, or after it (half the memory, but no answers in between). */
   readonly transition: 'availability-preserving' | 'resource-preserving';
@@ -36,3 +36,10 @@ export interface ModelOptions {
   /** How long answers may be given again to the same inputs, in milliseconds; 0 keeps none. */
   readonly resultCacheTtlMs: number;
 }
+
+export const defaultModelOptions: ModelOptions = {
+  transition: 'availability-preserving',
+  signatureChange: 'report',
+  batching: 'off',
+  resultCacheTtlMs: 0,
+};

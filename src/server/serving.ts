@@ -7,7 +7,9 @@ import type { ServerConfig } from './config.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
+import { defaultModelOptions, type ModelOptions } from './model-options.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
+import { resolveLogging } from './request-log/index.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
@@ -50,8 +52,14 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const backends = config.backends === 'auto' ? autoBackends : config.backends;
   const retry = { firstMs: config.firstLoadRetryMs, maxMs: config.maxLoadRetryMs };
   const waiters = new Set<() => void>();
+  const modelDefaults: ModelOptions = { ...defaultModelOptions, resultCacheTtlMs: config.resultCacheTtlMs, ...config.modelDefaults };
+  const optionsOf = (name: string): ModelOptions => ({ ...modelDefaults, ...repository.source(name)?.options });
   const engines = new EngineHost({
     threads: config.engineThreads,
+    workersPerVersion: config.engineWorkers,
+    maxWorkers: config.maxEngineWorkers,
+    mostLoads: config.loadThreads,
+    warmupIterations: config.warmupIterations,
     allowSoftwareAdapter: config.allowSoftwareAdapter,
     gpu: backends.some((backend) => backend.endsWith('-webgpu')),
     maxInFlight: config.maxInFlight,
@@ -69,6 +77,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
       await versionBatching.read(source);
       return engines.load(source, backends, options);
     }),
+    optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
     metrics,
@@ -76,7 +85,13 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onChange: checkWaiters,
     names: () => repository.names(),
   });
-  const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
+  const imports = new ImportCache({
+    folder: join(config.cacheDir, 'imports'),
+    importVersion: importInThread,
+    savedModelTags: config.savedModelTags,
+    backOff: retry,
+    log,
+  });
   const repository = new Repository({
     models: config.models,
     modelsRoot: config.modelsRoot,
@@ -108,6 +123,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     repository,
     servables,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
     waitUntil: wait,
   });
@@ -117,7 +133,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
       : new ModelConfigFile({ file: config.modelConfigFile, pollIntervalMs: config.modelConfigPollMs, admin: models, log });
   const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
   const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
-  const ttlMsOf = (name: string) => repository.source(name)?.options?.resultCacheTtlMs ?? config.resultCacheTtlMs;
+  const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
     models,
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,

@@ -255,4 +255,33 @@ describe('limits', () => {
     expect([answered.status, next.status]).toEqual([200, 200]);
     expect(admission.inFlight).toBe(0);
   });
+
+  test('a server that closes finishes what it took, and tells others at once to come again', async () => {
+    const slow = createSlowVersion();
+    const context = { ...createStandInContext(createStandInStore([slow])), files: createStandInFiles({}) };
+    const metricsPage = { contentType: 'text/plain', metrics: async () => '' };
+    const rest = createRestServer({ ...context, metricsPage, corsAllowedOrigins: [], timeoutMs: 30_000 });
+    const { port } = await rest.listen({ host: '127.0.0.1', port: 0 });
+    const restAddress = `http://127.0.0.1:${port}`;
+    const taken = infer({ restAddress }, [1], [1], 'slow');
+    await slow.started;
+
+    const closing = rest.close();
+    const refused = await new Promise<Awaited<ReturnType<typeof infer>>>((resolve, reject) => {
+      const { admission } = context;
+      const startDraining = admission.startDraining.bind(admission);
+      admission.startDraining = () => {
+        startDraining();
+        infer({ restAddress }, [1], [1], 'slow').then(resolve, reject);
+      };
+    });
+    slow.finish();
+    const answered = await taken;
+    await closing;
+
+    expect([refused.status, refused.body]).toMatchObject([503, { code: 'unavailable', error: 'the server is shutting down' }]);
+    expect([refused.headers.get('retry-after'), refused.headers.get('connection')]).toEqual(['1', 'close']);
+    expect(answered.status).toBe(200);
+    await expect(infer({ restAddress }, [1], [1], 'slow')).rejects.toThrow();
+  });
 });

@@ -19,6 +19,7 @@ describe('flags', () => {
       '/models/m',
       '--rest_api_enable_cors_support',
       '--allow-software-adapter=true',
+      '--enable_signature_method_name_check',
     ]);
 
     expect(config).toMatchObject({
@@ -27,6 +28,7 @@ describe('flags', () => {
       models: [{ name: 'm', basePath: '/models/m' }],
       corsAllowedOrigins: ['*'],
       allowSoftwareAdapter: true,
+      checksSignatureMethod: true,
     });
     expect(warnings).toEqual([]);
   });
@@ -64,7 +66,7 @@ describe('flags', () => {
     ]);
   });
 
-  test.each(['--per_process_gpu_memory_fraction=0.5', '--ssl_config_file=/ssl.config', '--prefer_tflite_model=true'])(
+  test.each(['--per_process_gpu_memory_fraction=0.5', '--use_alts_credentials', '--prefer_tflite_model=true'])(
     'that cannot be honoured end the start with the reason: %s',
     (flag) => {
       expect(() => parse(['--models=/models', flag])).toThrow(expect.objectContaining({ code: 'unsupported' }));

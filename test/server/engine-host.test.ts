@@ -22,6 +22,22 @@ beforeEach(async () => {
 
 afterEach(() => bench[Symbol.asyncDispose]());
 
+/** Every engine worker that got a message from here on. */
+function watchWorkers(): Set<Worker> {
+  const workers = new Set<Worker>();
+  const post = Worker.prototype.postMessage;
+  vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
+    workers.add(this);
+    return post.apply(this, args);
+  });
+  return workers;
+}
+
+/** By an exception that nobody catches, between two runs: `terminate()` under a native run would take the test's process along. */
+function crash(workers: Iterable<Worker>): void {
+  for (const worker of [...workers]) worker.postMessage(null);
+}
+
 describe('requests', () => {
   test('that nobody waits for any more never reach the engine', async () => {
     await copyEveryday10(bench.modelFolder, '1');
@@ -141,22 +157,6 @@ describe('inputs in lent memory', () => {
 });
 
 describe('a worker that dies', () => {
-  /** Every engine worker that got a message from here on. */
-  function watchWorkers(): Set<Worker> {
-    const workers = new Set<Worker>();
-    const post = Worker.prototype.postMessage;
-    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
-      workers.add(this);
-      return post.apply(this, args);
-    });
-    return workers;
-  }
-
-  /** By an exception that nobody catches, between two runs: `terminate()` under a native run would take the test's process along. */
-  function crash(workers: Iterable<Worker>): void {
-    for (const worker of [...workers]) worker.postMessage(null);
-  }
-
   afterEach(() => {
     vi.restoreAllMocks();
   });
@@ -197,5 +197,62 @@ describe('a worker that dies', () => {
 
     expect((await predict(serving)).version).toBe('1');
     expect(workers.size).toBe(2);
+  });
+});
+
+describe('engine workers', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  test('load a version in one that serves nothing, so that no run waits for it, and are used again', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const workers = watchWorkers();
+    const serving = bench.open();
+    await serving.whenReady();
+    const counts = [workers.size];
+
+    for (const version of ['2', '3', '4']) {
+      await copyEveryday10(bench.modelFolder, version);
+      await until(() => statesOf(serving)[version] === 'AVAILABLE' && !Object.values(statesOf(serving)).includes('UNLOADING'));
+      counts.push(workers.size);
+    }
+
+    expect(counts).toEqual([1, 2, 2, 2]);
+  });
+
+  test('share their versions when there may be no more of them', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const workers = watchWorkers();
+    const serving = bench.open({ maxEngineWorkers: 1 });
+    await serving.whenReady();
+
+    await copyEveryday10(bench.modelFolder, '2');
+    await until(() => statesOf(serving)['2'] === 'AVAILABLE');
+
+    expect((await predict(serving)).version).toBe('2');
+    expect(workers.size).toBe(1);
+  });
+
+  test('run one version side by side; when one dies the others take what waits', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const workers = watchWorkers();
+    const serving = bench.open({ engineWorkers: 2 });
+    await serving.whenReady();
+    using handle = serving.servables.lend({ name: 'everyday10' });
+    expect(handle.parallelism).toBe(2);
+
+    const running = Array.from({ length: 20 }, () => predict(serving));
+    const settled = Promise.allSettled(running);
+    await until(() => workers.size === 2);
+    crash([...workers].slice(0, 1));
+    const outcomes = await settled;
+
+    const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+    expect(failed.length).toBeLessThanOrEqual(2);
+    for (const error of failed) expect(error).toMatchObject({ code: 'unavailable' });
+    // The one that died comes back.
+    await until(() => workers.size === 3);
+    expect((await predict(serving)).version).toBe('1');
   });
 });

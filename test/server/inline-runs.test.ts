@@ -33,6 +33,8 @@ async function load(inferMs: () => number, options: { belowMs?: number } = {}) {
       variant: variant?.id ?? '',
       device: { kind: 'cpu' },
       skipped: [],
+      warmup: undefined,
+      parallelism: 1,
       run: async () => {
         thread.runs++;
         return { outputs: {}, timing: { queueMs: 0, inferMs: inferMs() } };

@@ -236,6 +236,20 @@ describe('/nearfar/v1', () => {
     await rm(at('b/2'), { recursive: true });
   });
 
+  test('is what loads and unloads models by the Open Inference Protocol', async () => {
+    const server = await start({ models: ['a', 'c'].map((name) => ({ name, basePath: at(name) })) });
+    const post = (path: string) => fetch(`${server.restAddress}/v2/repository/models/${path}`, { method: 'POST' });
+
+    const unloaded = await post('c/unload');
+    await until(() => states(server, 'c')?.['1'] === 'END');
+    const isReadyWithout = server.servables.isReady();
+    const loaded = await post('c/load');
+
+    expect([unloaded.status, loaded.status, isReadyWithout]).toEqual([200, 200, true]);
+    expect(states(server, 'c')).toEqual({ '1': 'AVAILABLE' });
+    expect((await post('none/load')).status).toBe(404);
+  });
+
   test('answers wrong calls as JSON and changes nothing', async () => {
     const server = await start({ models: [{ name: 'a', basePath: at('a') }] });
     const origin = { origin: 'https://elsewhere.example' };

@@ -1,6 +1,6 @@
 import { appendFile, cp, mkdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { openSigner } from '../../src/publish/sign.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createPublishedFiles, ImportCache, type ImportVersion, type ModelSource, Repository } from '../../src/server/repository/index.ts';
@@ -12,7 +12,13 @@ const log = createLog('silent');
 /** A repository that looks only when the test says so. */
 function openRepository(
   folder: string,
-  options: { models?: readonly ModelSource[]; importVersion?: ImportVersion; now?: () => number; trust?: readonly string[] } = {},
+  options: {
+    models?: readonly ModelSource[];
+    importVersion?: ImportVersion;
+    now?: () => number;
+    trust?: readonly string[];
+    pollIntervalMs?: number;
+  } = {},
 ) {
   const removed: string[] = [];
   const imports = new ImportCache({
@@ -25,7 +31,7 @@ function openRepository(
   const repository = new Repository({
     models: options.models ?? [],
     modelsRoot: options.models ? undefined : join(folder, 'models'),
-    pollIntervalMs: -1,
+    pollIntervalMs: options.pollIntervalMs ?? -1,
     imports,
     trust: options.trust ?? [],
     log,
@@ -153,6 +159,43 @@ test('version policies choose all versions or some', async () => {
   expect([wanted('all'), wanted('two'), wanted('some')]).toEqual([['3', '2', '1'], ['3', '2'], ['1']]);
 });
 
+test('models are added, changed and removed while the repository is watched', async () => {
+  await using folder = await openTempFolder();
+  for (const name of ['a', 'b']) {
+    for (const version of ['1', '2']) await writeVersion(join(folder.path, name, version), await makeVersion(name, version));
+  }
+  const source = (name: string, more: Partial<ModelSource> = {}) => ({ name, basePath: join(folder.path, name), ...more });
+  const { repository, removed, wanted } = openRepository(folder.path, { models: [source('a')] });
+  await repository.look();
+  const before = wanted('a');
+
+  repository.configure([source('a', { policy: { kind: 'all' } }), source('b', { labels: { stable: '1' } })]);
+  await repository.look();
+  const changed = { a: wanted('a'), b: wanted('b'), labels: repository.snapshot('b')?.labels };
+  repository.configure([source('b', { policy: { kind: 'specific', versions: [] }, labels: { stable: '1' } })]);
+  await repository.look();
+
+  expect(before).toEqual(['2']);
+  expect(changed).toEqual({ a: ['2', '1'], b: ['2', '1'], labels: { stable: '1' } });
+  expect(removed).toEqual(['a']);
+  expect(repository.names()).toEqual(['b']);
+  expect(repository.snapshot('b')).toMatchObject({ wanted: [], labels: {}, isUnloaded: true });
+});
+
+test('a folder that changes is looked at at once, however seldom it is polled', async () => {
+  await using folder = await openTempFolder();
+  await writeVersion(join(folder.path, 'm/1'), await makeVersion('m', '1'));
+  await writeVersion(join(folder.path, '2'), await makeVersion('m', '2'));
+  const models = [{ name: 'm', basePath: join(folder.path, 'm') }];
+  const { repository, wanted } = openRepository(folder.path, { models, pollIntervalMs: 3_600_000 });
+  await repository.open();
+
+  await rename(join(folder.path, '2'), join(folder.path, 'm/2'));
+
+  await vi.waitUntil(() => wanted('m')?.[0] === '2', { interval: 5, timeout: 10_000 });
+  repository[Symbol.dispose]();
+});
+
 test('a model whose folder is missing holds up no other', async () => {
   await using folder = await openTempFolder();
   await writeVersion(join(folder.path, 'good/1'), await makeVersion('good', '1'));
@@ -261,14 +304,19 @@ describe('a plain TensorFlow Serving version', () => {
     await lookAgain();
     await lookAgain();
     const failed = pending('m', '1');
+    now = 1000;
+    await repository.look();
+    const whileTriedAgain = pending('m', '1');
+    await imports.settle();
     isBroken = false;
     await lookAgain();
     const beforeThePause = wanted('m');
-    now = 1000;
+    now = 3000;
     await lookAgain();
     await lookAgain();
 
     expect(failed).toBe('the import failed: no space left (attempt 1, the next one 1 s later)');
+    expect(whileTriedAgain).toBe(failed);
     expect(beforeThePause).toEqual([]);
     expect(wanted('m')).toEqual(['1']);
   });

@@ -54,6 +54,7 @@ export function createRowStore(
       backend,
       variant: 'v',
       platform: 'onnx',
+      parallelism: 1,
       run: async (request, { signal }) => {
         if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
         const count = Object.values(request.inputs)[0]?.shape[0] ?? 0;

@@ -2,6 +2,7 @@ export { type ByteRange, cutChunks, cutStream, describeFile } from './chunk.ts';
 export { digestOf } from './digest.ts';
 export { type LockFile, lockSchema, parseLockFile } from './lock.ts';
 export {
+  type DeclaredSignature,
   digestSchema,
   type ImageClassification,
   type ImageInput,
@@ -18,5 +19,6 @@ export {
 export { type ChunkPlace, type ChunkRequest, filesOfVariant, listChunks, type PlanOptions, planRequests } from './plan.ts';
 export { type Pin, selectVersion, type VersionChoice } from './select.ts';
 export { encodeSignature, encodeStatement, notSigned, readPublicKey, type SignedManifest, verifySignature } from './signature.ts';
+export { signatureChanges } from './signature-changes.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
 export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

@@ -10,6 +10,17 @@ export interface Dawn {
   readonly absence: string | undefined;
 }
 
+/** What a look for a GPU found: why there is none to use, or nothing where there is one. */
+export interface GpuLook {
+  readonly absence: string | undefined;
+}
+
+export interface DawnOptions {
+  readonly allowSoftwareAdapter: boolean;
+  /** Of an earlier look; a new one starts a process. */
+  readonly knownGpu?: GpuLook | undefined;
+}
+
 /** Starting every Vulkan driver of a busy machine takes seconds; a driver that hangs takes for ever. */
 const probeMs = 30_000;
 
@@ -19,15 +30,19 @@ const probeMs = 30_000;
  * @remarks A process of its own looks for the adapter first: drivers write to standard error about every display and device
  * they miss, keep their memory, and a broken one ends the process it is loaded into.
  */
-export async function openDawn({ allowSoftwareAdapter }: { readonly allowSoftwareAdapter: boolean }): Promise<Dawn> {
-  const absence = await findAbsence(allowSoftwareAdapter);
+export async function openDawn({ allowSoftwareAdapter, knownGpu }: DawnOptions): Promise<Dawn> {
+  const { absence } = knownGpu ?? (await lookForGpu({ allowSoftwareAdapter }));
   if (absence !== undefined) return { gpu: undefined, absence };
   const { create, globals } = await import('webgpu');
   Object.assign(globalThis, globals);
   return { gpu: create([]), absence: undefined };
 }
 
-/** Why there is no adapter to use; undefined where there is one. */
+/** Looks for an adapter that may be used, in a process of its own. */
+export async function lookForGpu({ allowSoftwareAdapter }: { readonly allowSoftwareAdapter: boolean }): Promise<GpuLook> {
+  return { absence: await findAbsence(allowSoftwareAdapter) };
+}
+
 async function findAbsence(allowSoftwareAdapter: boolean): Promise<string | undefined> {
   const webgpu = findPackage();
   if (webgpu === undefined) return 'the package "webgpu" is not there; install it with: npm install webgpu';

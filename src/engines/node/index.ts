@@ -4,7 +4,9 @@ import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
 import type { EnginePlatform, OrtModule, OrtProvider } from '../index.ts';
-import { openDawn } from './dawn.ts';
+import { type GpuLook, openDawn } from './dawn.ts';
+
+export { type GpuLook, lookForGpu } from './dawn.ts';
 
 export interface NodePlatformOptions {
   /** Software GPU adapters are refused unless this is true. @default false */
@@ -13,6 +15,8 @@ export interface NodePlatformOptions {
   readonly threads?: number | undefined;
   /** Whether to look for a GPU through Dawn, which loads a native library of 30 MB. @default true */
   readonly gpu?: boolean;
+  /** What `lookForGpu` found, where that is known already. */
+  readonly knownGpu?: GpuLook | undefined;
 }
 
 /**
@@ -23,8 +27,8 @@ export interface NodePlatformOptions {
  * process (a native exception nobody can catch): let the runs end and the engines close, then let the thread exit.
  */
 export async function openNodePlatform(options: NodePlatformOptions = {}): Promise<EnginePlatform> {
-  const { allowSoftwareAdapter = false, threads = Math.max(1, availableParallelism() - 1), gpu: wantsGpu = true } = options;
-  const dawn = wantsGpu ? await openDawn({ allowSoftwareAdapter }) : { gpu: undefined, absence: 'it was switched off' };
+  const { allowSoftwareAdapter = false, threads = Math.max(1, availableParallelism() - 1), gpu: wantsGpu = true, knownGpu } = options;
+  const dawn = wantsGpu ? await openDawn({ allowSoftwareAdapter, knownGpu }) : { gpu: undefined, absence: 'it was switched off' };
   return {
     gpu: dawn.gpu,
     gpuAbsence: dawn.absence,

@@ -10,7 +10,7 @@ export interface TuningReport {
   readonly p99TargetMs: number;
   readonly maxBatchSize: number;
   readonly batchTimeoutMicros: number;
-  /** Median time of the engine for one row, in milliseconds, by rows of the run: 1, then from 2, from 4, from 8 and so on. */
+  /** Least time of the engine for one row, in milliseconds, by rows of the run: 1, then from 2, from 4, from 8 and so on. */
   readonly msPerRow: Readonly<Record<number, number>>;
   /** Why, in words. */
   readonly reason: string;
@@ -32,7 +32,10 @@ const maxLevel = 8;
 const leastLevel = 3;
 
 /** Runs that are measured of each size; the first one may also compile or allocate. */
-const samplesPerLevel = 7;
+const samplesPerLevel = 9;
+
+/** So many runs, none of them large enough to measure a size: there are not as many requests at a time, and what is known must do. */
+const runsPerLevel = 30;
 
 /** A row must take at most this part of its time alone; else batching is off: what it saves is noise. */
 const worthwhile = 0.9;
@@ -58,6 +61,8 @@ export class Tuner {
   readonly #samples = new Map<number, number[]>();
   /** The limit is two to the power of this. */
   #level = 0;
+  /** Since the limit was set. */
+  #runs = 0;
   #choice: { readonly at: number; readonly isOn: boolean; readonly reason: string } | undefined;
 
   constructor(options: TunerOptions) {
@@ -78,53 +83,66 @@ export class Tuner {
     const level = Math.floor(Math.log2(rows));
     const samples = [...(this.#samples.get(level) ?? []), inferMs / rows];
     this.#samples.set(level, samples);
+    this.#runs++;
     if (level === this.#level && samples.length >= samplesPerLevel) this.#advance();
+    // A small limit stays until there is load to measure it with.
+    else if (this.#level > leastLevel && this.#runs >= runsPerLevel) this.#choose();
   }
 
   #restart(): void {
     this.#samples.clear();
     this.#level = 0;
+    this.#runs = 0;
     this.#choice = undefined;
   }
 
   #advance(): void {
     const level = this.#level;
     const isStillGood = level < leastLevel || this.#msPerRow(level) <= better * this.#msPerRow(level - 1);
-    if (level < maxLevel && isStillGood && this.#fits(level + 1, this.#msPerRow(level))) {
+    if (level < maxLevel && isStillGood && this.#fits(level + 1, level)) {
       this.#level++;
+      this.#runs = 0;
       return;
     }
     this.#choose();
   }
 
-  /** Whether the target holds when requests wait for runs of this size. */
-  #fits(level: number, msPerRow: number): boolean {
-    return runsPerRequest * msPerRow * 2 ** level <= this.#options.p99TargetMs;
+  /** Whether the target holds when requests wait for runs of this size, whose rows take the usual time of a measured size. */
+  #fits(level: number, measured: number): boolean {
+    const samples = this.#measured(measured);
+    const usual = samples[samples.length >> 1] ?? Number.POSITIVE_INFINITY;
+    return runsPerRequest * usual * 2 ** level <= this.#options.p99TargetMs;
   }
 
   /** The smallest size that is about as good as the best one. */
   #choose(): void {
     const { now, onChoice } = this.#options;
-    const levels = Array.from({ length: this.#level + 1 }, (_, level) => level);
-    const fitting = levels.filter((level) => level === 0 || this.#fits(level, this.#msPerRow(level)));
+    const levels = Array.from({ length: this.#level + 1 }, (_, level) => level).filter((level) => this.#measured(level).length > 0);
+    const fitting = levels.filter((level) => level === 0 || this.#fits(level, level));
     const least = Math.min(...fitting.map((level) => this.#msPerRow(level)));
     const best = fitting.find((level) => this.#msPerRow(level) * better <= least) ?? 0;
     const saved = this.#msPerRow(best) / this.#msPerRow(0);
     const isOn = best > 0 && saved <= worthwhile;
     this.#level = isOn ? best : 0;
-    const reason = isOn
-      ? `a row of ${2 ** best} takes ${percent(saved)} of its time alone`
-      : fitting.length === 1
-        ? `no batch keeps to the target of ${this.#options.p99TargetMs} ms`
-        : `a row takes ${percent(least / this.#msPerRow(0))} of its time alone in the best batch`;
+    const reason =
+      best > 0
+        ? `a row of ${2 ** best} takes ${percent(saved)} of its time alone`
+        : fitting.length === 1
+          ? `no batch keeps to the target of ${this.#options.p99TargetMs} ms`
+          : 'no batch makes a row cheaper';
     this.#choice = { at: now(), isOn, reason };
     onChoice(this.report());
   }
 
+  /** The least of the measured times: whatever else the machine does only adds to it. */
   #msPerRow(level: number): number {
+    return this.#measured(level)[0] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Milliseconds per row, sorted, without the first run. */
+  #measured(level: number): readonly number[] {
     const [, ...samples] = this.#samples.get(level) ?? [];
-    const sorted = samples.sort((a, b) => a - b);
-    return sorted[sorted.length >> 1] ?? Number.POSITIVE_INFINITY;
+    return samples.sort((a, b) => a - b);
   }
 
   report(): TuningReport {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { type Manifest, NearfarError, type RunRequest } from '../../core/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
@@ -29,7 +30,7 @@ export interface BatchingMetrics {
 }
 
 export interface WithBatchingOptions {
-  /** How a version is batched: asked once, when its first request comes. */
+  /** How a version is batched: asked at each request, so that another answer changes it while it is loaded. */
   readonly batchingOf: (version: ServableHandle) => Batching;
   readonly buffers: BufferPool;
   readonly metrics: BatchingMetrics;
@@ -105,9 +106,10 @@ export function withBatching(store: ServableStore, options: WithBatchingOptions)
   const batchingOf = (handle: ServableHandle): VersionBatching => {
     const key = `${handle.name}\0${handle.version}\0${handle.digest}`;
     const known = versions.get(key);
-    if (known) return known;
+    const batching = options.batchingOf(handle);
+    if (known && (known.batching === batching || isDeepStrictEqual(known.batching, batching))) return known;
     forgetGone();
-    const opened = openVersion(handle, { ...options, clock, poolOf });
+    const opened = openVersion(handle, batching, { ...options, clock, poolOf });
     versions.set(key, opened);
     return opened;
   };
@@ -116,7 +118,7 @@ export function withBatching(store: ServableStore, options: WithBatchingOptions)
     lend: (spec) => {
       const handle = store.lend(spec);
       const batching = batchingOf(handle);
-      return batching.isOff ? handle : batchHandle(handle, batching);
+      return batching.batching === 'off' ? handle : batchHandle(handle, batching);
     },
     status: (spec) => store.status(spec),
     labels: (name) => store.labels(name),
@@ -142,7 +144,7 @@ function isLoaded(store: ServableStore, { name, version, digest }: BatchedVersio
 
 interface VersionBatching {
   readonly version: BatchedVersion;
-  readonly isOff: boolean;
+  readonly batching: Batching;
   run(lease: Lease, request: RunRequest, signal: AbortSignal | undefined): Promise<RunResult>;
   reports(): readonly BatchingReport[];
 }
@@ -180,21 +182,19 @@ interface VersionParts extends WithBatchingOptions {
   readonly poolOf: (name: string, threads: number) => BatchScheduler<BatchTask>;
 }
 
-function openVersion(handle: ServableHandle, parts: VersionParts): VersionBatching {
-  const batching = parts.batchingOf(handle);
-  if (batching === 'off') {
-    const { name, version, digest } = handle;
-    return {
-      version: { name, version, digest },
-      isOff: true,
-      run: (lease, request, signal) => lease.run(request, { signal }),
-      reports: () => [],
-    };
-  }
-  return batching.kind === 'fixed' ? openFixed(handle, batching.options, parts) : openTuned(handle, batching.p99TargetMs, parts);
+function openVersion(handle: ServableHandle, batching: Batching, parts: VersionParts): VersionBatching {
+  const { name, version, digest } = handle;
+  const about = { version: { name, version, digest }, batching };
+  if (batching === 'off') return { ...about, run: (lease, request, signal) => lease.run(request, { signal }), reports: () => [] };
+  return {
+    ...about,
+    ...(batching.kind === 'fixed' ? openFixed(handle, batching.options, parts) : openTuned(handle, batching.p99TargetMs, parts)),
+  };
 }
 
-function openFixed({ name, version, digest, manifest }: ServableHandle, options: BatchingOptions, parts: VersionParts): VersionBatching {
+type BatchedRuns = Pick<VersionBatching, 'run' | 'reports'>;
+
+function openFixed({ name, version, manifest }: ServableHandle, options: BatchingOptions, parts: VersionParts): BatchedRuns {
   const { threadPoolName, numBatchThreads } = options;
   const scheduler = parts.poolOf(threadPoolName, numBatchThreads);
   const batcher = openBatcher({ name, version }, threadPoolName, scheduler, parts, () => {});
@@ -212,8 +212,6 @@ function openFixed({ name, version, digest, manifest }: ServableHandle, options:
   };
   const signatures = Object.keys(manifest.signatures).filter((signature) => isBatchable(manifest, { signature }));
   return {
-    version: { name, version, digest },
-    isOff: false,
     run: (lease, request, signal) =>
       isBatchable(manifest, request) ? batcher.run(lease, request, plan, signal) : lease.run(request, { signal }),
     reports: () =>
@@ -221,14 +219,17 @@ function openFixed({ name, version, digest, manifest }: ServableHandle, options:
   };
 }
 
-function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionParts): VersionBatching {
-  const { name, version, digest, manifest, backend } = handle;
+function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionParts): BatchedRuns {
+  const { name, version, manifest, backend } = handle;
   const tuners = new Map<string, Tuner>();
   const tunerOf = (signature: string): Tuner => {
     const onChoice = (report: TuningReport) => {
       const { maxBatchSize, batchTimeoutMicros } = report;
       parts.metrics.recordTuning({ model: name, version, signature, maxBatchSize, batchTimeoutMicros });
-      parts.log.info({ model: name, version, signature, ...report }, `batching is ${report.state}: ${report.reason}`);
+      parts.log.info(
+        { model: name, version, signature, ...report },
+        `${report.state === 'batching' ? 'batching is on' : 'batching is off'}: ${report.reason}`,
+      );
     };
     const tuner = tuners.get(signature) ?? new Tuner({ p99TargetMs, now: parts.clock.now, onChoice });
     tuners.set(signature, tuner);
@@ -255,8 +256,6 @@ function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionPa
     return result;
   };
   return {
-    version: { name, version, digest },
-    isOff: false,
     run: async (lease, request, signal) => {
       if (inFlight >= parts.maxInFlight) {
         throw new NearfarError('overloaded', `${inFlight} requests are in flight already`, { details: { limit: parts.maxInFlight } });

@@ -25,6 +25,8 @@ export interface ModelSnapshot {
   readonly labels: Readonly<Record<string, string>>;
   /** The versions to load, newest first: those of the policy and those that labels name. */
   readonly wanted: readonly VersionOnDisk[];
+  /** Whether the policy is to load nothing. */
+  readonly isUnloaded: boolean;
   /** What is set for this model. */
   readonly options: Partial<ModelOptions>;
   /** versions.json as browsers get it: the file, or one made from the directories. */
@@ -82,9 +84,19 @@ export class ModelDirectory {
         pending.set(version, new NearfarError('unavailable', 'the version is listed in versions.json but has no directory'));
     }
     this.#forgetRemoved(new Set(directories.values()));
-    const labels = { ...listed?.content.labels, ...configured };
+    const isUnloaded = policy.kind === 'specific' && policy.versions.length === 0;
+    const labels = isUnloaded ? {} : { ...listed?.content.labels, ...configured };
     const wanted = selectVersions(policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
-    return { name, versions, pending, labels, wanted, options, versionsFile: listed ?? (await makeVersionsFile(name, versions)) };
+    return {
+      name,
+      versions,
+      pending,
+      labels,
+      wanted,
+      isUnloaded,
+      options,
+      versionsFile: listed ?? (await makeVersionsFile(name, versions)),
+    };
   }
 
   async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {

@@ -1,14 +1,38 @@
-import { type BackendId, type EngineDevice, NearfarError, type RunRequest, type SkippedBackend, type TensorMap } from '../../core/index.ts';
-import { type BackOff, backOff } from '../back-off.ts';
+import { join } from 'node:path';
+import {
+  type BackendId,
+  type EngineDevice,
+  NearfarError,
+  type RunRequest,
+  type SkippedBackend,
+  type TensorMap,
+  warmupPath,
+} from '../../core/index.ts';
+import { type GpuLook, lookForGpu } from '../../engines/node/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
-import { type EngineWorkerData, type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
-import { EngineThread } from './engine-thread.ts';
+import { type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
+import { type EngineInstance, EngineSlot } from './engine-slot.ts';
+import { Gate } from './gate.ts';
 import type { ServableTiming } from './servable.ts';
 import { packTensors } from './transfer.ts';
+import type { WarmupStats } from './warm-up.ts';
 
-export interface EngineHostOptions extends EngineWorkerData {
+export interface EngineHostOptions {
+  /** Threads of one engine session. */
+  readonly threads: number;
+  readonly allowSoftwareAdapter: boolean;
+  /** Whether to look for a GPU. */
+  readonly gpu: boolean;
+  /** In how many workers each version is loaded, so that so many of its runs go on side by side. */
+  readonly workersPerVersion: number;
+  /** Most workers. A version gets workers of its own up to here; then versions share them, and wait for one another. */
+  readonly maxWorkers: number;
+  /** Versions that load at the same time. */
+  readonly mostLoads: number;
+  /** How often each recorded warm-up request runs; 0: they are not read. */
+  readonly warmupIterations: number;
   /** Runs accepted and not yet answered; more are refused. */
   readonly maxInFlight: number;
   /** What inputs may lie in; it goes back there when they are used. */
@@ -24,6 +48,9 @@ export interface HostedVersion {
   readonly variant: string;
   readonly device: EngineDevice;
   readonly skipped: readonly SkippedBackend[];
+  readonly warmup: WarmupStats | undefined;
+  /** How many of its runs can go on side by side now: the workers that have it. */
+  readonly parallelism: number;
   /**
    * Runs a signature. Takes the inputs over: their buffers may be moved to the engine's thread.
    * @throws {NearfarError} `overloaded`, `unavailable` (the worker died under it), what the engine throws; rejects with
@@ -34,11 +61,11 @@ export interface HostedVersion {
 }
 
 interface Hosted {
-  readonly call: LoadCall;
   readonly onLost: (error: NearfarError) => void;
+  readonly instances: Set<EngineInstance>;
+  /** Accepted runs that no worker has yet, oldest first. */
+  readonly waiting: Job[];
   answer: LoadAnswer;
-  /** False while it is being loaded again. */
-  isReady: boolean;
 }
 
 interface Job {
@@ -53,28 +80,31 @@ interface Job {
 /** One run and one that waits in the worker already, so that the engine never idles for the trip between threads. */
 const dispatchWindow = 2;
 
-const restartBackOff: BackOff = { firstMs: 50, maxMs: 10_000 };
+/** A worker that had so many versions ends with the last of them: what engines leave behind goes with it. */
+const mostLoadsOfWorker = 25;
 
 /**
- * Owns the engine worker: the queue in front of it, its restart after a crash, and what is loaded in it. Only what the worker held
- * when it died fails; what still queued here runs once the worker is back.
+ * Owns the engine workers: which versions lie in which, the queues in front of them, their restart after a crash. Only what a worker
+ * held when it died fails; what still queued here runs in another one, or once it is back.
+ * @remarks A load blocks its worker for as long as it takes: while there are workers left it gets one that serves nothing. Workers are
+ * threads: an exception that nobody catches, or memory that runs out in V8, ends one of them; a crash of native code ends the process.
  */
 export class EngineHost implements AsyncDisposable {
   readonly #options: EngineHostOptions;
+  readonly #slots = new Set<EngineSlot>();
   readonly #hosted = new Map<number, Hosted>();
-  readonly #waiting: Job[] = [];
+  readonly #ending = new Set<Promise<void>>();
+  readonly #loads: Gate;
   /** Packages whose absence was logged. */
   readonly #missing = new Set<string>();
-  #dispatched = 0;
-  #thread: EngineThread | undefined;
+  #look: Promise<GpuLook> | undefined;
+  #waiting = 0;
   #lastId = 0;
-  /** Crashes since the last answered run. */
-  #crashes = 0;
-  #restart: NodeJS.Timeout | undefined;
   #isClosed = false;
 
   constructor(options: EngineHostOptions) {
     this.#options = options;
+    this.#loads = new Gate(options.mostLoads);
   }
 
   /**
@@ -83,22 +113,29 @@ export class EngineHost implements AsyncDisposable {
    * @throws {NearfarError} as `loadVersion`; `unavailable` when the worker dies meanwhile; rejects with `signal.reason` when aborted.
    */
   async load(
-    { manifest, directory }: Pick<VersionOnDisk, 'manifest' | 'directory'>,
+    source: Pick<VersionOnDisk, 'manifest' | 'directory' | 'original'>,
     backends: readonly BackendId[],
     options: { signal: AbortSignal; onLost: (error: NearfarError) => void },
   ): Promise<HostedVersion> {
     const { signal, onLost } = options;
-    signal.throwIfAborted();
-    const id = ++this.#lastId;
-    const call: LoadCall = { id, manifest, directory, backends };
-    const answer = await this.#requireThread()
-      .call({ method: 'load', request: call }, { signal })
-      .catch((error: unknown) => {
-        throw signal.aborted ? signal.reason : error;
-      });
-    const hosted: Hosted = { call, onLost, answer, isReady: true };
-    this.#hosted.set(id, hosted);
-    this.#warnOfMissing(answer);
+    const { manifest, directory, original = directory } = source;
+    const { warmupIterations } = this.#options;
+    const knownGpu = this.#options.gpu ? await this.#lookForGpu() : undefined;
+    return this.#loads.pass(signal, async () => {
+      const id = ++this.#lastId;
+      const warmup = warmupIterations > 0 ? { path: join(original, warmupPath), iterations: warmupIterations } : undefined;
+      const call: LoadCall = { id, manifest, directory, backends, warmup };
+      const loaded = await this.#loadInstances(call, knownGpu, signal);
+      const [first] = loaded;
+      if (!first) throw new NearfarError('internal', 'a version is loaded in one worker at least');
+      const hosted: Hosted = { onLost, instances: new Set(loaded.map(({ instance }) => instance)), waiting: [], answer: first.answer };
+      this.#hosted.set(id, hosted);
+      this.#warnOfMissing(first.answer);
+      return this.#createHandle(hosted, id);
+    });
+  }
+
+  #createHandle(hosted: Hosted, id: number): HostedVersion {
     return {
       get backend() {
         return hosted.answer.backend;
@@ -112,9 +149,72 @@ export class EngineHost implements AsyncDisposable {
       get skipped() {
         return hosted.answer.skipped;
       },
-      run: (request, { signal } = {}) => this.#enqueue(hosted, request, signal),
-      unload: () => this.#unload(hosted),
+      warmup: hosted.answer.warmup,
+      get parallelism() {
+        return hosted.instances.size;
+      },
+      run: (request, { signal } = {}) => this.#enqueue(hosted, id, request, signal),
+      unload: () => this.#unload(hosted, id),
     };
+  }
+
+  /** In as many workers as there are to be; all of them, or none. */
+  async #loadInstances(call: LoadCall, knownGpu: GpuLook | undefined, signal: AbortSignal) {
+    if (this.#isClosed) throw new NearfarError('unavailable', 'the server is closing');
+    const loads = Array.from({ length: this.#options.workersPerVersion }, () => {
+      const slot = this.#chooseSlot(call.id, knownGpu);
+      // Begun at once, so that the next choice sees it.
+      const load = slot.load(call, signal).catch((error: unknown) => {
+        this.#endIfIdle(slot);
+        throw signal.aborted ? signal.reason : error;
+      });
+      return load;
+    });
+    const outcomes = await Promise.allSettled(loads);
+    const loaded = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+    const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (!failure) return loaded;
+    await Promise.all(loaded.map(({ instance }) => this.#unloadInstance(instance)));
+    throw failure.reason;
+  }
+
+  #lookForGpu(): Promise<GpuLook> {
+    this.#look ??= lookForGpu(this.#options);
+    return this.#look;
+  }
+
+  /** A worker that has nothing, a new one while there may be more, else the one with the fewest versions. */
+  #chooseSlot(id: number, knownGpu: GpuLook | undefined): EngineSlot {
+    const { maxWorkers, workersPerVersion } = this.#options;
+    const candidates = [...this.#slots].filter((slot) => slot.thread && !slot.has(id)).sort((a, b) => a.size - b.size);
+    const [fewest] = candidates;
+    if (fewest?.size === 0) return fewest;
+    if (fewest && this.#slots.size >= Math.max(maxWorkers, workersPerVersion)) return fewest;
+    return this.#openSlot(knownGpu);
+  }
+
+  #openSlot(knownGpu: GpuLook | undefined): EngineSlot {
+    const { threads, allowSoftwareAdapter, gpu, log, onRestart } = this.#options;
+    const slot: EngineSlot = new EngineSlot(
+      { threads, allowSoftwareAdapter, gpu, knownGpu },
+      {
+        onCrash: (error, restart) => {
+          if (!restart) this.#slots.delete(slot);
+          log.error({ ...restart }, restart ? `${error.message}; it is started again` : error.message);
+          this.#pumpAll();
+        },
+        onRestart,
+        onDeviceLost: (error) => log.error({ code: error.code }, error.message),
+        onReloaded: (instance, answer) => {
+          const hosted = this.#hosted.get(instance.call.id);
+          if (hosted) hosted.answer = answer;
+          this.#pump(slot);
+        },
+        onLost: (instance, error) => this.#loseInstance(instance, error),
+      },
+    );
+    this.#slots.add(slot);
+    return slot;
   }
 
   /** A slower backend answers than the one meant, which only an installation can change: said once, loud enough for the demo too. */
@@ -128,17 +228,19 @@ export class EngineHost implements AsyncDisposable {
 
   /** Runs that were accepted and are not answered yet. */
   get inFlight(): number {
-    return this.#waiting.length + this.#dispatched;
+    let dispatched = 0;
+    for (const slot of this.#slots) dispatched += slot.dispatched;
+    return this.#waiting + dispatched;
   }
 
   async #enqueue(
     hosted: Hosted,
+    id: number,
     request: RunRequest,
     signal: AbortSignal | undefined,
   ): Promise<{ outputs: TensorMap; timing: ServableTiming }> {
     signal?.throwIfAborted();
-    if (this.#isClosed || this.#hosted.get(hosted.call.id) !== hosted)
-      throw new NearfarError('unavailable', 'the version is no longer loaded');
+    if (this.#isClosed || this.#hosted.get(id) !== hosted) throw new NearfarError('unavailable', 'the version is no longer loaded');
     if (this.inFlight >= this.#options.maxInFlight) {
       throw new NearfarError('overloaded', `${this.inFlight} requests are in flight already`, {
         details: { limit: this.#options.maxInFlight },
@@ -153,8 +255,9 @@ export class EngineHost implements AsyncDisposable {
           reject(signal?.reason);
         };
         signal?.addEventListener('abort', onAbort, { once: true });
-        this.#waiting.push(job);
-        this.#pump();
+        hosted.waiting.push(job);
+        this.#waiting++;
+        this.#dispatchWaiting(hosted);
       });
     } finally {
       signal?.removeEventListener('abort', onAbort);
@@ -162,116 +265,119 @@ export class EngineHost implements AsyncDisposable {
   }
 
   #drop(job: Job): void {
-    const index = this.#waiting.indexOf(job);
-    if (index >= 0) this.#waiting.splice(index, 1);
+    const { waiting } = job.hosted;
+    const index = waiting.indexOf(job);
+    if (index < 0) return;
+    waiting.splice(index, 1);
+    this.#waiting--;
   }
 
-  #pump(): void {
-    while (this.#thread && this.#dispatched < dispatchWindow) {
-      const job = this.#waiting.find(({ hosted }) => hosted.isReady);
-      if (!job) return;
+  /** Hands what waits for a version to the least busy of its workers. */
+  #dispatchWaiting(hosted: Hosted): void {
+    for (let job = hosted.waiting[0]; job; job = hosted.waiting[0]) {
+      let idlest: EngineInstance | undefined;
+      for (const instance of hosted.instances) {
+        if (hasRoom(instance) && !(idlest && idlest.slot.dispatched <= instance.slot.dispatched)) idlest = instance;
+      }
+      if (!idlest) return;
       this.#drop(job);
-      void this.#dispatch(this.#thread, job);
+      void this.#dispatch(idlest, job);
     }
   }
 
-  async #dispatch(thread: EngineThread, { hosted, request, signal, enqueuedAt, resolve, reject }: Job): Promise<void> {
-    this.#dispatched++;
+  /** Gives a worker what waits longest for one of its versions. */
+  #pump(slot: EngineSlot): void {
+    while (slot.dispatched < dispatchWindow) {
+      let oldest: { readonly instance: EngineInstance; readonly job: Job } | undefined;
+      for (const instance of slot.instances) {
+        const job = hasRoom(instance) ? this.#hosted.get(instance.call.id)?.waiting[0] : undefined;
+        if (job && !(oldest && oldest.job.enqueuedAt <= job.enqueuedAt)) oldest = { instance, job };
+      }
+      if (!oldest) return;
+      this.#drop(oldest.job);
+      void this.#dispatch(oldest.instance, oldest.job);
+    }
+  }
+
+  #pumpAll(): void {
+    for (const slot of this.#slots) this.#pump(slot);
+  }
+
+  async #dispatch({ slot, call }: EngineInstance, { request, signal, enqueuedAt, resolve, reject }: Job): Promise<void> {
+    slot.dispatched++;
     try {
       const { buffers } = this.#options;
       const { tensors, transfer } = packTensors(request.inputs, { isMovable: (buffer) => buffers.isLent(buffer) });
       const returnsInputs = transfer.some((buffer) => buffers.isLent(buffer));
-      const call = { method: 'run', request: { id: hosted.call.id, request: { ...request, inputs: tensors }, returnsInputs } } as const;
-      const { outputs, startedAt, inferMs, returned } = await thread.call(call, { signal, transfer });
-      this.#crashes = 0;
+      const run = { method: 'run', request: { id: call.id, request: { ...request, inputs: tensors }, returnsInputs } } as const;
+      if (!slot.thread) throw new NearfarError('unavailable', 'the engine worker is starting again');
+      const { outputs, startedAt, inferMs, returned } = await slot.thread.call(run, { signal, transfer });
+      slot.recordSuccess();
       for (const buffer of returned) buffers.give(buffer);
       resolve({ outputs, timing: { queueMs: Math.max(0, startedAt - enqueuedAt), inferMs } });
     } catch (error) {
       reject(error);
     } finally {
-      this.#dispatched--;
-      this.#pump();
+      slot.dispatched--;
+      this.#pump(slot);
     }
   }
 
-  async #unload(hosted: Hosted): Promise<void> {
-    if (!this.#hosted.delete(hosted.call.id)) return;
-    this.#failWaiting(hosted, new NearfarError('unavailable', 'the version was unloaded'));
-    if (!hosted.isReady) return; // the reload that is under way unloads it again when it is done
-    // A worker that dies under this call has unloaded everything too.
-    await this.#thread?.call({ method: 'unload', request: { id: hosted.call.id } }).catch(() => {});
+  #loseInstance(instance: EngineInstance, error: NearfarError): void {
+    const { id } = instance.call;
+    const hosted = this.#hosted.get(id);
+    this.#endIfIdle(instance.slot);
+    if (!hosted?.instances.delete(instance)) return;
+    if (hosted.instances.size > 0) {
+      this.#options.log.error(
+        { code: error.code, workers: hosted.instances.size },
+        `a version is left with fewer workers: ${error.message}`,
+      );
+      return;
+    }
+    this.#hosted.delete(id);
+    this.#failWaiting(hosted, error);
+    hosted.onLost(error);
   }
 
-  #failWaiting(hosted: Hosted, error: NearfarError): void {
-    for (const job of this.#waiting.filter((waiting) => waiting.hosted === hosted)) {
-      this.#drop(job);
+  async #unload(hosted: Hosted, id: number): Promise<void> {
+    if (!this.#hosted.delete(id)) return;
+    this.#failWaiting(hosted, new NearfarError('unavailable', 'the version was unloaded'));
+    await Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance)));
+  }
+
+  async #unloadInstance(instance: EngineInstance): Promise<void> {
+    await instance.slot.unload(instance);
+    this.#endIfIdle(instance.slot);
+  }
+
+  /** One worker without versions stays for the next load; others, and one that had many, end. */
+  #endIfIdle(slot: EngineSlot): void {
+    if (slot.size > 0 || !this.#slots.has(slot)) return;
+    const isSpare = slot.loads < mostLoadsOfWorker && [...this.#slots].every((other) => other === slot || other.size > 0);
+    if (isSpare) return;
+    this.#slots.delete(slot);
+    const ending = slot[Symbol.asyncDispose]().finally(() => this.#ending.delete(ending));
+    this.#ending.add(ending);
+  }
+
+  #failWaiting({ waiting }: Hosted, error: NearfarError): void {
+    for (const job of waiting.splice(0)) {
+      this.#waiting--;
       job.reject(error);
     }
   }
 
-  /** The worker starts with the first load: a server that cannot listen has none to end. */
-  #requireThread(): EngineThread {
-    if (this.#isClosed) throw new NearfarError('unavailable', 'the server is closing');
-    if (!this.#thread && this.#restart) throw new NearfarError('unavailable', 'the engine worker is starting again');
-    this.#thread ??= this.#openThread();
-    return this.#thread;
-  }
-
-  #openThread(): EngineThread {
-    const { threads, allowSoftwareAdapter, gpu } = this.#options;
-    return new EngineThread(
-      { threads, allowSoftwareAdapter, gpu },
-      {
-        onLost: (ids, error) => {
-          this.#options.log.error({ code: error.code }, error.message);
-          for (const id of ids) void this.#reload(this.#hosted.get(id));
-        },
-        onCrash: (error) => this.#recover(error),
-      },
-    );
-  }
-
-  #recover(error: NearfarError): void {
-    this.#thread = undefined;
-    if (this.#isClosed) return;
-    for (const hosted of this.#hosted.values()) hosted.isReady = false;
-    const pauseMs = backOff(restartBackOff, this.#crashes++);
-    this.#options.log.error({ crashes: this.#crashes, pauseMs }, `${error.message}; it is started again`);
-    this.#restart = setTimeout(() => {
-      this.#options.onRestart();
-      this.#thread = this.#openThread();
-      for (const hosted of this.#hosted.values()) void this.#reload(hosted);
-    }, pauseMs);
-  }
-
-  /** Loads a lost version again; runs that wait for it go on waiting meanwhile. */
-  async #reload(hosted: Hosted | undefined): Promise<void> {
-    const thread = this.#thread;
-    if (!hosted || !thread) return;
-    hosted.isReady = false;
-    const { id } = hosted.call;
-    const isCurrent = () => this.#thread === thread && this.#hosted.get(id) === hosted;
-    try {
-      hosted.answer = await thread.call({ method: 'load', request: hosted.call });
-      if (!isCurrent()) return void thread.call({ method: 'unload', request: { id } }).catch(() => {});
-      hosted.isReady = true;
-      this.#pump();
-    } catch (cause) {
-      if (!isCurrent()) return; // unloaded meanwhile, or the worker died again and the next one reloads it
-      const error = cause instanceof NearfarError ? cause : new NearfarError('internal', String(cause), { cause });
-      this.#hosted.delete(id);
-      this.#failWaiting(hosted, error);
-      hosted.onLost(error);
-    }
-  }
-
-  /** Ends the worker: the run that it is at is answered, everything else in flight fails as `unavailable`. */
+  /** Ends the workers: the runs that they are at are answered, everything else in flight fails as `unavailable`. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#restart);
     const error = new NearfarError('unavailable', 'the server is closing');
-    for (const job of this.#waiting.splice(0)) job.reject(error);
-    await this.#thread?.[Symbol.asyncDispose]();
-    this.#thread = undefined;
+    for (const hosted of this.#hosted.values()) this.#failWaiting(hosted, error);
+    await Promise.all([...[...this.#slots].map((slot) => slot[Symbol.asyncDispose]()), ...this.#ending]);
+    this.#slots.clear();
   }
+}
+
+function hasRoom({ state, slot }: EngineInstance): boolean {
+  return state === 'ready' && slot.thread !== undefined && slot.dispatched < dispatchWindow;
 }

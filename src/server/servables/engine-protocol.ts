@@ -1,4 +1,6 @@
 import type { BackendId, EngineDevice, Manifest, RunRequest, SerializedError, SkippedBackend, TensorMap } from '../../core/index.ts';
+import type { GpuLook } from '../../engines/node/index.ts';
+import type { WarmupCall, WarmupStats } from './warm-up.ts';
 
 // What the server's main thread and an engine worker say to each other.
 
@@ -8,6 +10,8 @@ export interface EngineWorkerData {
   readonly allowSoftwareAdapter: boolean;
   /** Whether to look for a GPU. */
   readonly gpu: boolean;
+  /** What was found, where somebody looked already. */
+  readonly knownGpu?: GpuLook | undefined;
 }
 
 export interface LoadCall {
@@ -18,6 +22,8 @@ export interface LoadCall {
   readonly directory: string;
   /** To try in this order; those the version has no variant for are passed over. */
   readonly backends: readonly BackendId[];
+  /** Recorded requests to run before it is ready. */
+  readonly warmup?: WarmupCall | undefined;
 }
 
 export interface SkippedEngine extends SkippedBackend {
@@ -31,6 +37,7 @@ export interface LoadAnswer {
   readonly device: EngineDevice;
   /** Backends tried first, and why they were not taken. */
   readonly skipped: readonly SkippedEngine[];
+  readonly warmup: WarmupStats | undefined;
 }
 
 export interface RunCall {

@@ -117,6 +117,14 @@ class InlineVersion implements HostedVersion {
     return this.#hosted.skipped;
   }
 
+  get warmup() {
+    return this.#hosted.warmup;
+  }
+
+  get parallelism() {
+    return this.#hosted.parallelism;
+  }
+
   async run(
     request: RunRequest,
     options: { signal?: AbortSignal | undefined } = {},

@@ -12,6 +12,7 @@ import {
 } from '../../core/index.ts';
 import type { LoadAnswer, LoadCall, SkippedEngine } from './engine-protocol.ts';
 import { createVerifiedFiles } from './verified-files.ts';
+import { readWarmupRecords, type WarmupStats, warmUp } from './warm-up.ts';
 
 /** A version that reproduced its golden examples on the backend it is loaded on. */
 export interface LoadedVersion {
@@ -29,11 +30,12 @@ const final: ReadonlySet<NearfarErrorCode> = new Set(['integrity-mismatch', 'not
  * @throws {NearfarError} what the only backend tried said, or one error that tells of all; rejects with `signal.reason` when aborted.
  */
 export async function loadVersion(
-  { manifest, directory, backends }: LoadCall,
+  { manifest, directory, backends, warmup: warmupCall }: LoadCall,
   openBackend: (backend: BackendId) => Promise<Engine>,
   signal: AbortSignal,
 ): Promise<LoadedVersion> {
   const files = createVerifiedFiles(manifest, directory);
+  const records = warmupCall ? await readWarmupRecords(warmupCall.path) : [];
   const skipped: SkippedEngine[] = [];
   for (const { backend, variant } of candidatesOf(manifest, backends)) {
     signal.throwIfAborted();
@@ -41,14 +43,16 @@ export async function loadVersion(
       const engine = await openBackend(backend);
       const source = { manifest, variant, readFile: files.read };
       const loaded = await engine.load(source, { signal });
+      let warmup: WarmupStats | undefined;
       try {
         await checkGolden(loaded, source, { signal });
         await files.verifyRest(signal);
+        warmup = warmupCall && (await warmUp(loaded, manifest, { ...warmupCall, records }, signal));
       } catch (error) {
         await loaded[Symbol.asyncDispose]();
         throw error;
       }
-      return { engine, loaded, answer: { backend, variant: variant.id, device: engine.device, skipped } };
+      return { engine, loaded, answer: { backend, variant: variant.id, device: engine.device, skipped, warmup } };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       const { code, message, details } = serializeError(error);

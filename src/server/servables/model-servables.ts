@@ -1,12 +1,19 @@
-import { errorStatuses } from '../../core/index.ts';
+import { errorStatuses, NearfarError, signatureChanges } from '../../core/index.ts';
+import type { ModelOptions } from '../model-options.ts';
 import { compareVersions, type ModelSnapshot, type VersionOnDisk } from '../repository/index.ts';
 import type { VersionStatus } from './servable.ts';
 import { ServableVersion, type ServableVersionOptions } from './servable-version.ts';
 
+export interface ModelServablesOptions extends ServableVersionOptions {
+  /** How a model, by its name, changes versions; asked for at every step, as it may change. */
+  readonly optionsOf: (model: string) => Pick<ModelOptions, 'transition' | 'signatureChange'>;
+}
+
 /** The versions of one model on the server, brought step by step to what the repository asks for. */
 export class ModelServables {
   readonly #name: string;
-  readonly #options: ServableVersionOptions;
+  readonly #options: ModelServablesOptions;
+  #isClosed = false;
   #snapshot: ModelSnapshot | undefined;
   /** Wanted ones, ones that serve on until another takes over, and ones that drain. */
   readonly #versions = new Set<ServableVersion>();
@@ -15,7 +22,7 @@ export class ModelServables {
   /** Where each label points now: where the repository says, but not before that version is available. */
   readonly #labels = new Map<string, string>();
 
-  constructor(name: string, options: ServableVersionOptions) {
+  constructor(name: string, options: ModelServablesOptions) {
     this.#name = name;
     this.#options = {
       ...options,
@@ -32,16 +39,19 @@ export class ModelServables {
     const live = [...this.#versions].filter(({ isRetired }) => !isRetired);
     const isSame = (a: VersionOnDisk, b: VersionOnDisk) => a.version === b.version && a.digest === b.digest;
     for (const version of live) version.isWanted = snapshot.wanted.some((source) => isSame(source, version.source));
-    const added = snapshot.wanted
-      .filter((source) => !live.some((version) => isSame(source, version.source)))
-      .map((source) => new ServableVersion(this.#name, source, this.#options));
-    for (const version of added) this.#versions.add(version);
-    for (const version of added) void version.start();
+    const added = snapshot.wanted.filter((source) => !live.some((version) => isSame(source, version.source)));
+    for (const source of added) this.#versions.add(new ServableVersion(this.#name, source, this.#options));
     this.#reconcile();
+  }
+
+  /** Whether nothing is to be loaded of it. */
+  get isUnloaded(): boolean {
+    return this.#snapshot?.isUnloaded ?? false;
   }
 
   /** Retires every version. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([...this.#versions].map((version) => this.#retire(version)));
   }
 
@@ -71,6 +81,11 @@ export class ModelServables {
     return [...this.#labels].filter(([, target]) => target === version).map(([label]) => label);
   }
 
+  /** The version of a digest that is there or loads. */
+  statusOf(digest: string): VersionStatus | undefined {
+    return [...this.#versions].find(({ source, isRetired }) => source.digest === digest && !isRetired)?.status;
+  }
+
   /** Every known version, newest first. */
   statuses(): readonly VersionStatus[] {
     const statuses = new Map<string, VersionStatus>();
@@ -90,22 +105,58 @@ export class ModelServables {
     const { version: number } = version.source;
     if (this.#ended && this.#ended.version !== number) this.#options.metrics.forgetVersion(this.#name, this.#ended.version);
     this.#ended = version.status;
+    this.#reconcile();
+  }
+
+  /** Takes the next steps: what may go goes, what may load loads. */
+  #reconcile(): void {
+    if (this.#isClosed) return;
+    this.#moveLabels();
+    const { transition } = this.#options.optionsOf(this.#name);
+    const live = [...this.#versions].filter(({ isRetired }) => !isRetired);
+    const wanted = live.filter(({ isWanted }) => isWanted);
+    const unwanted = live.filter(({ isWanted }) => !isWanted);
+    const loadable = wanted.filter((version) => !this.#isRefused(version));
+    for (const version of unwanted) {
+      const mayGo =
+        transition === 'resource-preserving' ? wanted.length === 0 || loadable.length > 0 : this.#isDispensable(version, wanted, unwanted);
+      if (version.state !== 'AVAILABLE' || mayGo) void this.#retire(version);
+    }
+    const isRoomMade =
+      transition === 'availability-preserving' || [...this.#versions].every(({ isWanted, isRetired }) => isWanted && !isRetired);
+    if (!isRoomMade) return;
+    // Newest first, as the snapshot lists them.
+    for (const version of loadable) if (version.state === 'START' || version.isRefused) void version.start();
   }
 
   /**
-   * Availability-preserving: what is no longer wanted goes only when something wanted is available, or nothing is wanted at all,
-   * and never while a label still points at it.
+   * Availability-preserving: what is no longer wanted goes only when something wanted is available, nothing is wanted at all, or a newer
+   * one serves on beside it; and never while a label still points at it.
    */
-  #reconcile(): void {
-    this.#moveLabels();
-    const wanted = [...this.#versions].filter(({ isWanted, isRetired }) => isWanted && !isRetired);
-    const isReplaced = wanted.length === 0 || wanted.some(({ state }) => state === 'AVAILABLE');
-    for (const version of this.#versions) {
-      if (version.isWanted || version.isRetired) continue;
-      const serves = version.state === 'AVAILABLE';
-      const isLabelled = wanted.length > 0 && this.labelsOf(version.source.version).length > 0;
-      if (!serves || (isReplaced && !isLabelled)) void this.#retire(version);
+  #isDispensable(version: ServableVersion, wanted: readonly ServableVersion[], unwanted: readonly ServableVersion[]): boolean {
+    if (wanted.length === 0) return true;
+    if (this.labelsOf(version.source.version).length > 0) return false;
+    const isNewer = (other: ServableVersion) =>
+      other.state === 'AVAILABLE' && compareVersions(other.source.version, version.source.version) > 0;
+    return wanted.some(({ state }) => state === 'AVAILABLE') || unwanted.some(isNewer);
+  }
+
+  /** Compares a version that is about to load with the one before it, which clients know. */
+  #isRefused(version: ServableVersion): boolean {
+    if (version.state !== 'START' && !version.isRefused) return false;
+    const { source } = version;
+    const [before] = [...this.#versions]
+      .filter((other) => other.hasServed && !other.isRetired && compareVersions(other.source.version, source.version) < 0)
+      .sort((a, b) => compareVersions(b.source.version, a.source.version));
+    const changes = before ? signatureChanges(before.source.manifest.signatures, source.manifest.signatures) : [];
+    if (!before || changes.length === 0) return false;
+    const text = `clients of version ${before.source.version} cannot use version ${source.version} unchanged: ${changes.join('; ')}`;
+    if (this.#options.optionsOf(this.#name).signatureChange === 'report') {
+      version.report(text);
+      return false;
     }
+    version.refuse(new NearfarError('failed-precondition', text, { details: { before: before.source.version, changes } }));
+    return true;
   }
 
   #moveLabels(): void {

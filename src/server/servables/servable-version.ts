@@ -15,6 +15,8 @@ export type LoadVersion = (
 export interface ServingMetrics {
   setState(model: string, version: string, state: ServableState): void;
   forgetVersion(model: string, version: string): void;
+  /** A version whose signatures clients of the one before it cannot use. */
+  recordSignatureChange(change: { readonly model: string; readonly version: string; readonly outcome: 'reported' | 'refused' }): void;
   /** The model is served no more. */
   forgetModel(model: string): void;
   recordLoad(load: {
@@ -50,6 +52,10 @@ export class ServableVersion {
   readonly #retired = new AbortController();
   #state: ServableState = 'START';
   #error: NearfarError | undefined;
+  /** Shown with the state while nothing is wrong. */
+  #note = '';
+  #isRefused = false;
+  #hasServed = false;
   #failures = 0;
   /** Behind the error in the status. */
   #retryNote = '';
@@ -70,6 +76,16 @@ export class ServableVersion {
     return this.#state;
   }
 
+  /** Whether it was available at any time: clients may know it. */
+  get hasServed(): boolean {
+    return this.#hasServed;
+  }
+
+  /** Whether it is kept from loading, see `refuse`. */
+  get isRefused(): boolean {
+    return this.#isRefused;
+  }
+
   get status(): VersionStatus {
     const error = this.#error;
     return {
@@ -77,8 +93,26 @@ export class ServableVersion {
       digest: this.source.digest,
       state: this.#state,
       errorCode: error ? errorStatuses[error.code].grpc : 0,
-      errorMessage: error ? `${error.message}${this.#retryNote}` : '',
+      errorMessage: error ? `${error.message}${this.#retryNote}` : this.#note,
     };
+  }
+
+  /** Keeps it from loading, with the reason in its status, until `start`. */
+  refuse(error: NearfarError): void {
+    if (this.#isRefused) return;
+    this.#isRefused = true;
+    this.#error = error;
+    this.#options.log.error({ model: this.#name, version: this.source.version, code: error.code }, error.message);
+    this.#options.metrics.recordSignatureChange({ model: this.#name, version: this.source.version, outcome: 'refused' });
+    this.#enter('END');
+  }
+
+  /** Tells, in its status too, that clients of the version before it may have trouble with it. */
+  report(note: string): void {
+    if (this.#note === note) return;
+    this.#note = note;
+    this.#options.log.warn({ model: this.#name, version: this.source.version }, note);
+    this.#options.metrics.recordSignatureChange({ model: this.#name, version: this.source.version, outcome: 'reported' });
   }
 
   /** Handles that are lent and not given back. */
@@ -101,6 +135,8 @@ export class ServableVersion {
         outcome,
         durationMs: performance.now() - startedAt,
       });
+    if (this.#isRefused) this.#error = undefined;
+    this.#isRefused = false;
     this.#enter('LOADING');
     try {
       const hosted = await load(this.source, { signal, onLost: (error) => this.#fail(error) });
@@ -110,10 +146,13 @@ export class ServableVersion {
         log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
       }
       record(hosted.backend, 'loaded');
-      log.info({ model: this.#name, version, digest, backend: hosted.backend, variant: hosted.variant, device: hosted.device }, 'loaded');
+      if (hosted.warmup) metrics.recordWarmup({ path: this.source.directory, status: 'OK', ...hosted.warmup });
+      const { variant, device, warmup } = hosted;
+      log.info({ model: this.#name, version, digest, backend: hosted.backend, variant, device, warmup }, 'loaded');
       this.#hosted = hosted;
       this.#failures = 0;
       this.#error = undefined;
+      this.#hasServed = true;
       this.#enter('AVAILABLE');
     } catch (error) {
       if (signal.aborted) return;
@@ -154,6 +193,9 @@ export class ServableVersion {
       labels,
       backend: hosted.backend,
       variant: hosted.variant,
+      get parallelism() {
+        return hosted.parallelism;
+      },
       platform: hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow',
       run: async (request, { signal }) => {
         if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');

@@ -46,6 +46,8 @@ export interface ServableHandle extends Disposable {
   readonly variant: string;
   /** `tensorflow` or `onnx`, for the metadata of both protocols. */
   readonly platform: string;
+  /** How many of its runs can go on side by side now. */
+  readonly parallelism: number;
   /** Takes the inputs over: buffers that they own whole, or that were lent for them, are moved to the engine's thread and are empty here afterwards. */
   run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<{ outputs: TensorMap; timing: ServableTiming }>;
 }

@@ -1,10 +1,10 @@
 import { NearfarError } from '../../core/index.ts';
 import type { ModelSnapshot } from '../repository/index.ts';
-import { ModelServables } from './model-servables.ts';
+import { ModelServables, type ModelServablesOptions } from './model-servables.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
-import type { ServableVersion, ServableVersionOptions } from './servable-version.ts';
+import type { ServableVersion } from './servable-version.ts';
 
-export interface ServablesOptions extends ServableVersionOptions {
+export interface ServablesOptions extends ModelServablesOptions {
   /** Names of the models that are configured, also of those whose folder could never be read. */
   readonly names: () => readonly string[];
 }
@@ -72,6 +72,11 @@ export class Servables implements ServableStore {
     throw new NearfarError('not-found', text, { details: { name, version } });
   }
 
+  /** The version of a digest, also while another one of its number answers in its place; undefined when it is not wanted. */
+  statusOf(name: string, digest: string): VersionStatus | undefined {
+    return this.#models.get(name)?.statusOf(digest);
+  }
+
   labels(name: string): Readonly<Record<string, string>> {
     return this.#models.get(name)?.labels() ?? {};
   }
@@ -82,7 +87,9 @@ export class Servables implements ServableStore {
 
   isReady(name?: string): boolean {
     const names = name === undefined ? this.names() : [name];
-    return this.#phase === 'serving' && names.every((asked) => this.#models.get(asked)?.find() !== undefined);
+    const isReady = (model: ModelServables | undefined) =>
+      model?.find() !== undefined || (name === undefined && model?.isUnloaded === true);
+    return this.#phase === 'serving' && names.every((asked) => isReady(this.#models.get(asked)));
   }
 
   watch(listener: () => void): Disposable {

@@ -1,10 +1,13 @@
 import { isIP } from 'node:net';
 import { NearfarError } from '../../core/index.ts';
+import type { ModelControl } from '../model-control.ts';
 import type { ModelAdmin } from '../served-models.ts';
 
 /** What calls that change what is served need. */
 export interface AdminContext {
   readonly models: ModelAdmin;
+  /** Loads and unloads models as the Open Inference Protocol asks. */
+  readonly onDemand: ModelControl;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
   /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */
@@ -13,8 +16,8 @@ export interface AdminContext {
 
 /** Where a call comes from. */
 export interface Caller {
-  /** Address of the peer, with or without a port. */
-  readonly address: string | undefined;
+  /** Address of the client, with or without a port. */
+  readonly peer: string | undefined;
   /** What the client says of itself, by the lower-case names of HTTP headers. */
   readonly header: (name: string) => string | undefined;
 }
@@ -23,9 +26,9 @@ export interface Caller {
  * Checks that a caller may change what is served.
  * @throws {NearfarError} `permission-denied`.
  */
-export function assertMayChange({ access }: AdminContext, { address, header }: Caller): void {
+export function assertMayChange({ access }: AdminContext, { peer, header }: Caller): void {
   if (access === 'elsewhere') throw refusal('calls that change what is served are taken at --admin_address alone');
-  if (access === 'loopback' && !(address !== undefined && isLoopback(address) && !isForwarded(header))) {
+  if (access === 'loopback' && !(peer !== undefined && isLoopback(peer) && !isForwarded(header))) {
     throw refusal('calls that change what is served are taken from this machine alone; --admin_address opens an address for them');
   }
   // A page in a browser on this machine is no operator. Its own name in place of ours (DNS rebinding) would make it same-origin.

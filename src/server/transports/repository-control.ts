@@ -1,6 +1,5 @@
 import { decodeBase64, NearfarError } from '../../core/index.ts';
-import type { LoadRequest, ModelControl } from '../model-control.ts';
-import type { TransportContext } from './context.ts';
+import type { LoadRequest } from '../model-control.ts';
 
 /**
  * Reads the parameters of Triton's load: `config`, the model's configuration as JSON, and `file:<version>/<path>`, what a file of the
@@ -17,11 +16,6 @@ export function parseLoadParameters(parameters: Readonly<Record<string, unknown>
     else config = value;
   }
   return { config: config === undefined ? undefined : parseConfig(config), files };
-}
-
-export function controlOf({ control }: Pick<TransportContext, 'control'>): ModelControl {
-  if (control) return control;
-  throw new NearfarError('unsupported', 'models are not loaded and unloaded by request');
 }
 
 function parseConfig(text: string): Readonly<Record<string, unknown>> {

@@ -6,11 +6,11 @@ function openTuner(p99TargetMs: number) {
   const time = { now: 0 };
   const tuner = new Tuner({ p99TargetMs, now: () => time.now, onChoice: (report) => choices.push(report) });
   /** Runs batches as large as the tuner lets them be, until it chose. */
-  const runUntilChosen = (inferMs: (rows: number) => number) => {
+  const runUntilChosen = (inferMs: (rows: number) => number, most = Number.POSITIVE_INFINITY) => {
     const before = choices.length;
     const sizes = new Set<number>();
     for (let run = 0; run < 1000 && choices.length === before; run++) {
-      const rows = tuner.maxBatchSize;
+      const rows = Math.min(most, tuner.maxBatchSize);
       sizes.add(rows);
       tuner.record({ rows, inferMs: inferMs(rows) });
     }
@@ -70,6 +70,18 @@ test('is not misled by a run that is slow for once, such as the first of a size'
   });
 
   expect(choice).toMatchObject({ state: 'batching', maxBatchSize: 256 });
+});
+
+test('makes do with what it measured when there are never enough requests at a time for more', () => {
+  const { choice } = openTuner(1000).runUntilChosen((rows) => (rows > 24 ? Number.NaN : 1), 24);
+
+  expect(choice).toMatchObject({ state: 'batching', maxBatchSize: 16 });
+});
+
+test('goes on measuring while requests come one by one', () => {
+  const { choice, sizes } = openTuner(1000).runUntilChosen(() => 1, 1);
+
+  expect([choice, sizes]).toEqual([undefined, [1]]);
 });
 
 test('measures again after a while', () => {

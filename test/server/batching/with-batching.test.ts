@@ -17,10 +17,10 @@ interface Counted {
   readonly queued: { readonly threadPool: string; readonly queueMs: number }[];
 }
 
-function batchedStore(store: ServableStore, batching: Batching, buffers = new BufferPool()) {
+function batchedStore(store: ServableStore, batching: Batching | (() => Batching), buffers = new BufferPool()) {
   const counted: Counted = { batches: [], queued: [] };
   const batched = withBatching(store, {
-    batchingOf: () => batching,
+    batchingOf: () => (typeof batching === 'function' ? batching() : batching),
     buffers,
     metrics: {
       recordQueued: (queued) => void counted.queued.push(queued),
@@ -137,6 +137,61 @@ describe('concurrent requests', () => {
       ),
       { numRuns: 60 },
     );
+  });
+});
+
+describe('how a version is batched', () => {
+  test('can change while it is loaded', async () => {
+    const store = createRowStore();
+    const [two, off]: Batching[] = [fixed({ maxBatchSize: 2 }), 'off'];
+    let batching: Batching = 'off';
+    const { batched } = batchedStore(store, () => batching);
+    const ask = () => Promise.all([0, 1].map((from) => run(batched, { inputs: { x: counting(from, 1, 2) } })));
+
+    for (const next of [off, two, off]) {
+      batching = next ?? 'off';
+      await ask();
+    }
+
+    expect(store.runs).toEqual([1, 1, 2, 1, 1]);
+    expect(batched.batching()).toEqual([]);
+  });
+
+  test('is told for each signature that can be', async () => {
+    const { batched } = batchedStore(createRowStore(), fixed({ maxBatchSize: 7, batchTimeoutMicros: 5 }));
+    await run(batched, { inputs: { x: counting(0, 1, 2) } });
+
+    const reports = batched.batching();
+
+    expect(reports.map(({ signature }) => signature)).toEqual(['serving_default', 'sum', 'words']);
+    expect(reports[0]).toEqual({
+      model: 'm',
+      version: '1',
+      signature: 'serving_default',
+      batching: 'fixed',
+      maxBatchSize: 7,
+      batchTimeoutMicros: 5,
+    });
+  });
+
+  test('is tuned where that is asked for: on where runs take the same time whatever their rows, off where rows add up', async () => {
+    const tuned = { kind: 'auto', p99TargetMs: 1000 } as const;
+    const states = [() => 1, (rows: number) => rows].map(async (inferMs) => {
+      const store = createRowStore(plusOne, { inferMs });
+      const { batched } = batchedStore(store, tuned);
+      for (let round = 0; round < 60; round++) {
+        const answers = await Promise.all(Array.from({ length: 64 }, (_, index) => run(batched, { inputs: { x: counting(index, 1, 2) } })));
+        for (const [index, { outputs }] of answers.entries()) expect(dataOf(outputs['y'])).toEqual([index + 1, index + 2]);
+      }
+      return { ...batched.batching()[0], largest: Math.max(...store.runs) };
+    });
+
+    const [on, off] = await Promise.all(states);
+
+    expect(on).toMatchObject({ batching: 'auto', tuning: { state: 'batching' } });
+    expect(on?.largest).toBeGreaterThanOrEqual(32);
+    expect(off).toMatchObject({ maxBatchSize: 1, tuning: { state: 'off' } });
+    expect(off?.largest).toBe(8);
   });
 });
 

@@ -14,6 +14,7 @@ import {
   type RunRequest,
   type Tensor,
 } from '../../../src/core/index.ts';
+import { Admission } from '../../../src/server/admission.ts';
 import { BufferPool } from '../../../src/server/buffer-pool.ts';
 import { createRestServer, type RestContext, type Transport } from '../../../src/server/transports/index.ts';
 import { sharedData } from '../../support/shared-data.ts';
@@ -26,6 +27,7 @@ import {
   half123,
   half124,
   labelsFile,
+  noLimits,
   scorer,
   sha256,
 } from './support/stand-in.ts';
@@ -51,6 +53,8 @@ const context = createStandInContext(store);
 async function start(overrides: Partial<RestContext> = {}): Promise<{ transport: Transport; base: string }> {
   const created = createRestServer({
     ...context,
+    // A server that closes refuses what else comes.
+    admission: new Admission(noLimits),
     files: createStandInFiles({
       'half_plus_two/versions.json': { bytes: versions },
       'half_plus_two/123/weights.bin': { bytes: weights, path: join(folder, 'weights.bin') },

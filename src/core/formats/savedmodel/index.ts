@@ -8,4 +8,4 @@ export {
 } from './inspect.ts';
 export { isGraphDef, isSavedModel } from './recognise.ts';
 export { readSavedModel, type SavedModelOptions } from './saved-model.ts';
-export { encodeTfRecord, readTfRecords } from './tf-record.ts';
+export { encodeTfRecord, readTfRecords, warmupPath } from './tf-record.ts';

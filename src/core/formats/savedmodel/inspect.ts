@@ -4,6 +4,7 @@ import { dtypeOfNumber } from './data-types.ts';
 import { assetsOf, readMetaGraphs } from './saved-model.ts';
 import type { TensorInfo } from './schema.ts';
 import { partialShape } from './tensor.ts';
+import { warmupPath } from './tf-record.ts';
 
 /** A tensor as the SavedModel itself describes it. */
 export interface SavedModelTensor {
@@ -41,7 +42,6 @@ export interface SavedModelDescription {
  */
 export async function describeSavedModel(folder: ModelFolder): Promise<SavedModelDescription> {
   const graphs = await readMetaGraphs(folder);
-  const warmup = 'assets.extra/tf_serving_warmup_requests';
   return {
     graphs: graphs.map((graph) => ({
       tags: graph.meta_info_def?.tags ?? [],
@@ -55,7 +55,7 @@ export async function describeSavedModel(folder: ModelFolder): Promise<SavedMode
         .map(({ filename }) => `assets/${filename}`)
         .sort(),
     })),
-    warmup: folder.has(warmup) ? warmup : undefined,
+    warmup: folder.has(warmupPath) ? warmupPath : undefined,
   };
 }
 

@@ -2,8 +2,11 @@ import { NearfarError } from '../../errors.ts';
 import { maskedCrc32c } from './crc32c.ts';
 import { damaged } from './damaged.ts';
 
+/** Where a SavedModel keeps recorded requests, a TFRecord file of PredictionLogs. */
+export const warmupPath = 'assets.extra/tf_serving_warmup_requests';
+
 /**
- * The records of a TFRecord file, such as `assets.extra/tf_serving_warmup_requests`, as views into it: length, checksum of the length,
+ * The records of a TFRecord file as views into it: length, checksum of the length,
  * content, checksum of the content (tensorflow/core/lib/io/record_writer.h).
  * @throws {NearfarError} `integrity-mismatch` when a checksum is wrong, `invalid-argument` when a record is cut off.
  */

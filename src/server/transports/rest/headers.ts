@@ -1,7 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import type { Timing } from '../../request-record.ts';
 import type { ServableTiming } from '../../servables/index.ts';
-import type { AnsweringVersion, Timing } from '../call.ts';
+import type { Caller } from '../admin.ts';
+import type { AnsweringVersion } from '../call.ts';
 
 /** Headers a page of another origin may read. */
 export const exposedHeaders = [
@@ -68,4 +70,9 @@ export function inferenceHeaderLength(request: FastifyRequest): number | undefin
 export function headerText(request: FastifyRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** Where a request comes from. */
+export function callerOf(request: FastifyRequest): Caller {
+  return { peer: request.socket.remoteAddress, header: (name) => headerText(request, name) };
 }

@@ -233,6 +233,7 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
         backend: 'tfjs-cpu',
         variant: 'v',
         platform: 'tensorflow',
+        parallelism: 1,
         run: async (request, options) => ({
           outputs: select(await run(request, options), request.outputs),
           timing: { queueMs: 1.5, inferMs: 2.25 },
@@ -297,6 +298,8 @@ const standInAdmin: ModelAdmin = {
   remove: cannotChange,
   setLabel: cannotChange,
   setLoaded: cannotChange,
+  load: cannotChange,
+  unload: cannotChange,
 };
 
 /** Everything is admitted. */
@@ -315,17 +318,21 @@ export function createStandInContext(servables: ServableStore) {
   const errors: string[] = [];
   return {
     servables,
-    admin: { models: standInAdmin, access: 'loopback' as const, metricValues: async () => new Map<string, number>() },
+    admin: {
+      models: standInAdmin,
+      onDemand: {
+        load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
+        unload: async (name: string) => void changes.push({ unload: name }),
+      },
+      access: 'loopback' as const,
+      metricValues: async () => new Map<string, number>(),
+    },
     admission: new Admission(noLimits),
     records,
     errors,
     changes,
     statistics,
     observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
-    control: {
-      load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
-      unload: async (name: string) => void changes.push({ unload: name }),
-    },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),
