@@ -8,7 +8,7 @@ import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
-import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
+import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
@@ -84,8 +84,14 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onChange: checkWaiters,
     names: () => repository.names(),
   });
-  const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
-  const repository = new Repository({
+  const imports: ImportCache = new ImportCache({
+    folder: join(config.cacheDir, 'imports'),
+    importVersion: createImporter({ isServing: () => repository.names().some((name) => servables.isReady(name)) }),
+    backOff: retry,
+    log,
+    onImported: (name) => void repository.lookAfresh(name),
+  });
+  const repository: Repository = new Repository({
     models: config.models,
     modelsRoot: config.modelsRoot,
     pollIntervalMs: config.pollIntervalMs,
