@@ -82,6 +82,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const unloaded = new UnloadedModels(serving.models);
   const context = (access: AdminContext['access']) => ({
     servables,
+    arrivals: serving.arrivals,
     admission,
     observer,
     requestLog,

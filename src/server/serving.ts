@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { Arrivals } from './arrivals.ts';
 import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
@@ -19,6 +20,8 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
+  /** What to do about requests for models that cannot answer yet. */
+  readonly arrivals: Arrivals;
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
@@ -126,6 +129,11 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     waitUntil: wait,
   });
+  const arrivals = new Arrivals({
+    isOnItsWay: (name) => models.isOnItsWay(name),
+    waitUntil: wait,
+    mostWaiting: Math.floor(config.maxInFlight / 8),
+  });
   const configFile =
     config.modelConfigFile === undefined
       ? undefined
@@ -136,10 +144,14 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   return {
     models,
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    arrivals,
     batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
-      void repository.open().then(() => servables.startServing());
+      void repository.open().then(() => {
+        servables.startServing();
+        void arrivals.start(repository.names());
+      });
       void configFile?.open();
     },
     reloadModels: () => (configFile ? configFile.reload() : repository.look()),
