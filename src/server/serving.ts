@@ -90,6 +90,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const imports: ImportCache = new ImportCache({
     folder: join(config.cacheDir, 'imports'),
     importVersion: createImporter({ isServing: () => repository.names().some((name) => servables.isReady(name)) }),
+    savedModelTags: config.savedModelTags,
     backOff: retry,
     log,
     onImported: (name) => void repository.lookAfresh(name),

@@ -269,12 +269,16 @@ describe('the request log', () => {
 });
 
 describe('the page for Prometheus', () => {
-  test('is where the monitoring config says', async () => {
+  test('is where the monitoring config says, and counts changes too', async () => {
     const server = await start({ metricsPaths: ['/secret/metrics'] });
+    await fetch(`${server.restAddress}/nearfar/v1/config`, { method: 'PUT', body: '{}' });
 
     const pages = await Promise.all(['/secret/metrics', '/metrics'].map((path) => fetch(`${server.restAddress}${path}`)));
     await server.close();
 
     expect(pages.map(({ status }) => status)).toEqual([200, 404]);
+    expect(await pages[0]!.text()).toMatch(
+      /nearfar_requests_total\{[^}]*api="configure",entrypoint="REST",[^}]*status="INVALID_ARGUMENT"\} 1/,
+    );
   });
 });

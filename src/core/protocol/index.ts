@@ -89,6 +89,7 @@ export {
   ModelType,
 } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
+export { SSLConfigSchema } from './gen/tensorflow_serving/config/ssl_config_pb.ts';
 export {
   type BatchingParameters,
   BatchingParametersSchema,

@@ -14,6 +14,8 @@ export interface PlainVersion {
   readonly directory: string;
   /** Of its files; another one is another version's content. */
   readonly fingerprint: string;
+  /** Tags of the graph to take of a SavedModel; those of TensorFlow Serving where it is not said. */
+  readonly savedModelTags?: readonly string[] | undefined;
 }
 
 /** Writes the version with its manifest into `out`, an empty directory; an abort ends it. */
@@ -27,6 +29,8 @@ type Import =
 export interface ImportCacheOptions {
   readonly folder: string;
   readonly importVersion: ImportVersion;
+  /** Another graph of the same files is another import. */
+  readonly savedModelTags?: readonly string[] | undefined;
   readonly backOff: BackOff;
   readonly log: Logger;
   /** @default Date.now */
@@ -49,6 +53,7 @@ export class ImportCache {
   readonly #folder: string;
   readonly #importVersion: ImportVersion;
   readonly #backOff: BackOff;
+  readonly #savedModelTags: readonly string[] | undefined;
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #onImported: (name: string) => void;
@@ -61,6 +66,7 @@ export class ImportCache {
     // Every import that runs listens.
     setMaxListeners(0, this.#closing.signal);
     this.#importVersion = options.importVersion;
+    this.#savedModelTags = options.savedModelTags;
     this.#backOff = options.backOff;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
@@ -69,7 +75,9 @@ export class ImportCache {
 
   /** The imported version, or why there is none yet; starts the import, or starts it again after a failure. */
   lookUp(plain: PlainVersion): VersionOnDisk | NearfarError {
-    const key = join(plain.name, plain.version, plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16));
+    const fingerprint = plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16);
+    const tags = this.#savedModelTags;
+    const key = join(plain.name, plain.version, tags ? `${fingerprint}-${encodeURIComponent([...tags].sort().join(','))}` : fingerprint);
     const known = this.#imports.get(key);
     if (known?.state === 'done') return known.version;
     if (known?.state === 'failed' && this.#now() < known.retryAt) return known.error;
@@ -118,7 +126,7 @@ export class ImportCache {
     await mkdir(dirname(final), { recursive: true });
     try {
       this.#log.info({ model: plain.name, version: plain.version, directory: plain.directory }, 'importing a TensorFlow Serving version');
-      await this.#importVersion(plain, work, this.#closing.signal);
+      await this.#importVersion({ ...plain, savedModelTags: this.#savedModelTags }, work, this.#closing.signal);
       await rename(work, final).catch(async () => {
         // What that server made meanwhile may be in use, and is the same; half an import is not.
         if (await readImported(final, plain.version)) return;

@@ -20,14 +20,14 @@ export function createImporter({ isServing }: { isServing: () => boolean }): Imp
   const waiting: (() => void)[] = [];
   let running = 0;
 
-  return async ({ name, version, directory }, out, signal) => {
+  return async ({ name, version, directory, savedModelTags }, out, signal) => {
     if (running >= mostThreads) await new Promise<void>((resolve) => waiting.push(resolve));
     else running++;
     const worker = idle.pop() ?? new Worker(workerUrl('import-worker', import.meta.url), { name: 'nearfar-import' });
     let isIntact = false;
     try {
       signal.throwIfAborted();
-      const error = await runJob(worker, { name, version, directory, out, isUrgent: !isServing() }, signal);
+      const error = await runJob(worker, { name, version, directory, savedModelTags, out, isUrgent: !isServing() }, signal);
       isIntact = true;
       if (isSerializedError(error)) throw deserializeError(error);
     } finally {

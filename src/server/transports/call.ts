@@ -1,14 +1,14 @@
 import {
   type ExampleMethod,
   grpcStatusName,
-  type LegTiming,
   NearfarError,
   type NearfarErrorCode,
   type RunRequest,
   serializeError,
   type TensorMap,
 } from '../../core/index.ts';
-import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
+import type { Timing } from '../request-record.ts';
+import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
 
@@ -31,9 +31,6 @@ export interface Call {
 
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
-
-/** Where the time went, whether the answer was known, and with how many rows it ran. */
-export type Timing = LegTiming & Pick<ServableTiming, 'cache' | 'batchSize'>;
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
