@@ -215,7 +215,8 @@ describe('TensorFlow Serving REST', () => {
     const unknown = await post('/v1/models/half_plus_two:predict', 'x', { 'content-encoding': 'br' });
 
     expect(await good.json()).toEqual({ predictions: [4] });
-    expect([broken.status, unknown.status]).toEqual([400, 400]);
+    expect([broken.status, unknown.status]).toEqual([400, 415]);
+    expect(await unknown.json()).toMatchObject({ error: 'content-encoding br is not supported, use gzip or deflate' });
   });
 
   test.each([
