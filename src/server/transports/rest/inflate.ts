@@ -30,6 +30,8 @@ function inflate(payload: Readable | IncomingMessage, inflater: Transform): Payl
       done(null, chunk);
     },
   });
+  // Whoever reads the body hears of it; but nobody does where it is empty, and an error that nobody hears ends the process.
+  inflated.on('error', () => {});
   payload.on('error', (error) => inflated.destroy(error));
   payload.pipe(counted).pipe(inflated as Readable & NodeJS.WritableStream);
   return inflated;
