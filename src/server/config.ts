@@ -58,6 +58,8 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
+  /** Runs of CPU models that take less are done on the event loop, in milliseconds; 0 for none. @default 0.1 */
+  readonly inlineRunsBelowMs: number;
   /** How many engine workers have each version, and so how many of its runs go on side by side. @default 1 */
   readonly engineWorkers: number;
   /**
@@ -149,6 +151,7 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
+    inlineRunsBelowMs: 0.1,
     engineWorkers: 1,
     maxEngineWorkers: 8,
     warmupIterations: 1,
@@ -243,6 +246,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     warmupIterations: flags.enable_model_warmup === false ? 0 : orDefault(flags.num_request_iterations_for_warmup),
     modelDefaults: parseModelDefaults(flags),
     engineThreads: parseEngineThreads(flags),
+    inlineRunsBelowMs: flags.inline_runs_below_micros === undefined ? undefined : flags.inline_runs_below_micros / 1000,
     loadThreads: orDefault(flags.num_load_threads),
     checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,

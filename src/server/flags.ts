@@ -90,6 +90,7 @@ const ourFlags = {
   resource_preserving: honoured('bool', 'unload the old version of a model before the new one loads'),
   refuse_signature_changes: honoured('bool', 'do not load a version that clients of the one before it cannot use'),
   allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
+  inline_runs_below_micros: honoured('int', 'runs of CPU models that take less are not sent to a thread (100; 0: all are)'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),

@@ -117,7 +117,7 @@ export {
 } from './oip.ts';
 export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
-export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
+export { decodeTensorProto, encodeTensorProto, encodeTensorProtoToWrite } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
 export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
