@@ -52,7 +52,7 @@ function decodeProto(bytes: Uint8Array): void {
   } catch {
     return;
   }
-  decodeTensorProto(proto);
+  decodeTensorProto(proto, 'x');
 }
 
 const parsers: readonly [string, Uint8Array, (bytes: Uint8Array) => unknown][] = [
