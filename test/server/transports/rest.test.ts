@@ -816,6 +816,57 @@ describe('our own API', () => {
   });
 });
 
+describe('requests that need nothing of fastify', () => {
+  /** Status, headers as they were sent and body; times are left out. */
+  const exchange = (address: string, path: string, body: string, headers: Record<string, string>) =>
+    new Promise<{ status: number | undefined; headers: string[]; body: string }>((resolve, reject) => {
+      const request = httpRequest(address + path, { method: 'POST', headers: { 'content-length': Buffer.byteLength(body), ...headers } });
+      request.on('error', reject);
+      request.on('response', async (response) => {
+        const { statusCode: status, rawHeaders } = response;
+        const sent = rawHeaders.map((value, index) => (/^(date|server-timing)$/i.test(rawHeaders[index - 1] ?? '') ? '' : value));
+        resolve({ status, headers: sent, body: (await response.toArray()).join('') });
+      });
+      request.end(body);
+    });
+  const predictions: [string, string, string, Record<string, string>][] = [
+    ['predict', '/v1/models/half_plus_two:predict', '{"instances": [1, 2]}', { 'content-type': 'application/json' }],
+    ['predict of a version', '/v1/models/half_plus_two/versions/0123:predict', '{"instances": [1, 2]}', {}],
+    ['infer', '/v2/models/half_plus_two/infer', '{"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}', {}],
+    ['a packed answer', '/v2/models/half_plus_two/versions/124/infer', '{"inputs": []}', { 'accept-encoding': 'gzip' }],
+    ['no JSON', '/v1/models/half_plus_two:predict', '{', {}],
+    ['no such model', '/v1/models/nothing:predict', '{"instances": [1]}', {}],
+    ['no such version', '/v2/models/half_plus_two/versions/5/infer', '{"inputs": []}', {}],
+    ['another digest', '/v1/models/half_plus_two:predict', '{"instances": [1]}', { 'nearfar-model-digest': 'sha256:0' }],
+    ['no deadline', '/v1/models/half_plus_two:predict', '{"instances": [1]}', { 'nearfar-deadline-ms': 'soon' }],
+  ];
+
+  test.each([{ origins: [] }, { origins: ['*'] }, { origins: ['https://app.example'] }])(
+    'are answered as fastify answers them, with CORS for $origins',
+    async ({ origins }) => {
+      const own = await start({ corsAllowedOrigins: origins });
+
+      for (const [what, path, body, headers] of predictions) {
+        const direct = await exchange(own.base, path, body, headers);
+        const throughFastify = await exchange(own.base, `${path}?`, body, headers);
+
+        expect(direct, what).toEqual(throughFastify);
+      }
+      await own.transport.close();
+    },
+  );
+
+  test('end their connection while the server closes', async () => {
+    const own = await start({ lameDuckMs: 60_000 });
+    void own.transport.drain();
+
+    const answer = await exchange(own.base, '/v1/models/half_plus_two:predict', '{"instances": [1]}', {});
+
+    expect(answer).toMatchObject({ status: 200, headers: expect.arrayContaining(['connection', 'close']) });
+    own.transport.cut();
+  });
+});
+
 describe('health, metrics, pages and CORS', () => {
   test('tells whether it lives and whether it can answer', async () => {
     expect((await fetch(`${base}/healthz`)).status).toBe(200);

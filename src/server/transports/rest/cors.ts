@@ -5,6 +5,15 @@ import { exposedHeaders } from './headers.ts';
 /** Chromium keeps a preflight for two hours at most, Firefox for a day. */
 const preflightSeconds = 86_400;
 
+/** Those of an answer to a request that names no origin, outside of `/models`, as the plugin below sends them. */
+export function corsHeaders(allowedOrigins: readonly string[]): Readonly<Record<string, string>> {
+  return {
+    vary: 'Origin',
+    ...(allowedOrigins.includes('*') && { 'access-control-allow-origin': '*' }),
+    ...(allowedOrigins.length > 0 && { 'access-control-expose-headers': exposedHeaders.join(', ') }),
+  };
+}
+
 /**
  * CORS: `/models` is open to every origin, all else to the configured ones. Asked-for headers are all allowed, so that tokens
  * and trace ids of other people's clients pass, which TensorFlow Serving's own flag does not let through.

@@ -1,13 +1,14 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
 import { retryAfterMs } from '../retry-after.ts';
+import type { RestReply } from './exchange.ts';
 import { sendJson } from './send-json.ts';
 
 /** Answers an error as JSON: TensorFlow Serving's `error`, and our `code` and `details` beside it. */
-export function sendError(reply: FastifyReply, error: unknown, log: TransportLog): void {
+export function sendError(reply: RestReply, error: unknown, log: TransportLog): void {
   const { status, body } = describeError(error, log);
   const retryMs = retryAfterMs(error);
   // An answer that was begun, or whose client has gone, has no room for an error.
@@ -16,7 +17,9 @@ export function sendError(reply: FastifyReply, error: unknown, log: TransportLog
     return;
   }
   // The headers of a file that then could not be sent would keep the error for a year.
-  reply.removeHeader('etag').header('cache-control', 'no-store').code(status);
+  reply.removeHeader('etag');
+  reply.header('cache-control', 'no-store');
+  reply.code(status);
   if (retryMs !== undefined) reply.header('retry-after', Math.ceil(retryMs / 1000));
   sendJson(reply, JSON.stringify(body));
 }

@@ -12,7 +12,7 @@ import type { Transport } from '../context.ts';
 export function prepareGracefulClose(
   app: FastifyInstance,
   { lameDuckMs, refuseMore }: { readonly lameDuckMs: number; readonly refuseMore: () => void },
-): Pick<Transport, 'drain' | 'close'> {
+): Pick<Transport, 'drain' | 'close'> & { readonly isDraining: () => boolean } {
   /** Of those that are finished, however long it takes; one that comes later keeps nobody waiting. */
   let inFlight = 0;
   let phase: 'open' | 'lame-duck' | 'closing' = 'open';
@@ -44,6 +44,7 @@ export function prepareGracefulClose(
     return draining;
   };
   return {
+    isDraining: () => phase !== 'open',
     drain,
     close: async () => {
       await drain();

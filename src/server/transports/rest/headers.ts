@@ -1,9 +1,10 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { Timing } from '../../request-record.ts';
 import type { ServableTiming } from '../../servables/index.ts';
 import type { Caller } from '../admin.ts';
 import type { AnsweringVersion } from '../call.ts';
+import type { RestReply, RestRequest } from './exchange.ts';
 
 /** Headers a page of another origin may read. */
 export const exposedHeaders = [
@@ -23,29 +24,27 @@ export const exposedHeaders = [
 ];
 
 /** Names the version behind an answer. */
-export function setVersionHeaders(reply: FastifyReply, { version, digest, backend, variant }: AnsweringVersion): void {
-  reply.headers({
-    'nearfar-model-version': version,
-    'nearfar-model-digest': digest,
-    'nearfar-backend': backend,
-    'nearfar-variant': variant,
-  });
+export function setVersionHeaders(reply: RestReply, { version, digest, backend, variant }: AnsweringVersion): void {
+  reply.header('nearfar-model-version', version);
+  reply.header('nearfar-model-digest', digest);
+  reply.header('nearfar-backend', backend);
+  reply.header('nearfar-variant', variant);
 }
 
 /** Where the time went, in milliseconds, for the network panel of a browser and for our own client; and the rows of the batch, where there was one. */
-export function setTimingHeader(reply: FastifyReply, { queueMs, preprocessMs, inferMs, postprocessMs, batchSize }: Timing): void {
-  const parts = Object.entries({ queue: queueMs, preprocess: preprocessMs, infer: inferMs, postprocess: postprocessMs });
-  reply.header('server-timing', parts.map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`).join(', '));
+export function setTimingHeader(reply: RestReply, { queueMs, preprocessMs, inferMs, postprocessMs, batchSize }: Timing): void {
+  const phases = `queue;dur=${queueMs.toFixed(3)}, preprocess;dur=${preprocessMs.toFixed(3)}`;
+  reply.header('server-timing', `${phases}, infer;dur=${inferMs.toFixed(3)}, postprocess;dur=${postprocessMs.toFixed(3)}`);
   if (batchSize !== undefined) reply.header('nearfar-batch-size', batchSize);
 }
 
 /** Whether the answer was known; no header where no answers are kept. */
-export function setCacheHeader(reply: FastifyReply, { cache }: Pick<ServableTiming, 'cache'>): void {
+export function setCacheHeader(reply: RestReply, { cache }: Pick<ServableTiming, 'cache'>): void {
   if (cache) reply.header('nearfar-cache', cache);
 }
 
 /** The digest a request is pinned to. */
-export function wantedDigest(request: FastifyRequest): string | undefined {
+export function wantedDigest(request: RestRequest): string | undefined {
   return headerText(request, 'nearfar-model-digest');
 }
 
@@ -53,7 +52,7 @@ export function wantedDigest(request: FastifyRequest): string | undefined {
  * Milliseconds a request may take: what it asks for, at most the server's own limit.
  * @throws {NearfarError} `invalid-argument`.
  */
-export function deadlineOf(request: FastifyRequest, timeoutMs: number): number {
+export function deadlineOf(request: RestRequest, timeoutMs: number): number {
   const text = headerText(request, 'nearfar-deadline-ms');
   if (text === undefined) return timeoutMs;
   const deadlineMs = Number(text);
@@ -62,12 +61,12 @@ export function deadlineOf(request: FastifyRequest, timeoutMs: number): number {
 }
 
 /** Bytes of JSON before the binary tensors of a body; undefined where the header is not there or says no number. */
-export function inferenceHeaderLength(request: FastifyRequest): number | undefined {
+export function inferenceHeaderLength(request: RestRequest): number | undefined {
   const text = headerText(request, inferenceHeaderLengthName);
   return text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 }
 
-export function headerText(request: FastifyRequest, name: string): string | undefined {
+export function headerText(request: RestRequest, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value.join(', ') : value;
 }

@@ -1,16 +1,16 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeInferRequest, encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { prepareInference } from '../inference.ts';
 import { inferenceSignatureName } from '../predict-request.ts';
 import { compressAnswer } from './deflate.ts';
+import type { RestReply, RestRequest } from './exchange.ts';
 import { headerText, inferenceHeaderLength } from './headers.ts';
 import { assertJsonSize } from './json-limit.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 
 /** The Open Inference Protocol's infer, with tensors in JSON or in binary. */
-export async function infer(context: RestContext, request: FastifyRequest, reply: FastifyReply, spec: ServableSpec): Promise<void> {
+export async function infer(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): Promise<void> {
   const headerLength = headerLengthOf(request);
   assertJsonSize(context, headerLength ?? bodyBytes(request).length);
   const { body, headerLength: answerLength } = await answerRest(
@@ -31,12 +31,12 @@ export async function infer(context: RestContext, request: FastifyRequest, reply
       },
     },
   );
-  if (answerLength === undefined) reply.type('application/json');
-  else reply.type('application/octet-stream').header(inferenceHeaderLengthName, answerLength);
+  reply.header('content-type', answerLength === undefined ? 'application/json' : 'application/octet-stream');
+  if (answerLength !== undefined) reply.header(inferenceHeaderLengthName, answerLength);
   reply.send(await compressAnswer(request, reply, body));
 }
 
-function headerLengthOf(request: FastifyRequest): number | undefined {
+function headerLengthOf(request: RestRequest): number | undefined {
   const length = inferenceHeaderLength(request);
   const text = headerText(request, inferenceHeaderLengthName);
   if (length !== undefined || text === undefined) return length;

@@ -1,13 +1,13 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { decodeExamplesJson, encodeRegressionsJson, regressionsOf } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { exampleRun } from '../example-request.ts';
+import type { RestReply, RestRequest } from './exchange.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 import { sendJson } from './send-json.ts';
 
 /** TensorFlow Serving's `:regress`. */
-export async function regress(context: RestContext, request: FastifyRequest, reply: FastifyReply, spec: ServableSpec): Promise<void> {
+export async function regress(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): Promise<void> {
   const text = await answerRest(
     context,
     request,

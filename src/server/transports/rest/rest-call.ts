@@ -1,15 +1,15 @@
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import { clientOfAddress } from '../../admission.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { answerCall, type Codec, type DecodedCall, observeControl, openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
+import type { RestReply, RestRequest } from './exchange.ts';
 import { deadlineOf, headerText, setCacheHeader, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
 
 /** Answers one prediction over HTTP: its deadline, its client's going away, its headers. */
 export async function answerRest<Decoded extends DecodedCall, Answer>(
   context: RestContext,
-  request: FastifyRequest,
-  reply: FastifyReply,
+  request: RestRequest,
+  reply: RestReply,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
@@ -44,7 +44,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
 /** Answers a question about a model, or changes one, over HTTP. */
 export function observeRest<T>(
   context: RestContext,
-  request: FastifyRequest,
+  request: RestRequest,
   call: { readonly model: string; readonly api: string },
   work: () => T | Promise<T>,
 ): Promise<T> {
@@ -52,6 +52,6 @@ export function observeRest<T>(
 }
 
 /** The body as bytes; empty where there is none. */
-export function bodyBytes(request: FastifyRequest): Uint8Array {
+export function bodyBytes(request: RestRequest): Uint8Array {
   return request.body instanceof Uint8Array ? request.body : new Uint8Array();
 }

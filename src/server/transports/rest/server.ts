@@ -1,11 +1,12 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import { fastify } from 'fastify';
+import { type FastifyReply, fastify } from 'fastify';
 import { NearfarError } from '../../../core/index.ts';
 import { defaultLameDuckMs, type RestContext, type Transport } from '../context.ts';
 import { tlsOptions } from '../tls-options.ts';
 import { defaultBodyLimitBytes } from './bodies.ts';
 import { addCors } from './cors.ts';
+import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
@@ -57,10 +58,14 @@ export function createRestServer(context: RestContext): Transport {
     logger: false,
     return503OnClosing: false,
     bodyLimit: context.bodyLimitBytes ?? defaultBodyLimitBytes,
-    serverFactory: (handler) => createHttpServer(handler, context),
+    serverFactory: (handler) =>
+      createHttpServer(
+        answerDirectly(context, () => graceful.isDraining(), handler),
+        context,
+      ),
     clientErrorHandler: answerBrokenRequest,
     // Paths that the router cannot read, such as /models/%zz.
-    frameworkErrors: (error, _, reply) => sendError(reply, error, context.log),
+    frameworkErrors: (error, _, reply: FastifyReply) => sendError(reply, error, context.log),
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 },
     // TensorFlow Serving matches its paths in any case; names of models keep theirs.
     rewriteUrl: ({ url = '/' }) => url.replace(/^\/v1\//i, '/v1/'),
@@ -72,7 +77,7 @@ export function createRestServer(context: RestContext): Transport {
     sendError(reply, new NearfarError('not-found', `no such path: ${request.method} ${request.raw.url?.split('?', 1)[0]}`), context.log),
   );
   const { lameDuckMs = defaultLameDuckMs } = context;
-  const { drain, close } = prepareGracefulClose(app, { lameDuckMs, refuseMore: () => context.admission.startDraining() });
+  const graceful = prepareGracefulClose(app, { lameDuckMs, refuseMore: () => context.admission.startDraining() });
   addProtocolErrors(app);
   addInflate(app);
   app.register(async (routes) => {
@@ -106,8 +111,8 @@ export function createRestServer(context: RestContext): Transport {
       await app.ready();
       return (socket) => app.server.emit('connection', socket);
     },
-    drain,
-    close,
+    drain: graceful.drain,
+    close: graceful.close,
     cut: () => app.server.closeAllConnections(),
   };
 }

@@ -1,0 +1,109 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { inferenceHeaderLengthName } from '../../../core/index.ts';
+import type { ServableSpec } from '../../servables/index.ts';
+import type { RestContext } from '../context.ts';
+import { canonicalVersion } from '../model-spec.ts';
+import { corsHeaders } from './cors.ts';
+import { sendError } from './errors.ts';
+import type { RestReply, RestRequest } from './exchange.ts';
+import { infer } from './infer.ts';
+import { jsonLimitOf } from './json-limit.ts';
+import { predict } from './predict.ts';
+
+/** A larger body takes long to read, whoever reads it. */
+const mostDirectBytes = 16 * 2 ** 10;
+
+/** Plain names, which are the same decoded. */
+const predictPath = /^\/v1\/models\/([\w.-]+)(?:\/versions\/(\d{1,18}))?:predict$/;
+const inferPath = /^\/v2\/models\/([\w.-]+)(?:\/versions\/(\d{1,18}))?\/infer$/;
+
+const plainTypes: readonly (string | undefined)[] = [
+  undefined,
+  'application/json',
+  'application/octet-stream',
+  'application/x-www-form-urlencoded', // of curl
+];
+
+type Answer = (reply: RestReply, request: RestRequest) => Promise<void>;
+
+/**
+ * Answers small predictions in JSON without fastify, which takes longer for its hooks than a tiny model and its codec together. What is not
+ * quite plain (another encoding, an origin, a query, a name to be decoded, …) is fastify's.
+ */
+export function answerDirectly(context: RestContext, isDraining: () => boolean, otherwise: RequestListener): RequestListener {
+  const mostBytes = Math.min(mostDirectBytes, jsonLimitOf(context));
+  const shared = corsHeaders(context.corsAllowedOrigins);
+  return (request, response) => {
+    const answer = isPlain(request, mostBytes) ? answerOf(context, request.url ?? '') : undefined;
+    if (!answer) return otherwise(request, response);
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => void chunks.push(chunk));
+    request.once('end', () => {
+      const [first = Buffer.alloc(0)] = chunks;
+      const body = chunks.length > 1 ? Buffer.concat(chunks) : first;
+      const reply = new DirectReply(response, isDraining, shared);
+      answer(reply, { headers: request.headers, body, ip: request.socket.remoteAddress ?? '' }).catch((error: unknown) =>
+        sendError(reply, error, context.log),
+      );
+    });
+  };
+}
+
+function isPlain({ method, httpVersion, headers }: IncomingMessage, mostBytes: number): boolean {
+  if (method !== 'POST' || httpVersion !== '1.1') return false;
+  const length = Number(headers['content-length']);
+  return (
+    length > 0 &&
+    length <= mostBytes &&
+    plainTypes.includes(headers['content-type']) &&
+    headers.host !== undefined &&
+    headers.origin === undefined &&
+    headers['content-encoding'] === undefined &&
+    headers[inferenceHeaderLengthName] === undefined
+  );
+}
+
+function answerOf(context: RestContext, url: string): Answer | undefined {
+  const predicted = predictPath.exec(url);
+  if (predicted) return (reply, request) => predict(context, request, reply, specOf(predicted));
+  const inferred = inferPath.exec(url);
+  return inferred ? (reply, request) => infer(context, request, reply, specOf(inferred)) : undefined;
+}
+
+function specOf([, name = '', version]: RegExpExecArray): ServableSpec {
+  return { name, version: version === undefined ? undefined : canonicalVersion(version) };
+}
+
+/** The headers that fastify sends, in its order. */
+class DirectReply implements RestReply {
+  readonly raw: ServerResponse;
+  readonly #isDraining: () => boolean;
+  readonly #headers: Record<string, string | number>;
+  #status = 200;
+  sent = false;
+
+  constructor(raw: ServerResponse, isDraining: () => boolean, shared: Readonly<Record<string, string>>) {
+    this.raw = raw;
+    this.#isDraining = isDraining;
+    this.#headers = { ...shared };
+  }
+
+  code(status: number): void {
+    this.#status = status;
+  }
+
+  header(name: string, value: string | number): void {
+    this.#headers[name] = value;
+  }
+
+  removeHeader(name: string): void {
+    delete this.#headers[name];
+  }
+
+  send(body: Uint8Array): void {
+    this.sent = true;
+    if (this.#isDraining()) this.header('connection', 'close');
+    this.header('content-length', body.length);
+    this.raw.writeHead(this.#status, this.#headers).end(body);
+  }
+}

@@ -1,0 +1,19 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+
+/** What answering a prediction asks of its request: fastify's, or one that came directly. */
+export interface RestRequest {
+  readonly headers: IncomingHttpHeaders;
+  readonly body: unknown;
+  /** Address of the client. */
+  readonly ip: string;
+}
+
+/** What it asks of the reply. */
+export interface RestReply {
+  readonly raw: ServerResponse;
+  readonly sent: boolean;
+  code(status: number): unknown;
+  header(name: string, value: string | number): unknown;
+  removeHeader(name: string): unknown;
+  send(body: Uint8Array): unknown;
+}
