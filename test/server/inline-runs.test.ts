@@ -81,14 +81,14 @@ test('a larger request than those that were short is run by the thread', async (
   expect((await run(10, 1)).inThread).toBe(0);
 });
 
-test('a model that becomes slow goes back to the thread, where one of 64 runs is still timed', async () => {
+test('a model that becomes slow goes back to the thread, where one of 256 runs is still timed', async () => {
   let inferMs = 0.02;
   const { run } = await load(() => inferMs);
   await run(32);
-  expect((await run(640)).inThread).toBe(10);
+  expect((await run(2560)).inThread).toBe(10);
   inferMs = 5;
 
-  await run(64 * 32);
+  await run(256 * 32);
 
   expect((await run(20)).inThread).toBe(20);
 });

@@ -117,6 +117,7 @@ export function withBatching(store: ServableStore, options: WithBatchingOptions)
   return {
     lend: (spec) => {
       const handle = store.lend(spec);
+      if (versions.size === 0 && options.batchingOf(handle) === 'off') return handle;
       const batching = batchingOf(handle);
       return batching.batching === 'off' ? handle : batchHandle(handle, batching);
     },

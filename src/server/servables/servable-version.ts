@@ -197,9 +197,9 @@ export class ServableVersion {
         return hosted.parallelism;
       },
       platform: hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow',
-      run: async (request, { signal }) => {
+      run: async (request, options) => {
         if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
-        return hosted.run(request, { signal });
+        return hosted.run(request, options);
       },
       [Symbol.dispose]: () => {
         if (isReturned) return;

@@ -7,7 +7,7 @@ import {
   serializeError,
   type TensorMap,
 } from '../../core/index.ts';
-import type { Timing } from '../request-record.ts';
+import type { RequestRecord, Timing } from '../request-record.ts';
 import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
@@ -20,9 +20,7 @@ export interface Call {
   readonly entrypoint: 'REST' | 'GRPC';
   /** Who asks, as `clientOfAddress` names it. */
   readonly client: string;
-  readonly signal: AbortSignal;
-  /** Lets the signal abort after so many milliseconds from now, unless it does so earlier. */
-  readonly limit: (deadlineMs: number) => void;
+  readonly ending: CallSignal;
   /** Called once the version is known, so that errors about it can name it too. */
   readonly onVersion: (version: AnsweringVersion) => void;
   /** A header or metadata value of the request, for traces. */
@@ -46,7 +44,7 @@ export interface DecodedCall {
 
 /** The two ends of a prediction; between them the servable runs. */
 export interface Codec<Decoded extends DecodedCall, Answer> {
-  decode(handle: ServableHandle, signal: AbortSignal): Decoded | Promise<Decoded>;
+  decode(handle: ServableHandle, ending: { readonly signal: AbortSignal }): Decoded | Promise<Decoded>;
   encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer;
 }
 
@@ -61,67 +59,80 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
   codec: Codec<Decoded, Answer>,
 ): Promise<{ readonly answer: Answer; readonly timing: Timing }> {
   const startedAt = performance.now();
-  const progress: { handle?: ServableHandle; decoded?: Decoded } = {};
-  const record = (status: string, rest: { errorCode?: NearfarErrorCode; timing?: Timing }) => {
-    const { handle, decoded } = progress;
-    context.observer.recordRequest({
-      kind: 'prediction',
-      model: call.spec.name,
-      api: call.api,
-      entrypoint: call.entrypoint,
-      status,
-      errorCode: rest.errorCode,
-      startedAt,
-      durationMs: performance.now() - startedAt,
-      servable: handle && {
-        version: handle.version,
-        digest: handle.digest,
-        backend: handle.backend,
-        variant: handle.variant,
-        signature: decoded?.run.signature,
-        examples: decoded?.examples,
-        rows: decoded && batchRows(handle.manifest, decoded.run),
-        timing: rest.timing,
-        cache: rest.timing?.cache,
-      },
-      header: call.header,
-    });
-  };
-  const predict = async () => {
-    using _ = context.admission.enter(call.client);
-    using handle = await lend(context, call);
-    progress.handle = handle;
-    call.onVersion(handle);
-    const decodeAt = performance.now();
-    const decoded = await codec.decode(handle, call.signal);
-    if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
-    progress.decoded = decoded;
-    const sampled = context.requestLog?.sample(handle);
-    sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
-    const runAt = performance.now();
-    const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
-    const encodeAt = performance.now();
-    const answer = codec.encode(
-      outputs,
-      decoded,
-      handle,
-      beside.map((ran) => ran.outputs),
-    );
-    const postprocessMs = performance.now() - encodeAt;
-    sampled?.answer([outputs, ...beside.map((ran) => ran.outputs)]);
-    return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs } };
-  };
-
+  const progress: Progress<Decoded> = {};
   try {
-    call.signal.throwIfAborted();
-    const answered = await untilAborted(predict(), call.signal);
-    record('OK', { timing: answered.timing });
+    call.ending.throwIfEnded();
+    const answered = await call.ending.until(predict(context, call, codec, progress));
+    record(context, call, progress, { startedAt, status: 'OK', timing: answered.timing });
     return answered;
   } catch (error) {
     const errorCode = serializeError(error).code;
-    record(grpcStatusName(errorCode), { errorCode });
+    record(context, call, progress, { startedAt, status: grpcStatusName(errorCode), errorCode });
     throw error;
   }
+}
+
+/** What is known of a call so far. */
+interface Progress<Decoded> {
+  handle?: ServableHandle;
+  decoded?: Decoded;
+}
+
+async function predict<Decoded extends DecodedCall, Answer>(
+  context: TransportContext,
+  call: Call,
+  codec: Codec<Decoded, Answer>,
+  progress: Progress<Decoded>,
+): Promise<{ readonly answer: Answer; readonly timing: Timing }> {
+  using _ = context.admission.enter(call.client);
+  using handle = tryLend(context, call) ?? (await lendLater(context, call));
+  progress.handle = handle;
+  call.onVersion(handle);
+  const decodeAt = performance.now();
+  const decoding = codec.decode(handle, call.ending);
+  const decoded = decoding instanceof Promise ? await decoding : decoding;
+  if (decoded.deadlineMs !== undefined) call.ending.limit(decoded.deadlineMs);
+  progress.decoded = decoded;
+  const sampled = context.requestLog?.sample(handle);
+  sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
+  const runAt = performance.now();
+  const { outputs, timing, beside } = await runAll(handle, decoded, call.ending);
+  const encodeAt = performance.now();
+  const answer = codec.encode(outputs, decoded, handle, beside);
+  const postprocessMs = performance.now() - encodeAt;
+  sampled?.answer([outputs, ...beside]);
+  return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs } };
+}
+
+function record(
+  { observer }: TransportContext,
+  { spec, api, entrypoint, header }: Call,
+  { handle, decoded }: Progress<DecodedCall>,
+  end: Pick<RequestRecord, 'startedAt' | 'status' | 'errorCode'> & { readonly timing?: Timing },
+): void {
+  const { startedAt, status, errorCode, timing } = end;
+  observer.recordRequest({
+    kind: 'prediction',
+    model: spec.name,
+    api,
+    entrypoint,
+    status,
+    errorCode,
+    startedAt,
+    durationMs: performance.now() - startedAt,
+    servable: handle && {
+      version: handle.version,
+      digest: handle.digest,
+      backend: handle.backend,
+      variant: handle.variant,
+      signature: decoded?.run.signature,
+      examples: decoded?.examples,
+      rows: decoded && batchRows(handle.manifest, decoded.run),
+      timing,
+      cache: timing?.cache,
+    },
+    header,
+  });
 }
 
 /** Asks about a model, or changes one: counted and timed as predictions are. */
@@ -144,13 +155,23 @@ export async function observeControl<T>(
   }
 }
 
+/** @returns undefined where a version may be on its way. */
+function tryLend({ servables, arrivals }: TransportContext, { spec }: Call): ServableHandle | undefined {
+  try {
+    return servables.lend(spec);
+  } catch (error) {
+    if (arrivals && error instanceof NearfarError && error.code === 'not-found') return undefined;
+    throw error;
+  }
+}
+
 /** Waits for a model whose first version is on its way. */
-async function lend({ servables, arrivals }: TransportContext, { spec, signal }: Call): Promise<ServableHandle> {
+async function lendLater({ servables, arrivals }: TransportContext, { spec, ending }: Call): Promise<ServableHandle> {
   for (;;) {
     try {
       return servables.lend(spec);
     } catch (error) {
-      const arrival = error instanceof NearfarError && error.code === 'not-found' ? arrivals?.of(spec.name, signal) : undefined;
+      const arrival = error instanceof NearfarError && error.code === 'not-found' ? arrivals?.of(spec.name, ending.signal) : undefined;
       if (!arrival) throw error;
       await arrival;
     }
@@ -160,9 +181,14 @@ async function lend({ servables, arrivals }: TransportContext, { spec, signal }:
 type Ran = Awaited<ReturnType<ServableHandle['run']>>;
 
 /** Waits for all runs, also when one fails: the version is lent until the last has ended. */
-async function runAll(handle: ServableHandle, { run, beside = [] }: DecodedCall, signal: AbortSignal): Promise<[Ran, ...Ran[]]> {
-  const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, { signal })));
-  return [ranOf(first), ...others.map(ranOf)];
+async function runAll(
+  handle: ServableHandle,
+  { run, beside }: DecodedCall,
+  ending: CallSignal,
+): Promise<Ran & { readonly beside: readonly TensorMap[] }> {
+  if (!beside) return { ...(await handle.run(run, ending)), beside: [] };
+  const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, ending)));
+  return { ...ranOf(first), beside: others.map((other) => ranOf(other).outputs) };
 }
 
 function ranOf(settled: PromiseSettledResult<Ran> | undefined): Ran {
@@ -170,42 +196,60 @@ function ranOf(settled: PromiseSettledResult<Ran> | undefined): Ran {
   throw settled?.reason;
 }
 
-/** The work's result, or the signal's reason at once; the work itself goes on and what it still throws is dropped. */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
-}
+/** When one request has to end: its deadline, or its client's going away. An AbortSignal costs 3 µs: few calls ever ask for it. */
+export class CallSignal implements Disposable {
+  readonly #timers: NodeJS.Timeout[] = [];
+  #controller: AbortController | undefined;
+  #reason: NearfarError | undefined;
+  #onEnd: ((reason: NearfarError) => void) | undefined;
 
-/** A signal for one request, with its timer. */
-export interface CallSignal extends Disposable {
-  readonly signal: AbortSignal;
-  /** Aborts after so many milliseconds from now, unless it does so earlier. */
-  limit(deadlineMs: number): void;
+  /** @param deadlineMs From now; undefined for none. */
+  constructor(deadlineMs?: number) {
+    if (deadlineMs !== undefined) this.limit(deadlineMs);
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#reason) this.#controller.abort(this.#reason);
+    }
+    return this.#controller.signal;
+  }
+
+  throwIfEnded(): void {
+    if (this.#reason) throw this.#reason;
+  }
+
+  /** Ends after so many milliseconds from now, unless it does so earlier. */
+  limit(deadlineMs: number): void {
+    const expire = () => this.#end(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
+    this.#timers.push(setTimeout(expire, Math.min(Math.max(deadlineMs, 0), longestTimerMs)));
+  }
+
   /** The client has gone. */
-  cancel(): void;
-}
+  cancel(): void {
+    this.#end(new NearfarError('cancelled', 'the client has gone'));
+  }
 
-/** @param deadlineMs From now; undefined for none. */
-export function openCallSignal(deadlineMs: number | undefined): CallSignal {
-  const controller = new AbortController();
-  const timers: NodeJS.Timeout[] = [];
-  const limit = (limitMs: number) => {
-    const expire = () =>
-      controller.abort(new NearfarError('deadline-exceeded', `no answer within ${limitMs} ms`, { details: { deadlineMs: limitMs } }));
-    timers.push(setTimeout(expire, Math.min(Math.max(limitMs, 0), longestTimerMs)));
-  };
-  if (deadlineMs !== undefined) limit(deadlineMs);
-  return {
-    signal: controller.signal,
-    limit,
-    cancel: () => controller.abort(new NearfarError('cancelled', 'the client has gone')),
-    [Symbol.dispose]: () => {
-      for (const timer of timers) clearTimeout(timer);
-    },
-  };
+  /** The work's result, or the reason to end at once; the work itself goes on and what it still throws is dropped. */
+  until<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#onEnd = reject;
+      if (this.#reason) reject(this.#reason);
+      work.then(resolve, reject);
+    });
+  }
+
+  #end(reason: NearfarError): void {
+    if (this.#reason) return;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+    this.#onEnd?.(reason);
+  }
+
+  [Symbol.dispose](): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
 }
 
 /** A longer timer would fire at once. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { create, type MessageShape } from '@bufbuild/protobuf';
 import type { Server, ServerDuplexStream } from '@grpc/grpc-js';
 import { GRPCInferenceService, InferParameterSchema, ModelStreamInferResponseSchema } from '../../../core/index.ts';
-import { type CallSignal, openCallSignal } from '../call.ts';
+import { CallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 import { infer, takeOverInfer } from './infer.ts';
@@ -39,7 +39,7 @@ function serveStream(call: ServerDuplexStream<Request, Answer>, context: GrpcCon
   let isClosing = false;
   let written = Promise.resolve();
   const answer = async (request: Request): Promise<Answer> => {
-    using deadline = openCallSignal(deadlineMsOf(call));
+    using deadline = new CallSignal(deadlineMsOf(call));
     signals.add(deadline);
     return answerOne(request, call, deadline, context).finally(() => signals.delete(deadline));
   };

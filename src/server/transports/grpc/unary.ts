@@ -4,7 +4,7 @@ import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
+import { type AnsweringVersion, answerCall, CallSignal, type Codec, type DecodedCall } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -15,7 +15,7 @@ export interface UnaryCall {
   readonly signal: AbortSignal;
   /** Address of the client. */
   readonly peer: string;
-  readonly limit: CallSignal['limit'];
+  readonly ending: CallSignal;
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
   /** Who asks, as `clientOfAddress` names it. */
@@ -42,8 +42,8 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     ) => {
       void (async () => {
         // Aborts by the client's deadline or its cancelling, whichever comes first.
-        using deadline = openCallSignal(deadlineMsOf(call));
-        call.on('cancelled', deadline.cancel);
+        using deadline = new CallSignal(deadlineMsOf(call));
+        call.on('cancelled', () => deadline.cancel());
         const facts = factsOf(call, deadline);
         try {
           callback(null, await handle(call.request, facts), facts.trailer);
@@ -73,11 +73,21 @@ export function readMessage<M extends DescMessage>(
 }
 
 /** What a handler knows of a call; one request of a stream has a signal and a trailer of its own. */
-export function factsOf(call: { readonly metadata: Metadata; getPeer(): string }, { signal, limit }: CallSignal): UnaryCall {
+export function factsOf(call: { readonly metadata: Metadata; getPeer(): string }, ending: CallSignal): UnaryCall {
   const header = (name: string) => call.metadata.get(name)[0]?.toString();
   // The peer is an address with its port.
   const client = clientOfAddress(call.getPeer().replace(/:\d+$/, ''));
-  return { signal, peer: call.getPeer(), limit, wantedDigest: header('nearfar-model-digest'), client, trailer: new Metadata(), header };
+  return {
+    get signal() {
+      return ending.signal;
+    },
+    peer: call.getPeer(),
+    ending,
+    wantedDigest: header('nearfar-model-digest'),
+    client,
+    trailer: new Metadata(),
+    header,
+  };
 }
 
 /** Milliseconds until the client's deadline; undefined where it has none. */
@@ -94,17 +104,13 @@ export function writeMessage<M extends DescMessage>(schema: M, message: MessageS
 /** Answers one prediction over gRPC. */
 export async function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { signal, limit, wantedDigest, client, trailer, header }: UnaryCall,
+  { ending, wantedDigest, client, trailer, header }: UnaryCall,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
   const spec = { ...call.spec, digest: wantedDigest };
   const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer, timing } = await answerCall(
-    context,
-    { ...call, spec, entrypoint: 'GRPC', client, signal, limit, onVersion, header },
-    codec,
-  );
+  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', client, ending, onVersion, header }, codec);
   if (timing.cache) trailer.set('nearfar-cache', timing.cache);
   setBatchTrailer(trailer, timing);
   return answer;

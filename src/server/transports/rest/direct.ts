@@ -32,7 +32,7 @@ type Answer = (reply: RestReply, request: RestRequest) => Promise<void>;
  */
 export function answerDirectly(context: RestContext, isDraining: () => boolean, otherwise: RequestListener): RequestListener {
   const mostBytes = Math.min(mostDirectBytes, jsonLimitOf(context));
-  const shared = corsHeaders(context.corsAllowedOrigins);
+  const shared = Object.entries(corsHeaders(context.corsAllowedOrigins)).flat();
   return (request, response) => {
     const answer = isPlain(request, mostBytes) ? answerOf(context, request.url ?? '') : undefined;
     if (!answer) return otherwise(request, response);
@@ -78,14 +78,15 @@ function specOf([, name = '', version]: RegExpExecArray): ServableSpec {
 class DirectReply implements RestReply {
   readonly raw: ServerResponse;
   readonly #isDraining: () => boolean;
-  readonly #headers: Record<string, string | number>;
+  /** Names and values in turn: an object with so many names of so many kinds costs more than all else here. */
+  readonly #headers: (string | number)[];
   #status = 200;
   sent = false;
 
-  constructor(raw: ServerResponse, isDraining: () => boolean, shared: Readonly<Record<string, string>>) {
+  constructor(raw: ServerResponse, isDraining: () => boolean, shared: readonly string[]) {
     this.raw = raw;
     this.#isDraining = isDraining;
-    this.#headers = { ...shared };
+    this.#headers = [...shared];
   }
 
   code(status: number): void {
@@ -93,17 +94,43 @@ class DirectReply implements RestReply {
   }
 
   header(name: string, value: string | number): void {
-    this.#headers[name] = value;
+    const at = this.#find(name);
+    if (at === -1) this.#headers.push(name, value);
+    else this.#headers[at + 1] = value;
   }
 
   removeHeader(name: string): void {
-    delete this.#headers[name];
+    const at = this.#find(name);
+    if (at !== -1) this.#headers.splice(at, 2);
+  }
+
+  #find(name: string): number {
+    for (let at = 0; at < this.#headers.length; at += 2) if (this.#headers[at] === name) return at;
+    return -1;
   }
 
   send(body: Uint8Array): void {
     this.sent = true;
     if (this.#isDraining()) this.header('connection', 'close');
     this.header('content-length', body.length);
-    this.raw.writeHead(this.#status, this.#headers).end(body);
+    this.raw.writeHead(this.#status, this.#headers);
+    sendSoon(this.raw, body);
   }
+}
+
+let waiting: { readonly response: ServerResponse; readonly body: Uint8Array }[] = [];
+
+/**
+ * Sends the answers of one turn of the event loop together: a client that sleeps is woken by the first, which costs more than the write, and
+ * finds the others there.
+ */
+function sendSoon(response: ServerResponse, body: Uint8Array): void {
+  if (waiting.length === 0) setImmediate(sendWaiting);
+  waiting.push({ response, body });
+}
+
+function sendWaiting(): void {
+  const sent = waiting;
+  waiting = [];
+  for (const { response, body } of sent) response.end(body);
 }

@@ -42,7 +42,7 @@ async function classify(
     reply,
     { spec, api: imageClassification.name },
     {
-      decode: async (handle, signal) => {
+      decode: async (handle, { signal }) => {
         const task = taskOf(handle.manifest, imageClassification.name);
         const image = readPixels(request) ?? (await context.prepareImage(bodyBytes(request), task.input, { signal }));
         const inputs = { [task.input.name]: imageClassification.encodeImages([image], task.input) };

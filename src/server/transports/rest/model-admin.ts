@@ -4,7 +4,7 @@ import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema } from 
 import { toModelConfig, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
 import { assertMayChange } from '../admin.ts';
-import { openCallSignal } from '../call.ts';
+import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { callerOf, deadlineOf } from './headers.ts';
@@ -82,7 +82,7 @@ function change<T>(
   make: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   return observeRest(context, request, { model: request.params.model ?? '', api: 'configure' }, async () => {
-    using deadline = openCallSignal(deadlineOf(request, context.timeoutMs));
+    using deadline = new CallSignal(deadlineOf(request, context.timeoutMs));
     return await make(deadline.signal);
   });
 }

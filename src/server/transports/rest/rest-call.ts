@@ -1,6 +1,6 @@
 import { clientOfAddress } from '../../admission.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { answerCall, type Codec, type DecodedCall, observeControl, openCallSignal } from '../call.ts';
+import { answerCall, CallSignal, type Codec, type DecodedCall, observeControl } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
 import { deadlineOf, headerText, setCacheHeader, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
@@ -13,9 +13,9 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Promise<Answer> {
-  using deadline = openCallSignal(deadlineOf(request, context.timeoutMs));
+  const ending = new CallSignal(deadlineOf(request, context.timeoutMs));
   const onClose = () => {
-    if (!reply.raw.writableFinished) deadline.cancel();
+    if (!reply.raw.writableFinished) ending.cancel();
   };
   reply.raw.once('close', onClose);
   try {
@@ -26,8 +26,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
         spec: { ...call.spec, digest: wantedDigest(request) },
         entrypoint: 'REST',
         client: clientOfAddress(request.ip),
-        signal: deadline.signal,
-        limit: deadline.limit,
+        ending,
         onVersion: (version) => setVersionHeaders(reply, version),
         header: (name) => headerText(request, name),
       },
@@ -38,6 +37,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
     return answer;
   } finally {
     reply.raw.off('close', onClose);
+    ending[Symbol.dispose](); // with `using`, as it is compiled, this is 3 µs longer
   }
 }
 
