@@ -1,6 +1,8 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService } from '../../../core/index.ts';
 import type { GrpcContext, Transport } from '../context.ts';
+import { lastCallMs } from '../last-call.ts';
 import { classify } from './classify.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
@@ -16,6 +18,9 @@ import { addUnary } from './unary.ts';
 
 /** TensorFlow Serving takes messages up to the largest int32. */
 const maxMessageBytes = 2 ** 31 - 1;
+
+/** The longest delay of a timer: whoever closes the server cuts what lasts too long. */
+const longestMs = 2 ** 31 - 1;
 
 /**
  * The gRPC side of the server: PredictionService, ModelService, GRPCInferenceService, health and reflection. What is not
@@ -37,11 +42,16 @@ export function createGrpcServer(context: GrpcContext): Transport {
   addOpenInference(server, context, streams);
   addHealth(server, context, streams);
   addReflection(server, [PredictionService, ModelService, GRPCInferenceService, Health], streams);
+  const bound: string[] = [];
+  let onCut = () => {};
+  const cut = new Promise<'cut'>((resolve) => {
+    onCut = () => resolve('cut');
+  });
   return {
     listen: ({ host, port }) =>
       new Promise((resolve, reject) => {
         const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-        server.bindAsync(address, ServerCredentials.createInsecure(), (cause, bound) => {
+        server.bindAsync(address, ServerCredentials.createInsecure(), (cause, boundPort) => {
           if (cause)
             reject(
               new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, {
@@ -49,18 +59,31 @@ export function createGrpcServer(context: GrpcContext): Transport {
                 details: { transport: 'grpc', host, port },
               }),
             );
-          else resolve({ port: bound });
+          else {
+            bound.push(address.replace(/\d+$/, String(boundPort)));
+            resolve({ port: boundPort });
+          }
         });
       }),
     accept: async () => {
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
       return (socket) => injector.injectConnection(socket);
     },
-    close: () =>
-      new Promise((resolve, reject) => {
+    close: async () => {
+      if (bound.length > 0) await pause(lastCallMs);
+      context.admission.startDraining();
+      // Clients look for another server now. Those that come back here are told why they are refused, while others are still answered.
+      for (const address of bound) server.drain(address, longestMs);
+      streams.endAll();
+      if ((await Promise.race([context.admission.whenIdle(), cut])) === 'cut') return;
+      await new Promise<void>((resolve, reject) => {
         server.tryShutdown((error) => (error ? reject(error) : resolve()));
         streams.endAll();
-      }),
-    cut: () => server.forceShutdown(),
+      });
+    },
+    cut: () => {
+      onCut();
+      server.forceShutdown();
+    },
   };
 }

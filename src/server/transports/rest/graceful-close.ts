@@ -1,8 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-
-/** How long a closing server still takes what clients were sending when it began to close, in milliseconds. */
-const lastCallMs = 250;
+import { lastCallMs } from '../last-call.ts';
 
 /**
  * Closes an HTTP server without failing a request: for a moment it goes on and ends each connection with its next answer, then it
