@@ -296,6 +296,20 @@ describe('limits', () => {
     expect(late).toMatchObject({ code: status.UNAVAILABLE, details: expect.stringContaining('ECONNREFUSED') });
   });
 
+  test('a server that closes takes what was on its way, also when its machine is late', async () => {
+    const { slow, addresses, close } = await openLimited({});
+    slow.finish();
+
+    const sent = Array.from({ length: 6 }, () => infer(addresses, [1], [1], 'slow'));
+    const closing = close();
+    // As on a machine with too much to do: nothing is read for longer than the server waits.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+    const answers = await Promise.all(sent);
+    await closing;
+
+    expect(answers.map((answer) => answer.status)).toEqual([200, 200, 200, 200, 200, 200]);
+  });
+
   test('a server that closes finishes what it took, and tells others at once to come again', async () => {
     const slow = createSlowVersion();
     const context = { ...createStandInContext(createStandInStore([slow])), files: createStandInFiles({}) };

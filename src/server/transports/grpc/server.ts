@@ -1,8 +1,7 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService } from '../../../core/index.ts';
 import type { GrpcContext, Transport } from '../context.ts';
-import { lastCallMs } from '../last-call.ts';
+import { lastCall } from '../last-call.ts';
 import { classify } from './classify.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
@@ -70,7 +69,7 @@ export function createGrpcServer(context: GrpcContext): Transport {
       return (socket) => injector.injectConnection(socket);
     },
     close: async () => {
-      if (bound.length > 0) await pause(lastCallMs);
+      if (bound.length > 0) await lastCall();
       context.admission.startDraining();
       // Clients look for another server now. Those that come back here are told why they are refused, while others are still answered.
       for (const address of bound) server.drain(address, longestMs);

@@ -1,6 +1,5 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-import { lastCallMs } from '../last-call.ts';
+import { lastCall } from '../last-call.ts';
 
 /**
  * Closes an HTTP server without failing a request: for a moment it goes on and ends each connection with its next answer, then it
@@ -27,7 +26,7 @@ export function prepareGracefulClose(app: FastifyInstance, refuseMore: () => voi
   });
   return async () => {
     phase = 'last-call';
-    if (app.server.listening) await pause(lastCallMs);
+    if (app.server.listening) await lastCall();
     phase = 'closing';
     refuseMore();
     await new Promise<void>((resolve) => {
