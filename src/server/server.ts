@@ -99,6 +99,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       ...context(access),
       files,
       prepareImage,
+      batching: serving.batching,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
+import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
@@ -59,6 +60,8 @@ export interface RestContext extends TransportContext {
   /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
+  /** How the loaded versions are batched, once they were asked for something. */
+  readonly batching?: (() => readonly BatchingReport[]) | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;
