@@ -10,7 +10,7 @@ import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
-import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
+import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
@@ -67,15 +67,16 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const inlineRuns = new InlineRuns({ belowMs: config.inlineRunsBelowMs, log });
   const checkWaiters = () => {
     for (const check of waiters) check();
   };
   const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
-    load: async (source, options) => {
+    load: inlineRuns.around(async (source, options) => {
       await versionBatching.read(source);
       return engines.load(source, backends, options);
-    },
+    }),
     optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
@@ -84,7 +85,13 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onChange: checkWaiters,
     names: () => repository.names(),
   });
-  const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
+  const imports = new ImportCache({
+    folder: join(config.cacheDir, 'imports'),
+    importVersion: importInThread,
+    savedModelTags: config.savedModelTags,
+    backOff: retry,
+    log,
+  });
   const repository = new Repository({
     models: config.models,
     modelsRoot: config.modelsRoot,
@@ -146,7 +153,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
+      await Promise.all([engines, inlineRuns, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

@@ -250,7 +250,8 @@ describe('nearfar serve', () => {
   });
 
   test.each([
-    [['--models=/nowhere', '--ssl_config_file=/ssl'], /--ssl_config_file=\/ssl cannot be honoured/],
+    [['--models=/nowhere', '--use_alts_credentials'], /--use_alts_credentials=true cannot be honoured/],
+    [['--models=/nowhere', '--ssl_config_file=/ssl'], /--ssl_config_file: cannot read \/ssl: ENOENT/],
     [['--model_name=m'], /--model_name needs --model_base_path/],
     [[], /nothing to serve/],
   ])('ends with 1 and the reason: %j', async (flags, reason) => {

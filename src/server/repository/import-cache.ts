@@ -13,6 +13,8 @@ export interface PlainVersion {
   readonly directory: string;
   /** Of its files; another one is another version's content. */
   readonly fingerprint: string;
+  /** Tags of the graph to take of a SavedModel; those of TensorFlow Serving where it is not said. */
+  readonly savedModelTags?: readonly string[] | undefined;
 }
 
 /** Writes the version with its manifest into `out`, an empty directory; an abort ends it. */
@@ -31,15 +33,25 @@ export class ImportCache {
   readonly #folder: string;
   readonly #importVersion: ImportVersion;
   readonly #backOff: BackOff;
+  readonly #savedModelTags: readonly string[] | undefined;
   readonly #log: Logger;
   readonly #now: () => number;
   readonly #imports = new Map<string, Import>();
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
 
-  constructor(options: { folder: string; importVersion: ImportVersion; backOff: BackOff; log: Logger; now?: () => number }) {
+  constructor(options: {
+    folder: string;
+    importVersion: ImportVersion;
+    /** Another graph of the same files is another import. */
+    savedModelTags?: readonly string[] | undefined;
+    backOff: BackOff;
+    log: Logger;
+    now?: () => number;
+  }) {
     this.#folder = options.folder;
     this.#importVersion = options.importVersion;
+    this.#savedModelTags = options.savedModelTags;
     this.#backOff = options.backOff;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
@@ -47,7 +59,9 @@ export class ImportCache {
 
   /** The imported version, or why there is none yet; starts the import, or starts it again after a failure. */
   lookUp(plain: PlainVersion): VersionOnDisk | NearfarError {
-    const key = join(plain.name, plain.version, plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16));
+    const fingerprint = plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16);
+    const tags = this.#savedModelTags;
+    const key = join(plain.name, plain.version, tags ? `${fingerprint}-${encodeURIComponent([...tags].sort().join(','))}` : fingerprint);
     const known = this.#imports.get(key);
     if (known?.state === 'done') return known.version;
     if (known?.state === 'failed' && this.#now() < known.retryAt) return known.error;
@@ -93,7 +107,7 @@ export class ImportCache {
     await mkdir(dirname(final), { recursive: true });
     try {
       this.#log.info({ model: plain.name, version: plain.version, directory: plain.directory }, 'importing a TensorFlow Serving version');
-      await this.#importVersion(plain, work, this.#closing.signal);
+      await this.#importVersion({ ...plain, savedModelTags: this.#savedModelTags }, work, this.#closing.signal);
       await rename(work, final).catch(async () => {
         // What that server made meanwhile may be in use, and is the same; half an import is not.
         if (await readImported(final, plain.version)) return;

@@ -16,7 +16,11 @@ export interface ImportWorkerData {
 if (platform() === 'linux') setPriority(0, constants.priority.PRIORITY_LOW);
 
 const { plain, out }: ImportWorkerData = workerData;
-const error = await importDirectory(plain.directory, out, { name: plain.name, version: plain.version }).then(
+const error = await importDirectory(plain.directory, out, {
+  name: plain.name,
+  version: plain.version,
+  savedModelTags: plain.savedModelTags,
+}).then(
   () => undefined,
   (cause: unknown): SerializedError => serializeError(cause),
 );
