@@ -80,6 +80,11 @@ export class ServedModels implements ModelAdmin {
     return this.#options.repository.failure(name);
   }
 
+  /** Whether a model has no version that can answer, and one is being looked for, copied, imported or loaded. */
+  isOnItsWay(name: string): boolean {
+    return !this.#isSettled(name, undefined) && this.#statuses(name).every(({ state }) => state !== 'AVAILABLE');
+  }
+
   /**
    * Checks the models that the server starts with.
    * @throws {NearfarError} `failed-precondition` for a label of a version that is not there.

@@ -85,6 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const context = (access: AdminContext['access']) => ({
     servables,
+    arrivals: serving.arrivals,
     admission,
     observer,
     requestLog,

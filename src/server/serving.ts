@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { Arrivals } from './arrivals.ts';
 import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
@@ -8,7 +9,7 @@ import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
-import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
+import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
@@ -19,6 +20,8 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
+  /** What to do about requests for models that cannot answer yet. */
+  readonly arrivals: Arrivals;
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
@@ -85,14 +88,15 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onChange: checkWaiters,
     names: () => repository.names(),
   });
-  const imports = new ImportCache({
+  const imports: ImportCache = new ImportCache({
     folder: join(config.cacheDir, 'imports'),
-    importVersion: importInThread,
+    importVersion: createImporter({ isServing: () => repository.names().some((name) => servables.isReady(name)) }),
     savedModelTags: config.savedModelTags,
     backOff: retry,
     log,
+    onImported: (name) => void repository.lookAfresh(name),
   });
-  const repository = new Repository({
+  const repository: Repository = new Repository({
     models: config.models,
     modelsRoot: config.modelsRoot,
     pollIntervalMs: config.pollIntervalMs,
@@ -127,6 +131,11 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     waitUntil: wait,
   });
+  const arrivals = new Arrivals({
+    isOnItsWay: (name) => models.isOnItsWay(name),
+    waitUntil: wait,
+    mostWaiting: Math.floor(config.maxInFlight / 8),
+  });
   const configFile =
     config.modelConfigFile === undefined
       ? undefined
@@ -137,10 +146,14 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   return {
     models,
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    arrivals,
     batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
-      void repository.open().then(() => servables.startServing());
+      void repository.open().then(() => {
+        servables.startServing();
+        void arrivals.start(repository.names());
+      });
       void configFile?.open();
     },
     reloadModels: () => (configFile ? configFile.reload() : repository.look()),

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
@@ -25,6 +26,25 @@ type Import =
   | { readonly state: 'done'; readonly version: VersionOnDisk }
   | { readonly state: 'failed'; readonly error: NearfarError; readonly attempts: number; readonly retryAt: number };
 
+export interface ImportCacheOptions {
+  readonly folder: string;
+  readonly importVersion: ImportVersion;
+  /** Another graph of the same files is another import. */
+  readonly savedModelTags?: readonly string[] | undefined;
+  readonly backOff: BackOff;
+  readonly log: Logger;
+  /** @default Date.now */
+  readonly now?: (() => number) | undefined;
+  /** Called when `lookUp` has another version of a model to tell of. */
+  readonly onImported?: ((name: string) => void) | undefined;
+}
+
+/**
+ * Counts up when an import has to be made anew because of what the importer writes now, such as a new field of the manifest that the server
+ * depends on. 2: `savedModel`.
+ */
+const importRevision = 2;
+
 /**
  * Plain TensorFlow Serving versions with their manifests, kept in a cache folder under the fingerprint of the original, so that
  * a restart finds them again.
@@ -36,25 +56,21 @@ export class ImportCache {
   readonly #savedModelTags: readonly string[] | undefined;
   readonly #log: Logger;
   readonly #now: () => number;
+  readonly #onImported: (name: string) => void;
   readonly #imports = new Map<string, Import>();
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
 
-  constructor(options: {
-    folder: string;
-    importVersion: ImportVersion;
-    /** Another graph of the same files is another import. */
-    savedModelTags?: readonly string[] | undefined;
-    backOff: BackOff;
-    log: Logger;
-    now?: () => number;
-  }) {
-    this.#folder = options.folder;
+  constructor(options: ImportCacheOptions) {
+    this.#folder = join(options.folder, String(importRevision));
+    // Every import that runs listens.
+    setMaxListeners(0, this.#closing.signal);
     this.#importVersion = options.importVersion;
     this.#savedModelTags = options.savedModelTags;
     this.#backOff = options.backOff;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
+    this.#onImported = options.onImported ?? (() => {});
   }
 
   /** The imported version, or why there is none yet; starts the import, or starts it again after a failure. */
@@ -75,7 +91,10 @@ export class ImportCache {
     this.#imports.set(key, { state: 'running', previous });
     const running = this.#openOrImport(key, plain)
       .then(
-        (version) => void this.#imports.set(key, { state: 'done', version }),
+        (version) => {
+          this.#imports.set(key, { state: 'done', version });
+          this.#onImported(plain.name);
+        },
         (cause: unknown) => {
           if (this.#closing.signal.aborted) return;
           const reason = cause instanceof Error ? cause.message : String(cause);

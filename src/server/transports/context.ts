@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
+import type { Arrivals } from '../arrivals.ts';
 import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
@@ -29,6 +30,8 @@ export interface TransportContext {
   readonly servables: ServableStore;
   /** What is served, for calls that change it. */
   readonly admin: AdminContext;
+  /** What to do about a model that was not found; without it that is an error at once. */
+  readonly arrivals?: Pick<Arrivals, 'of'> | undefined;
   /** Whether a prediction is taken. */
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
