@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import type { FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
 import { retryAfterMs } from '../retry-after.ts';
@@ -42,6 +42,19 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
     () => socket.destroy(),
   );
+}
+
+/** Refuses in JSON what Node itself refuses without a word. */
+export function addProtocolErrors(app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ raw }) => {
+    if (raw.httpVersion === '1.1' && raw.headers.host === undefined)
+      throw new NearfarError('invalid-argument', 'the request has no Host header');
+  });
+  app.server.on('checkExpectation', ({ headers }, response) => {
+    const message = `cannot meet the expectation ${headers.expect}`;
+    response.writeHead(417, { 'content-type': 'application/json', connection: 'close' });
+    response.end(JSON.stringify(errorBody({ code: 'unsupported', message })));
+  });
 }
 
 function describeError(error: unknown, log: TransportLog): { status: number; body: object } {

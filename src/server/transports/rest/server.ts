@@ -6,7 +6,7 @@ import { defaultLameDuckMs, type RestContext, type Transport } from '../context.
 import { tlsOptions } from '../tls-options.ts';
 import { defaultBodyLimitBytes } from './bodies.ts';
 import { addCors } from './cors.ts';
-import { answerBrokenRequest, sendError } from './errors.ts';
+import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
 import { addImageClassification } from './image-classification.ts';
@@ -14,6 +14,7 @@ import { addInflate } from './inflate.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
+import { watchMethods } from './other-methods.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
@@ -37,6 +38,8 @@ function createHttpServer(handler: RequestListener, { tls, timeoutMs, requestTim
     keepAliveTimeout: keepAliveTimeoutMs,
     // Node looks for requests that are late every 30 s, too seldom for a shorter limit.
     connectionsCheckingInterval: Math.min(30_000, requestTimeoutMs),
+    // Ours says so in JSON.
+    requireHostHeader: false,
   };
   const server = tls
     ? createSecureServer({ ...limits, ...tlsOptions(tls), handshakeTimeout: Math.min(headersTimeoutMs, requestTimeoutMs) }, handler)
@@ -70,8 +73,10 @@ export function createRestServer(context: RestContext): Transport {
   );
   const { lameDuckMs = defaultLameDuckMs } = context;
   const { drain, close } = prepareGracefulClose(app, { lameDuckMs, refuseMore: () => context.admission.startDraining() });
+  addProtocolErrors(app);
   addInflate(app);
   app.register(async (routes) => {
+    const refuseOtherMethods = watchMethods(routes);
     await addCors(routes, context.corsAllowedOrigins);
     addTensorFlowServing(routes, context);
     addOpenInference(routes, context);
@@ -81,6 +86,8 @@ export function createRestServer(context: RestContext): Transport {
     addImageClassification(routes, context);
     addHealth(routes, context);
     if (context.site) addSite(routes, context.site);
+    // Behind those that add theirs later.
+    routes.register(async () => refuseOtherMethods());
   });
   return {
     listen: async ({ host, port }) => {
