@@ -34,18 +34,19 @@ export function createImporter({ isServing }: { isServing: () => boolean }): Imp
   return async ({ name, version, directory, savedModelTags, rank }, out, signal) => {
     if (running >= mostThreads) await new Promise<void>((begin) => waiting.push({ rank, begin }));
     else running++;
-    const worker = idle.pop() ?? new Worker(workerUrl('import-worker', import.meta.url), { name: 'nearfar-import' });
+    let worker: Worker | undefined;
     let isIntact = false;
     try {
       signal.throwIfAborted();
+      worker = idle.pop() ?? new Worker(workerUrl('import-worker', import.meta.url), { name: 'nearfar-import' });
       const error = await runJob(worker, { name, version, directory, savedModelTags, out, isUrgent: !isServing() }, signal);
       isIntact = true;
       if (isSerializedError(error)) throw deserializeError(error);
     } finally {
       const next = takeNext();
-      if (next && isIntact) idle.push(worker);
+      if (worker && next && isIntact) idle.push(worker);
       // Safe in the middle of a run, as it is not for native code: reference runs are plain JavaScript and WebAssembly.
-      else await worker.terminate();
+      else await worker?.terminate();
       // The place goes straight to the next one.
       if (next) next.begin();
       else running--;
