@@ -25,6 +25,8 @@ export interface Call {
   readonly onVersion: (version: AnsweringVersion) => void;
   /** A header or metadata value of the request, for traces. */
   readonly header?: ((name: string) => string | undefined) | undefined;
+  /** Over HTTP, for traces. */
+  readonly route?: RequestRecord['route'];
 }
 
 /** What every answer says about the version behind it. */
@@ -106,7 +108,7 @@ async function predict<Decoded extends DecodedCall, Answer>(
 
 function record(
   { observer }: TransportContext,
-  { spec, api, entrypoint, header }: Call,
+  { spec, api, entrypoint, header, route }: Call,
   { handle, decoded }: Progress<DecodedCall>,
   end: Pick<RequestRecord, 'startedAt' | 'status' | 'errorCode'> & { readonly timing?: Timing },
 ): void {
@@ -132,13 +134,14 @@ function record(
       cache: timing?.cache,
     },
     header,
+    route,
   });
 }
 
 /** Asks about a model, or changes one: counted and timed as predictions are. */
 export async function observeControl<T>(
   { observer }: Pick<TransportContext, 'observer'>,
-  call: { readonly model: string } & Pick<Call, 'api' | 'entrypoint' | 'header'>,
+  call: { readonly model: string } & Pick<Call, 'api' | 'entrypoint' | 'header' | 'route'>,
   work: () => T | Promise<T>,
 ): Promise<T> {
   const startedAt = performance.now();

@@ -24,7 +24,12 @@ const plainTypes: readonly (string | undefined)[] = [
   'application/x-www-form-urlencoded', // of curl
 ];
 
-type Answer = (reply: RestReply, request: RestRequest) => Promise<void>;
+/** What a path asks for, and the route that fastify has for it. */
+interface Asked {
+  readonly answer: (context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec) => Promise<void>;
+  readonly spec: ServableSpec;
+  readonly url: string;
+}
 
 /**
  * Answers small predictions in JSON without fastify, which takes longer for its hooks than a tiny model and its codec together. What is not
@@ -34,17 +39,17 @@ export function answerDirectly(context: RestContext, isDraining: () => boolean, 
   const mostBytes = Math.min(mostDirectBytes, jsonLimitOf(context));
   const shared = Object.entries(corsHeaders(context.corsAllowedOrigins)).flat();
   return (request, response) => {
-    const answer = isPlain(request, mostBytes) ? answerOf(context, request.url ?? '') : undefined;
-    if (!answer) return otherwise(request, response);
+    const asked = isPlain(request, mostBytes) ? parsePath(request.url ?? '') : undefined;
+    if (!asked) return otherwise(request, response);
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => void chunks.push(chunk));
     request.once('end', () => {
       const [first = Buffer.alloc(0)] = chunks;
       const body = chunks.length > 1 ? Buffer.concat(chunks) : first;
       const reply = new DirectReply(response, isDraining, shared);
-      answer(reply, { headers: request.headers, body, ip: request.socket.remoteAddress ?? '' }).catch((error: unknown) =>
-        sendError(reply, error, context.log),
-      );
+      const { headers, socket } = request;
+      const plain = { method: 'POST', routeOptions: { url: asked.url }, headers, body, ip: socket.remoteAddress ?? '' };
+      asked.answer(context, plain, reply, asked.spec).catch((error: unknown) => sendError(reply, error, context.log));
     });
   };
 }
@@ -63,15 +68,14 @@ function isPlain({ method, httpVersion, headers }: IncomingMessage, mostBytes: n
   );
 }
 
-function answerOf(context: RestContext, url: string): Answer | undefined {
-  const predicted = predictPath.exec(url);
-  if (predicted) return (reply, request) => predict(context, request, reply, specOf(predicted));
-  const inferred = inferPath.exec(url);
-  return inferred ? (reply, request) => infer(context, request, reply, specOf(inferred)) : undefined;
-}
-
-function specOf([, name = '', version]: RegExpExecArray): ServableSpec {
-  return { name, version: version === undefined ? undefined : canonicalVersion(version) };
+function parsePath(path: string): Asked | undefined {
+  const predicted = predictPath.exec(path);
+  const match = predicted ?? inferPath.exec(path);
+  if (!match) return undefined;
+  const [, name = '', version] = match;
+  const spec = { name, version: version === undefined ? undefined : canonicalVersion(version) };
+  if (predicted) return { answer: predict, spec, url: '/v1/*' };
+  return { answer: infer, spec, url: `/v2/models/:model${version === undefined ? '' : '/versions/:version'}/infer` };
 }
 
 /** The headers that fastify sends, in its order. */

@@ -2,6 +2,9 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 
 /** What answering a prediction asks of its request: fastify's, or one that came directly. */
 export interface RestRequest {
+  readonly method: string;
+  /** As it was added to the router. */
+  readonly routeOptions: { readonly url?: string | undefined };
   readonly headers: IncomingHttpHeaders;
   readonly body: unknown;
   /** Address of the client. */
