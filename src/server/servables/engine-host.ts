@@ -12,11 +12,11 @@ import { type GpuLook, lookForGpu } from '../../engines/node/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
+import { packTensors } from '../transfer.ts';
 import { type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
 import { type EngineInstance, EngineSlot } from './engine-slot.ts';
 import { Gate } from './gate.ts';
 import type { ServableTiming } from './servable.ts';
-import { packTensors } from './transfer.ts';
 import type { WarmupStats } from './warm-up.ts';
 
 export interface EngineHostOptions {

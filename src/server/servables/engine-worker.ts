@@ -3,9 +3,9 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { type BackendId, type Engine, NearfarError, type SerializedError, serializeError, type TensorMap } from '../../core/index.ts';
 import { openEngine } from '../../engines/index.ts';
 import { openNodePlatform } from '../../engines/node/index.ts';
+import { packTensors } from '../transfer.ts';
 import { type EngineCall, type EngineCalls, type EngineWorkerData, type FromWorker, sharedNow, type ToWorker } from './engine-protocol.ts';
 import { type LoadedVersion, loadVersion } from './load-version.ts';
-import { packTensors } from './transfer.ts';
 
 // The entry of an engine worker: it owns the engines and everything loaded on them, so that no computation ever runs on the
 // server's event loop.

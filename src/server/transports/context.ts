@@ -3,6 +3,7 @@ import type { Admission } from '../admission.ts';
 import type { Arrivals } from '../arrivals.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
+import type { RunJsonJob } from '../json/index.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
@@ -68,6 +69,8 @@ export interface RestContext extends TransportContext {
   /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
+  /** For JSON that would hold up the event loop. */
+  readonly runJsonJob: RunJsonJob;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;
