@@ -108,6 +108,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       files,
       prepareImage,
       runJsonJob: json.run,
+      batching: serving.batching,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
