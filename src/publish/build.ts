@@ -5,6 +5,7 @@ import {
   type Manifest,
   type ManifestFile,
   NearfarError,
+  type SavedModelSignature,
   type Signature,
   type SignatureBindings,
   type TensorMap,
@@ -15,7 +16,7 @@ import { bindDecider, bindInputs, bindOutputs, bindSibling, type GivenBindings, 
 import { createGoldenInputs, GOLDEN_SEED } from './golden.ts';
 import { type ImageClassificationOptions, readLabels, resolveImageClassification, resolveImageInput } from './image-task.ts';
 import { type OpenEngine, openRawModel, referenceBackends } from './run.ts';
-import { completeSignature, decidingSource, mainSignature, type NamedSignature, nameSignatures } from './signature.ts';
+import { completeSignature, decidingSource, mainSignature, type NamedSignature, type NamedTensor, nameSignatures } from './signature.ts';
 import type { Source, SourceFile, SourceSignature } from './source.ts';
 import { collect, describeSource, fileOfBytes } from './source-file.ts';
 import { planStrings, type StringPlan } from './string-inputs.ts';
@@ -49,6 +50,8 @@ export interface BuildSources {
   readonly kept?: ReadonlyMap<string, SourceFile> | undefined;
   /** Warm-up records with inputs for golden examples. */
   readonly warmup?: SourceFile | undefined;
+  /** The signatures as the SavedModel declares them that the sources were written from. */
+  readonly declared?: Readonly<Record<string, SavedModelSignature>> | undefined;
 }
 
 /** A version, whole but for its number. */
@@ -93,7 +96,7 @@ function toleranceOf(precision: Variant['precision'], examples: readonly Example
  * @throws {NearfarError} `invalid-argument`, `shape-mismatch`, `unsupported`, `self-test-failed`.
  */
 export async function buildVersion(
-  { sources, kept = new Map(), warmup }: BuildSources,
+  { sources, kept = new Map(), warmup, declared }: BuildSources,
   options: BuildOptions,
   openEngine: OpenEngine,
   context: { signal?: AbortSignal | undefined } = {},
@@ -106,6 +109,7 @@ export async function buildVersion(
   const requests = warmup ? readWarmup(await collect(warmup)) : [];
   const examples = await recordExamples(decider, named, pictures, requests, layoutOf, options, openEngine, context);
   const signatures = completeSignatures(named, examples);
+  const savedModel = decider.origin === 'saved-model' && declared ? { signatures: declaredSignatures(named, declared) } : undefined;
   const labels = options.task?.labels && readLabels(options.task.labels);
   const task =
     pictures &&
@@ -147,6 +151,7 @@ export async function buildVersion(
       ...(options.license !== undefined && { license: options.license }),
       ...(options.description !== undefined && { description: options.description }),
       signatures,
+      ...(savedModel && { savedModel }),
       ...(task && { tasks: { 'image-classification': task } }),
       variants: keptVariants,
       files: Object.fromEntries(described.filter(([path]) => !ofOthers.has(path))),
@@ -311,6 +316,32 @@ function completeSignatures(named: Signatures, examples: readonly Example[]): Ma
         examples.find((example) => example.signature === signature),
       ),
     ]),
+  );
+}
+
+/** What the SavedModel declares of the signatures that can be run, under the names they have now. */
+function declaredSignatures(
+  named: Signatures,
+  declared: Readonly<Record<string, SavedModelSignature>>,
+): NonNullable<Manifest['savedModel']>['signatures'] {
+  const rename = (tensors: readonly NamedTensor[], own: SavedModelSignature['inputs']) =>
+    tensors.map(({ name, key, dtype }) => {
+      const tensor = own[key];
+      const declares = tensor?.dtype === 'resource' || tensor?.dtype === 'variant' ? undefined : tensor?.dtype;
+      return [name, { tensor: tensor?.name ?? '', dtype: declares ?? dtype, shape: tensor?.shape ? [...tensor.shape] : null }] as const;
+    });
+  return Object.fromEntries(
+    [...named].flatMap(([signature, { inputs, outputs }]) => {
+      const own = declared[signature];
+      if (!own) return [];
+      const tensors = { inputs: rename(inputs, own.inputs), outputs: rename(outputs, own.outputs) };
+      return [
+        [
+          signature,
+          { methodName: own.methodName, inputs: Object.fromEntries(tensors.inputs), outputs: Object.fromEntries(tensors.outputs) },
+        ],
+      ];
+    }),
   );
 }
 

@@ -27,10 +27,10 @@ export async function importDirectory(directory: string, out: string, options: I
   const { name, version, signal } = options;
   const openEngine = options.openEngine ?? (await openLocalEngines());
   await using spool = openSpool();
-  const { sources, warmup } = await readSources(await findModels(directory), {}, spool.keep);
+  const { sources, warmup, declared } = await readSources(await findModels(directory), {}, spool.keep);
   signal?.throwIfAborted();
   // The original stays where it is: a server needs it once.
-  const built = await buildVersion({ sources, warmup }, { name }, openEngine, { signal });
+  const built = await buildVersion({ sources, warmup, declared }, { name }, openEngine, { signal });
   signal?.throwIfAborted();
   const manifest = built.manifest(version);
   const bytes = encodeManifest(manifest);

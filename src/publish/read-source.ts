@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import {
   checkOnnxOps,
   checkTfjsOps,
+  describeSavedModel,
   type EmittedFile,
   encodeTfjsGraphModel,
   type FoundModel,
@@ -18,6 +19,7 @@ import {
   quantizeOnnx,
   readModelGraph,
   readOnnx,
+  type SavedModelSignature,
   shareInputs,
   type Variant,
   warmupPath,
@@ -59,6 +61,8 @@ export interface ReadModels extends ReadSources {
   readonly kept: ReadonlyMap<string, SourceFile>;
   /** The warm-up records of a SavedModel. */
   readonly warmup: SourceFile | undefined;
+  /** The signatures as a SavedModel declares them. */
+  readonly declared: Readonly<Record<string, SavedModelSignature>> | undefined;
   /** What a folder of Hugging Face Transformers says about pictures and classes. */
   readonly task: ModelLayout['task'];
 }
@@ -132,8 +136,16 @@ export async function readSources(
     unusable,
     kept: savedModel ? keptFiles(savedModel.folder) : new Map(),
     warmup: warmup && fileOfParts([warmup]),
+    declared: savedModel && (await declaredSignatures(savedModel.folder)),
     task: opened.find(({ task }) => task)?.task,
   };
+}
+
+/** Of the graph that `readSavedModel` takes: the one for serving, or the one without tags. */
+async function declaredSignatures(folder: ModelFolder): Promise<Readonly<Record<string, SavedModelSignature>> | undefined> {
+  const { graphs } = await describeSavedModel(folder);
+  const found = ['serve', ''].map((tag) => graphs.find(({ tags }) => tags.join() === tag));
+  return (found[0] ?? found[1])?.signatures;
 }
 
 /** The files of a SavedModel, and not what else lies in its folder. */

@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
-import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createLog, type Logger } from './log.ts';
+import { type Address, resolveConfig, type ServerOptions } from './config.ts';
+import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
+import { OnDemandModels } from './on-demand-models.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
@@ -23,7 +25,6 @@ import {
   createSharedPort,
   type Transport,
 } from './transports/index.ts';
-import { UnloadedModels } from './unloaded-models.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -63,7 +64,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       ? undefined
       : await openTraces({ endpoint: config.otlpEndpoint, samplingRatio: config.traceSamplingRatio, serverVersion, log });
   const statistics = new InferenceStatistics();
-  const requestLog = openRequestLog(config, { metrics, log });
+  const requestLog =
+    config.requestLogDir === undefined
+      ? undefined
+      : new RequestLog({
+          directory: config.requestLogDir,
+          loggingOf: (model) => serving.models.source(model)?.logging,
+          onRecord: metrics.recordRequestLog,
+          log,
+        });
   const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
@@ -71,7 +80,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
-  const unloaded = new UnloadedModels(serving.models);
+  const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const context = (access: AdminContext['access']) => ({
     servables,
     admission,
@@ -82,9 +91,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
-    control: unloaded,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: { models: serving.models, onDemand, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
   const rest = (access: AdminContext['access']) =>
     createRestServer({
@@ -102,7 +110,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs);
+    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs).finally(() =>
+      onDemand[Symbol.asyncDispose](),
+    );
     return closing;
   };
   const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
@@ -137,15 +147,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await close();
     throw error;
   }
-}
-
-function openRequestLog(
-  { requestLogDir, models }: ServerConfig,
-  { metrics, log }: { metrics: ServerMetrics; log: Logger },
-): RequestLog | undefined {
-  if (requestLogDir === undefined) return undefined;
-  const configs = new Map(models.map(({ name, logging }) => [name, logging]));
-  return new RequestLog({ directory: requestLogDir, loggingOf: (model) => configs.get(model), onRecord: metrics.recordRequestLog, log });
 }
 
 /** After the grace period what is still in flight fails; answering that takes no longer than this. */

@@ -9,6 +9,7 @@ import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
 import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
+import { resolveLogging } from './request-log/index.ts';
 import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
@@ -115,6 +116,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     repository,
     servables,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
     waitUntil: wait,
   });

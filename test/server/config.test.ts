@@ -19,6 +19,7 @@ describe('flags', () => {
       '/models/m',
       '--rest_api_enable_cors_support',
       '--allow-software-adapter=true',
+      '--enable_signature_method_name_check',
     ]);
 
     expect(config).toMatchObject({
@@ -27,6 +28,7 @@ describe('flags', () => {
       models: [{ name: 'm', basePath: '/models/m' }],
       corsAllowedOrigins: ['*'],
       allowSoftwareAdapter: true,
+      checksSignatureMethod: true,
     });
     expect(warnings).toEqual([]);
   });

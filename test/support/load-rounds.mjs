@@ -12,7 +12,7 @@ import { EngineHost, Servables } from '../../dist/server/servables/index.js';
 const [directory = '', backend = '', rounds = '0'] = process.argv.slice(2);
 const log = createLog('error');
 const metrics = createMetrics();
-await using engines = new EngineHost({
+const engines = new EngineHost({
   threads: 1,
   allowSoftwareAdapter: false,
   gpu: false,
@@ -71,11 +71,14 @@ for (let round = 0; round < Number(rounds); round++) {
   apply(true);
   await until('AVAILABLE');
   {
-    using handle = servables.lend({ name: 'm' });
+    const handle = servables.lend({ name: 'm' });
     await handle.run({ signature: 'serving_default', inputs: structuredClone(inputs) }, { signal: undefined });
+    handle[Symbol.dispose]();
   }
   apply(false);
   await until('END');
   memory.push(process.memoryUsage().rss);
 }
 process.stdout.write(JSON.stringify(memory));
+
+await engines[Symbol.asyncDispose]();

@@ -2,6 +2,7 @@ export { type ByteRange, cutChunks, cutStream, describeFile } from './chunk.ts';
 export { digestOf } from './digest.ts';
 export { type LockFile, lockSchema, parseLockFile } from './lock.ts';
 export {
+  type DeclaredSignature,
   digestSchema,
   type ImageClassification,
   type ImageInput,

@@ -34,6 +34,21 @@ const signatureSchema = v.looseObject({
   outputs: v.record(v.string(), tensorInfoSchema),
 });
 
+/** A tensor of a SavedModel as it declares it itself: of the graph it was, which a variant's graph is not. */
+const declaredTensorSchema = v.looseObject({
+  tensor: v.string(),
+  dtype: v.picklist(dtypes),
+  /** Null where not even the rank is said. */
+  shape: v.nullable(v.array(dimensionSchema)),
+});
+
+const declaredSignatureSchema = v.looseObject({
+  /** Such as `tensorflow/serving/predict`. */
+  methodName: v.string(),
+  inputs: v.record(v.string(), declaredTensorSchema),
+  outputs: v.record(v.string(), declaredTensorSchema),
+});
+
 const channelsSchema = v.pipe(v.array(v.number()), v.length(3));
 const sideSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 
@@ -109,6 +124,8 @@ export const manifestSchema = v.looseObject({
   license: v.optional(v.string()),
   description: v.optional(v.string()),
   signatures: v.record(v.string(), signatureSchema),
+  /** The signatures as the SavedModel declares them that the version came from, which is what clients of TensorFlow Serving expect to be told. */
+  savedModel: v.optional(v.looseObject({ signatures: v.record(v.string(), declaredSignatureSchema) })),
   tasks: v.optional(v.looseObject({ 'image-classification': v.optional(imageClassificationSchema) })),
   variants: v.pipe(v.array(variantSchema), v.minLength(1)),
   files: v.record(filePathSchema, fileSchema),
@@ -119,6 +136,7 @@ export const manifestSchema = v.looseObject({
 /** Immutable description of one version; schema version 1. */
 export type Manifest = v.InferOutput<typeof manifestSchema>;
 export type Signature = v.InferOutput<typeof signatureSchema>;
+export type DeclaredSignature = v.InferOutput<typeof declaredSignatureSchema>;
 export type TensorInfo = v.InferOutput<typeof tensorInfoSchema>;
 export type Variant = v.InferOutput<typeof variantSchema>;
 export type ManifestFile = v.InferOutput<typeof fileSchema>;

@@ -47,6 +47,7 @@ const leadingKeys = [
   'inputs',
   'outputs',
   'signatures',
+  'savedModel',
   'tasks',
   'variants',
   'golden',

@@ -32,8 +32,10 @@ export {
   NearfarOptions_Transition,
   NearfarOptionsSchema,
 } from './gen/nearfar/options_pb.ts';
+export { ExampleSchema } from './gen/tensorflow/core/example/example_pb.ts';
 export {
   type ClassificationRequest,
+  ClassificationRequestSchema,
   type ClassificationResponse,
   ClassificationResponseSchema,
 } from './gen/tensorflow_serving/apis/classification_pb.ts';
@@ -51,9 +53,11 @@ export {
 export {
   type InferenceTask,
   type MultiInferenceRequest,
+  MultiInferenceRequestSchema,
   type MultiInferenceResponse,
   MultiInferenceResponseSchema,
 } from './gen/tensorflow_serving/apis/inference_pb.ts';
+export type { InputSchema } from './gen/tensorflow_serving/apis/input_pb.ts';
 export { LogMetadataSchema } from './gen/tensorflow_serving/apis/logging_pb.ts';
 export {
   type ReloadConfigRequest,
@@ -70,7 +74,12 @@ export {
 } from './gen/tensorflow_serving/apis/predict_pb.ts';
 export { PredictionLogSchema } from './gen/tensorflow_serving/apis/prediction_log_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
-export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
+export {
+  type RegressionRequest,
+  RegressionRequestSchema,
+  type RegressionResponse,
+  RegressionResponseSchema,
+} from './gen/tensorflow_serving/apis/regression_pb.ts';
 export { type LoggingConfig, LoggingConfigSchema } from './gen/tensorflow_serving/config/logging_config_pb.ts';
 export {
   type ModelConfig as ServingModelConfig,

@@ -1,5 +1,5 @@
 import { create, toJson } from '@bufbuild/protobuf';
-import type { Manifest, Signature } from '../manifest/index.ts';
+import type { DeclaredSignature, Manifest, Signature } from '../manifest/index.ts';
 import { type SignatureDef, SignatureDefSchema } from './gen/tensorflow/core/protobuf/meta_graph_pb.ts';
 import { type SignatureDefMap, SignatureDefMapSchema } from './gen/tensorflow_serving/apis/get_model_metadata_pb.ts';
 import { grpcStatusNameOf } from './status-names.ts';
@@ -8,35 +8,48 @@ import { dataTypeOf } from './wire-dtypes.ts';
 /** The signature a request means when it names none. */
 export const defaultSignatureName = 'serving_default';
 
-/** The signatures of a version as TensorFlow's SignatureDefs; tensors carry the names they have in the variant that is loaded. */
-export function signatureDefMap(manifest: Manifest, variantId: string): SignatureDefMap {
-  const variant = manifest.variants.find(({ id }) => id === variantId);
+/**
+ * The signatures of a version as TensorFlow's SignatureDefs: as its SavedModel declares them, where it came from one; else tensors carry
+ * the names they have in the variant that is loaded.
+ */
+export function signatureDefMap({ signatures, savedModel, variants }: Manifest, variantId: string): SignatureDefMap {
+  const bindings = variants.find(({ id }) => id === variantId)?.bindings;
+  const declared = savedModel?.signatures ?? {};
   return create(SignatureDefMapSchema, {
     signatureDef: Object.fromEntries(
-      Object.entries(manifest.signatures).map(([name, signature]) => [name, signatureDef(signature, variant?.bindings?.[name])]),
+      Object.entries(signatures).map(([name, signature]) => [
+        name,
+        signatureDef((Object.hasOwn(declared, name) ? declared[name] : undefined) ?? boundSignature(signature, bindings?.[name])),
+      ]),
     ),
   });
 }
 
 type Bindings = NonNullable<Manifest['variants'][number]['bindings']>[string];
 
-function signatureDef(signature: Signature, bindings: Bindings | undefined): SignatureDef {
-  const tensorInfos = (infos: Signature['inputs'], bound: Bindings['inputs']) =>
+function boundSignature({ method, inputs, outputs }: Signature, bindings: Bindings | undefined): DeclaredSignature {
+  const bind = (infos: Signature['inputs'], bound: Bindings['inputs']) =>
+    Object.fromEntries(Object.entries(infos).map(([name, info]) => [name, { ...info, tensor: bound?.[name]?.tensor ?? name }]));
+  return {
+    methodName: `tensorflow/serving/${method}`,
+    inputs: bind(inputs, bindings?.inputs),
+    outputs: bind(outputs, bindings?.outputs),
+  };
+}
+
+function signatureDef({ methodName, inputs, outputs }: DeclaredSignature): SignatureDef {
+  const tensorInfos = (infos: DeclaredSignature['inputs']) =>
     Object.fromEntries(
-      Object.entries(infos).map(([name, { dtype, shape }]) => [
+      Object.entries(infos).map(([name, { tensor, dtype, shape }]) => [
         name,
         {
-          encoding: { case: 'name' as const, value: bound?.[name]?.tensor ?? name },
+          encoding: { case: 'name' as const, value: tensor },
           dtype: dataTypeOf(dtype),
-          tensorShape: { dim: shape.map((size) => ({ size: BigInt(size) })) },
+          tensorShape: shape ? { dim: shape.map((size) => ({ size: BigInt(size) })) } : { unknownRank: true },
         },
       ]),
     );
-  return create(SignatureDefSchema, {
-    inputs: tensorInfos(signature.inputs, bindings?.inputs),
-    outputs: tensorInfos(signature.outputs, bindings?.outputs),
-    methodName: `tensorflow/serving/${signature.method}`,
-  });
+  return create(SignatureDefSchema, { inputs: tensorInfos(inputs), outputs: tensorInfos(outputs), methodName });
 }
 
 /** The answer of `GET …/metadata`: defaults are printed, int64 are strings. */

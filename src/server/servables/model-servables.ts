@@ -81,6 +81,11 @@ export class ModelServables {
     return [...this.#labels].filter(([, target]) => target === version).map(([label]) => label);
   }
 
+  /** The version of a digest that is there or loads. */
+  statusOf(digest: string): VersionStatus | undefined {
+    return [...this.#versions].find(({ source, isRetired }) => source.digest === digest && !isRetired)?.status;
+  }
+
   /** Every known version, newest first. */
   statuses(): readonly VersionStatus[] {
     const statuses = new Map<string, VersionStatus>();

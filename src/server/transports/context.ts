@@ -2,7 +2,6 @@ import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { PrepareImage } from '../media/index.ts';
-import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
@@ -36,8 +35,6 @@ export interface TransportContext {
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
-  /** Loads and unloads models. */
-  readonly control?: ModelControl | undefined;
   /** What Triton's statistics extension tells. */
   readonly statistics: Pick<InferenceStatistics, 'of'>;
   /** Class names of models. */

@@ -33,8 +33,8 @@ export function createGrpcServer(context: GrpcContext): Transport {
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
   addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call));
-  addOpenInference(server, context);
   const streams = new OpenStreams();
+  addOpenInference(server, context, streams);
   addHealth(server, context, streams);
   addReflection(server, [PredictionService, ModelService, GRPCInferenceService, Health], streams);
   return {
