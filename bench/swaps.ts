@@ -7,6 +7,7 @@ import { openTempFolder } from '../test/support/model-folder.ts';
 import { sharedData } from '../test/support/shared-data.ts';
 import { type Bench, compare, type Pair } from './measure.ts';
 import { startProcess } from './process.ts';
+import { formatTimes, showsDetails } from './table.ts';
 
 interface Seen {
   readonly seconds: number;
@@ -92,6 +93,10 @@ async function benchCase(one: Case, report: Parameters<Bench>[0]['report']): Pro
     await untilState(rest, 'other', { '1': 'AVAILABLE' });
   });
 
+  if (showsDetails) {
+    for (const { seconds, requests, p50Ms, p99Ms, maxMs } of [still, swapping, importing])
+      console.log(formatTimes({ seconds, requests, p50Ms, p99Ms, maxMs }));
+  }
   for (const { failures } of [still, swapping, importing])
     if (failures.length > 0) throw new Error(`requests failed: ${failures.slice(0, 5)}`);
   for (const [version, end] of ends) {
