@@ -49,7 +49,7 @@ test('30 swaps under 8 callers fail no request, answer from loaded versions only
 });
 
 test.each(['onnx-cpu', 'tfjs-wasm'])(
-  '1,000 times loaded, asked and unloaded on %s, memory is within 10 %% of where it was after 50',
+  '1,000 times loaded, asked and unloaded on %s, memory is within a tenth of where it was after 50',
   async (backend) => {
     const script = join(repositoryRoot, 'test/support/load-rounds.mjs');
 
