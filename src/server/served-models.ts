@@ -80,6 +80,11 @@ export class ServedModels implements ModelAdmin {
     return this.#options.repository.failure(name);
   }
 
+  /** Whether a model has no version that can answer, and one is being looked for, copied, imported or loaded. */
+  isOnItsWay(name: string): boolean {
+    return !this.#isSettled(name, undefined) && this.#statuses(name).every(({ state }) => state !== 'AVAILABLE');
+  }
+
   /**
    * Checks the models that the server starts with.
    * @throws {NearfarError} `failed-precondition` for a label of a version that is not there.
@@ -276,7 +281,7 @@ export class ServedModels implements ModelAdmin {
     }
     if (missing.size === 0) return;
     const reasons = [...missing].map(([name, reason]) => `{name: ${name} version: ${version ?? 'latest'} due to error: ${reason}}`);
-    throw new NearfarError('unavailable', `${missing.size} model(s) did not become available: {${reasons.join(', ')}}`, {
+    throw new NearfarError('unavailable', `${missing.size} servable(s) did not become available: {${reasons.join(', ')}}`, {
       details: { models: Object.fromEntries(missing) },
     });
   }

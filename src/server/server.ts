@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
-import { type Address, resolveConfig, type ServerOptions } from './config.ts';
+import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
@@ -28,10 +28,12 @@ import {
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
-  /** `http://host:port`; undefined when REST is off. */
+  /** `http://host:port`, with TLS `https://…`; undefined when REST is off. */
   readonly restAddress: string | undefined;
-  /** `host:port`; undefined when gRPC is off. */
+  /** `host:port`; undefined when gRPC has no port. */
   readonly grpcAddress: string | undefined;
+  /** Path of the Unix socket that gRPC listens on; undefined where there is none. */
+  readonly grpcSocketPath: string | undefined;
   /** `host:port` of the address for calls that change what is served; undefined where there is none of its own. */
   readonly adminAddress: string | undefined;
   readonly servables: ServableStore;
@@ -44,7 +46,7 @@ export interface RunningServer extends AsyncDisposable {
   whenReady(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Takes the model config file over again; without one it looks at the folders of models now. What goes wrong is logged. */
   reloadModels(): Promise<void>;
-  /** Not ready any more, then no new connections, then what is in flight finishes, at most for the grace period. Twice is harmless. */
+  /** Not ready any more, then no new requests, then what is in flight finishes, at most for the grace period. Twice is harmless. */
   close(): Promise<void>;
 }
 
@@ -83,6 +85,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const context = (access: AdminContext['access']) => ({
     servables,
+    arrivals: serving.arrivals,
     admission,
     observer,
     requestLog,
@@ -91,12 +94,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
+    lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
     admin: { models: serving.models, onDemand, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
-  const rest = (access: AdminContext['access']) =>
+  const { tls } = config;
+  const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
     createRestServer({
       ...context(access),
+      tls: identity,
       files,
       prepareImage,
       metricsPage: metrics.registry,
@@ -106,13 +112,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       site: config.site,
     });
   const grpc = (access: AdminContext['access']) =>
-    createGrpcServer({ ...context(access), respondsWithTensorContent: config.respondsWithTensorContent });
+    createGrpcServer({
+      ...context(access),
+      tls,
+      respondsWithTensorContent: config.respondsWithTensorContent,
+      channelArguments: config.grpcChannelArguments,
+    });
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs).finally(() =>
-      onDemand[Symbol.asyncDispose](),
-    );
+    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config).finally(() => onDemand[Symbol.asyncDispose]());
     return closing;
   };
   const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
@@ -123,17 +132,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   try {
     await serving.models.check();
-    const { host, restPort, grpcPort, adminAddress } = config;
+    const { host, restPort, grpcPort, grpcSocketPath, adminAddress } = config;
     const access = adminAddress ? 'elsewhere' : 'loopback';
-    const restAddress = restPort === 'off' ? undefined : await listen(rest(access), { host, port: restPort });
+    const restAddress = restPort === 'off' ? undefined : await listen(rest(access, tls), { host, port: restPort });
     const grpcAddress = grpcPort === 'off' ? undefined : await listen(grpc(access), { host, port: grpcPort });
-    const shared = adminAddress && createSharedPort({ rest: rest('open'), grpc: grpc('open') });
+    if (grpcSocketPath !== undefined) {
+      // Whoever may open the socket is on this machine.
+      const local = grpc(adminAddress ? 'elsewhere' : 'open');
+      transports.push(local);
+      await local.listenAtSocket(grpcSocketPath);
+    }
+    const shared = adminAddress && createSharedPort({ rest: rest('open', undefined), grpc: grpc('open'), tls });
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
-    log.info({ rest: restAddress, grpc: grpcAddress, admin }, 'listening');
+    log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
     return {
-      restAddress: restAddress && `http://${restAddress}`,
+      restAddress: restAddress && `${tls ? 'https' : 'http'}://${restAddress}`,
       grpcAddress,
+      grpcSocketPath,
       adminAddress: admin,
       servables,
       files,
@@ -162,17 +178,18 @@ interface ClosedParts {
 async function closeAll(
   transports: readonly Transport[],
   { serving, images, traces, requestLog }: ClosedParts,
-  gracePeriodMs: number,
+  { lameDuckMs, gracePeriodMs }: Pick<ServerConfig, 'lameDuckMs' | 'gracePeriodMs'>,
 ): Promise<void> {
   serving.startDraining();
-  const stopped = Promise.all(transports.map((transport) => transport.close())).then(() => serving.drain());
+  const drained = Promise.all(transports.map((transport) => transport.drain())).then(() => serving.drain());
   const startedAt = performance.now();
-  await waitAtMost(gracePeriodMs, stopped);
+  await waitAtMost(lameDuckMs + gracePeriodMs, drained);
   await Promise.all([serving.end(), images[Symbol.asyncDispose]()]);
-  await waitAtMost(lastAnswersMs, stopped);
+  // Not before: to the last, requests that come are told so, rather than find nobody.
+  await waitAtMost(lastAnswersMs, Promise.all(transports.map((transport) => transport.close())));
   for (const transport of transports) transport.cut();
   // What was answered last is told too, in what is left of the grace period.
-  const leftMs = Math.max(lastAnswersMs, gracePeriodMs - (performance.now() - startedAt));
+  const leftMs = Math.max(lastAnswersMs, lameDuckMs + gracePeriodMs - (performance.now() - startedAt));
   await waitAtMost(leftMs, Promise.allSettled([traces?.close(), requestLog?.[Symbol.asyncDispose]()]));
 }
 

@@ -1,4 +1,4 @@
-import { appendFile, cp, mkdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openSigner } from '../../src/publish/sign.ts';
@@ -15,7 +15,9 @@ function openRepository(
   options: {
     models?: readonly ModelSource[];
     importVersion?: ImportVersion;
+    savedModelTags?: readonly string[];
     now?: () => number;
+    fileClock?: () => number;
     trust?: readonly string[];
     pollIntervalMs?: number;
   } = {},
@@ -24,6 +26,7 @@ function openRepository(
   const imports = new ImportCache({
     folder: join(folder, 'cache'),
     importVersion: options.importVersion ?? (() => Promise.reject(new TypeError('this test imports nothing'))),
+    savedModelTags: options.savedModelTags,
     backOff: { firstMs: 1000, maxMs: 8000 },
     log,
     ...(options.now ? { now: options.now } : {}),
@@ -35,6 +38,7 @@ function openRepository(
     imports,
     trust: options.trust ?? [],
     log,
+    now: options.fileClock,
     onModel: () => {},
     onModelRemoved: (name) => removed.push(name),
   });
@@ -233,6 +237,25 @@ describe('a plain TensorFlow Serving version', () => {
   const importVersion: ImportVersion = async ({ name, version, directory }, out) =>
     writeVersion(out, await makeVersion(name, version, await readFile(join(directory, 'saved_model.pb'), 'utf8')));
 
+  test('is imported anew for other tags of its graph', async () => {
+    await using folder = await openTempFolder();
+    const imported: (readonly string[] | undefined)[] = [];
+    const recording: ImportVersion = async (plain, out, signal) => {
+      imported.push(plain.savedModelTags);
+      await importVersion(plain, out, signal);
+    };
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'whole');
+
+    for (const savedModelTags of [undefined, ['serve', 'gpu'], ['gpu', 'serve']]) {
+      const { repository, imports } = openRepository(folder.path, { importVersion: recording, ...(savedModelTags && { savedModelTags }) });
+      for (let looks = 0; looks < 2; looks++) await repository.look();
+      await imports.settle();
+    }
+
+    expect(imported).toEqual([undefined, ['serve', 'gpu']]);
+  });
+
   test('is imported once two looks agree, and found in the cache after a restart', async () => {
     await using folder = await openTempFolder();
     const first = openRepository(folder.path, { importVersion });
@@ -258,6 +281,90 @@ describe('a plain TensorFlow Serving version', () => {
     await importNothing.repository.look();
     expect(importNothing.wanted('m')).toEqual(['1']);
     expect(importNothing.repository.snapshot('m')?.versions.get('1')?.digest).toBe((await makeVersion('m', '1', 'half whole')).digest);
+  });
+
+  test('in which nothing changed for a while is imported at the first look, whatever time its files were given', async () => {
+    await using folder = await openTempFolder();
+    const directory = join(folder.path, 'models/m/1');
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, 'saved_model.pb'), 'graph');
+    await utimes(join(directory, 'saved_model.pb'), 1, 1);
+    const now = openRepository(folder.path, { importVersion });
+    const later = openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000 });
+
+    await now.repository.look();
+    await later.repository.look();
+
+    expect(now.pending('m', '1')).toMatch(/still being copied/);
+    expect(later.pending('m', '1')).toMatch(/being imported/);
+    await later.imports.settle();
+  });
+
+  test('that is older than one that is being imported is not loaded before it, but serves on until then', async () => {
+    await using folder = await openTempFolder();
+    const imports = new Map<string, () => void>();
+    const { repository, wanted } = openRepository(folder.path, {
+      fileClock: () => Date.now() + 60_000,
+      importVersion: async (plain, out, signal) => {
+        await new Promise<void>((resolve) => imports.set(plain.version, resolve));
+        await importVersion(plain, out, signal);
+      },
+    });
+    const add = async (version: string) => {
+      await mkdir(join(folder.path, `models/m/${version}`), { recursive: true });
+      await writeFile(join(folder.path, `models/m/${version}/saved_model.pb`), 'graph');
+      await repository.look();
+      await vi.waitUntil(() => imports.has(version), { interval: 1 });
+    };
+    const finish = async (version: string) => {
+      imports.get(version)?.();
+      await vi.waitUntil(
+        async () => {
+          await repository.look();
+          return repository.snapshot('m')?.versions.has(version);
+        },
+        { interval: 1 },
+      );
+    };
+
+    await add('1');
+    await add('2');
+    await finish('1');
+    const whileTwoIsImported = wanted('m');
+    await finish('2');
+    const withTwo = wanted('m');
+    await add('3');
+    const whileThreeIsImported = wanted('m');
+    await finish('3');
+
+    expect([whileTwoIsImported, withTwo, whileThreeIsImported, wanted('m')]).toEqual([[], ['2'], ['2'], ['3']]);
+  });
+
+  test('that an older importer left in the cache is imported anew', async () => {
+    await using folder = await openTempFolder();
+    const { repository, imports, wanted } = openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000 });
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'graph');
+    await repository.look();
+    await imports.settle();
+    const [revision] = await readdir(join(folder.path, 'cache'));
+    await rename(join(folder.path, 'cache', revision!), join(folder.path, 'cache', String(Number(revision) - 1)));
+    const imported: string[] = [];
+    const second = openRepository(folder.path, {
+      fileClock: () => Date.now() + 60_000,
+      importVersion: (plain, out, signal) => {
+        imported.push(plain.version);
+        return importVersion(plain, out, signal);
+      },
+    });
+
+    await second.repository.look();
+    await second.imports.settle();
+    await second.repository.look();
+
+    expect(wanted('m')).toEqual([]);
+    expect(imported).toEqual(['1']);
+    expect(second.wanted('m')).toEqual(['1']);
   });
 
   test('is imported by two servers that share a cache, at the same time', async () => {

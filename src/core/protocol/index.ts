@@ -89,6 +89,7 @@ export {
   ModelType,
 } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
+export { SSLConfigSchema } from './gen/tensorflow_serving/config/ssl_config_pb.ts';
 export {
   type BatchingParameters,
   BatchingParametersSchema,
@@ -116,7 +117,7 @@ export {
 } from './oip.ts';
 export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
-export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
+export { decodeTensorProto, encodeTensorProto, encodeTensorProtoToWrite } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
 export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';

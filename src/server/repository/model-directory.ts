@@ -6,9 +6,10 @@ import type { ImportCache } from './import-cache.ts';
 import type { ModelSource } from './model-source.ts';
 import {
   checkSignature,
-  directoryFingerprint,
   fileStamp,
+  isImporting,
   isMissing,
+  readDirectoryState,
   readVersionDirectory,
   underWay,
   type VersionOnDisk,
@@ -33,14 +34,29 @@ export interface ModelSnapshot {
   readonly versionsFile: { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string };
 }
 
+/**
+ * A plain directory in which nothing changed for so long counts at the first look, in milliseconds. Longer than two looks are apart: the
+ * clock of a network drive may be behind.
+ */
+const settledAgeMs = 5000;
+
 const defaultPolicy: VersionPolicy = { kind: 'latest', count: 1 };
+
+export interface ModelDirectoryOptions {
+  readonly imports: ImportCache;
+  readonly trust: readonly string[];
+  /** How long a plain version stays as it is before it counts as copied, in milliseconds. */
+  readonly settleMs: number;
+  /** The clock that file times are compared with. */
+  readonly now: () => number;
+}
 
 type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarError };
 
 /**
  * The folder of one model, looked at again and again. A directory whose name is a number is a version; with a manifest.json it
- * counts once every file is there, without one it is a plain TensorFlow Serving version, which counts once two looks agree and
- * is then imported.
+ * counts once every file is there, without one it is a plain TensorFlow Serving version, which counts once two looks agree, or
+ * nothing in it changed for a while, and is then imported.
  */
 export class ModelDirectory {
   /** May change between two looks in everything but its name and folder. */
@@ -48,18 +64,21 @@ export class ModelDirectory {
   readonly #imports: ImportCache;
   readonly #trust: readonly string[];
   readonly #settleMs: number;
+  readonly #now: () => number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
+  /** What the last look wanted. */
+  #wanted: ReadonlySet<string> = new Set();
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
-  /** @param settleMs How long a plain version stays as it is before it counts as copied, in milliseconds. */
-  constructor(source: ModelSource, imports: ImportCache, trust: readonly string[], settleMs: number) {
+  constructor(source: ModelSource, { imports, trust, settleMs, now }: ModelDirectoryOptions) {
     this.source = source;
     this.#imports = imports;
     this.#trust = trust;
     // Timers of the poll may fire a little early.
     this.#settleMs = 0.9 * settleMs;
+    this.#now = now;
   }
 
   /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
@@ -70,10 +89,11 @@ export class ModelDirectory {
     const published = listed ? new Map(listed.content.versions.map(({ version, digest }) => [version, digest])) : undefined;
     const versions = new Map<string, VersionOnDisk>();
     const pending = new Map<string, NearfarError>();
+    const newestFirst = [...directories].sort(([a], [b]) => compareVersions(b, a));
     await Promise.all(
-      [...directories].map(async ([version, directory]) => {
+      newestFirst.map(async ([version, directory], rank) => {
         if (published && !published.has(version)) return;
-        const found = await this.#lookAtVersion(version, directory);
+        const found = await this.#lookAtVersion(version, directory, rank);
         const outcome = found instanceof NearfarError ? found : assertPublished(found, published?.get(version));
         if (outcome instanceof NearfarError) pending.set(version, outcome);
         else versions.set(version, outcome);
@@ -86,23 +106,35 @@ export class ModelDirectory {
     this.#forgetRemoved(new Set(directories.values()));
     const isUnloaded = policy.kind === 'specific' && policy.versions.length === 0;
     const labels = isUnloaded ? {} : { ...listed?.content.labels, ...configured };
-    const wanted = selectVersions(policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
+    const importing = [...pending].flatMap(([version, error]) => (isImporting(error) ? [version] : []));
+    const wanted = this.#choose(policy, [...versions.keys()], importing, labels);
     return {
       name,
       versions,
       pending,
       labels,
-      wanted,
+      wanted: wanted.flatMap((version) => versions.get(version) ?? []),
       isUnloaded,
       options,
       versionsFile: listed ?? (await makeVersionsFile(name, versions)),
     };
   }
 
-  async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+  /**
+   * A version does not begin to load when it will be replaced as soon as another one is imported; one that was wanted before serves until
+   * then.
+   */
+  #choose(policy: VersionPolicy, complete: readonly string[], importing: readonly string[], labels: ModelSnapshot['labels']) {
+    const soon = new Set(selectVersions(policy, [...complete, ...importing], labels));
+    const chosen = selectVersions(policy, complete, labels).filter((version) => soon.has(version) || this.#wanted.has(version));
+    this.#wanted = new Set(chosen);
+    return chosen;
+  }
+
+  async #lookAtVersion(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {
     try {
       const manifestStamp = await fileStamp(join(directory, 'manifest.json'));
-      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory);
+      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory, rank);
       const stamp = `${manifestStamp} ${await fileStamp(join(directory, 'manifest.sig'))}`;
       const known = this.#complete.get(directory);
       if (known?.stamp === stamp) return known.outcome;
@@ -118,18 +150,19 @@ export class ModelDirectory {
     }
   }
 
-  async #lookAtPlain(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+  async #lookAtPlain(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {
     if (this.#trust.length > 0) {
       return new NearfarError('signature-invalid', 'a version without a manifest is not signed, and only signed versions are trusted');
     }
-    const fingerprint = await directoryFingerprint(directory);
+    const state = await readDirectoryState(directory);
+    if (state === undefined) return underWay('the version is still being copied: there is no file yet');
+    const { fingerprint, changedAt } = state;
     const before = this.#fingerprints.get(directory);
-    const isSame = fingerprint !== undefined && fingerprint === before?.fingerprint;
-    if (fingerprint !== undefined && !isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
-    if (!isSame || performance.now() - before.since < this.#settleMs) {
-      return underWay('the version is still being copied: its files change between two looks');
-    }
-    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint });
+    const isSame = fingerprint === before?.fingerprint;
+    if (!isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
+    const isSettled = (isSame && performance.now() - before.since >= this.#settleMs) || this.#now() - changedAt >= settledAgeMs;
+    if (!isSettled) return underWay('the version is still being copied: its files change between two looks');
+    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint, rank });
   }
 
   #forgetRemoved(present: ReadonlySet<string>): void {

@@ -89,7 +89,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
   };
   const predict = async () => {
     using _ = context.admission.enter(call.client);
-    using handle = context.servables.lend(call.spec);
+    using handle = await lend(context, call);
     progress.handle = handle;
     call.onVersion(handle);
     const decodeAt = performance.now();
@@ -141,6 +141,19 @@ export async function observeControl<T>(
     const errorCode = serializeError(error).code;
     record(grpcStatusName(errorCode), errorCode);
     throw error;
+  }
+}
+
+/** Waits for a model whose first version is on its way. */
+async function lend({ servables, arrivals }: TransportContext, { spec, signal }: Call): Promise<ServableHandle> {
+  for (;;) {
+    try {
+      return servables.lend(spec);
+    } catch (error) {
+      const arrival = error instanceof NearfarError && error.code === 'not-found' ? arrivals?.of(spec.name, signal) : undefined;
+      if (!arrival) throw error;
+      await arrival;
+    }
   }
 }
 

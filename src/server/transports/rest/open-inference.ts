@@ -86,7 +86,6 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
         await infer(context, request, reply, specOf(request));
         return reply;
       });
-      refuseOtherMethods(routes, 'POST', `${path}/infer`);
     }
   });
 }
@@ -124,19 +123,6 @@ function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, ans
     handler: async (request, reply) => {
       sendJson(reply, JSON.stringify(await answer(request, reply)));
       return reply;
-    },
-  });
-  refuseOtherMethods(app, method, url);
-}
-
-/** As Triton does; a path of ours is otherwise not found under another method. */
-function refuseOtherMethods(app: FastifyInstance, method: 'GET' | 'POST', url: string): void {
-  app.route({
-    method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((other) => other !== method),
-    url,
-    handler: (request, reply) => {
-      reply.code(405).header('allow', method);
-      sendJson(reply, JSON.stringify({ error: `Method Not Allowed: ${request.method}, use ${method}`, code: 'unsupported', details: {} }));
     },
   });
 }
