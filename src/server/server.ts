@@ -78,7 +78,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         });
   const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
-  const json = new JsonThread({ maxWaiting: config.maxInFlight });
+  const json = new JsonThread({ maxWaiting: config.maxInFlight, buffers });
   const { servables, files } = serving;
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;

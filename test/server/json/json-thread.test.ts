@@ -3,6 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createTensor, encodeInferRequest } from '../../../src/core/index.ts';
+import { BufferPool } from '../../../src/server/buffer-pool.ts';
 import { JsonThread, type RunJsonJob, runJsonJobHere } from '../../../src/server/json/index.ts';
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -19,10 +20,11 @@ const outputs = {
 };
 const binary = encodeInferRequest({ inputs: { x: createTensor('float32', [2], new Float32Array([1, 2])), ...outputs } });
 
+const buffers = new BufferPool();
 let thread: JsonThread;
 
 beforeAll(() => {
-  thread = new JsonThread({ maxWaiting: 3 });
+  thread = new JsonThread({ maxWaiting: 3, buffers });
 });
 
 afterAll(() => thread[Symbol.asyncDispose]());
@@ -88,6 +90,17 @@ describe('the JSON thread', () => {
     expect([whole.body.length, part.length > 0, outputs.y.data.length, outputs.s_bytes.data[0]?.length]).toEqual([0, true, 4, 1]);
   });
 
+  test('moves the memory that was lent for a body, and gives it back', async () => {
+    const text = bytes(numbers(10));
+    const body = new Uint8Array(buffers.take(100_000), 0, text.length);
+    body.set(text);
+
+    const { inputs } = await thread.run('decodePredict', { body, signatures });
+
+    expect(inputs['x']?.shape).toEqual([10, 4]);
+    expect([body.length, buffers.freeBytes]).toEqual([0, 131_072]);
+  });
+
   test('rejects at once when nobody waits any more, and goes on with the next', async () => {
     const client = new AbortController();
     const reason = new TypeError('the client hung up');
@@ -103,7 +116,7 @@ describe('the JSON thread', () => {
   });
 
   test('refuses more than may wait, and everything once it is closed', async () => {
-    const closed = new JsonThread({ maxWaiting: 3 });
+    const closed = new JsonThread({ maxWaiting: 3, buffers });
     const decode = () => closed.run('decodePredict', decodePredict(numbers(100)));
 
     const outcomes = await Promise.allSettled(Array.from({ length: 4 }, decode));
@@ -117,7 +130,7 @@ describe('the JSON thread', () => {
   });
 
   test('fails what waits when its worker ends, and starts another one for the next', async () => {
-    await using mortal = new JsonThread({ maxWaiting: 3 });
+    await using mortal = new JsonThread({ maxWaiting: 3, buffers });
     const starting = nextWorker();
     const lost = mortal.run('decodePredict', decodePredict(numbers(100)));
     const worker = await starting;

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { BufferPool } from '../../../src/server/buffer-pool.ts';
 import { JsonThread, type RunJsonJob, runJsonJobHere } from '../../../src/server/json/index.ts';
 import { createRestServer, type Transport } from '../../../src/server/transports/index.ts';
 import { createStandInContext, createStandInFiles, createStandInStore, half123, scorer } from './support/stand-in.ts';
@@ -8,7 +9,8 @@ import { createStandInContext, createStandInFiles, createStandInStore, half123, 
 // JSON over 64 KiB on real sockets: read in the worker, and the same texts read here.
 
 const store = createStandInStore([half123, scorer]);
-const thread = new JsonThread({ maxWaiting: 8 });
+const buffers = new BufferPool();
+const thread = new JsonThread({ maxWaiting: 8, buffers });
 const jobs: string[] = [];
 const onJob: (() => void)[] = [];
 const inWorker: RunJsonJob = (kind, ...rest) => {
@@ -32,6 +34,7 @@ async function start(runJsonJob: RunJsonJob): Promise<string> {
   const transport = createRestServer({
     ...createStandInContext(store),
     runJsonJob,
+    buffers,
     files: createStandInFiles({}),
     metricsPage: { contentType: 'text/plain', metrics: async () => '' },
     corsAllowedOrigins: [],
@@ -106,7 +109,7 @@ describe('JSON over 64 KiB', () => {
 
   test('is answered 503 when its worker ends, and the next one by another worker', async () => {
     const body = JSON.stringify({ instances: list });
-    await using mortal = new JsonThread({ maxWaiting: 8 });
+    await using mortal = new JsonThread({ maxWaiting: 8, buffers });
     const base = await start(mortal.run);
     const starting = once(process, 'worker') as Promise<[Worker]>;
 

@@ -3,7 +3,7 @@ import { type JsonJobKind, type JsonJobs, jsonJobs } from '../../json/index.ts';
 import type { RestContext } from '../context.ts';
 
 /** Decoding or encoding more holds up the event loop for half a millisecond and longer; for less a worker is not worth the way. */
-const largeBytes = 64 * 2 ** 10;
+export const largeJsonBytes = 64 * 2 ** 10;
 
 /** The fewest bytes of text that a value of a list takes on average, with what separates it: `0.5, `. */
 const leastBytesPerValue = 5;
@@ -20,7 +20,7 @@ export function decodeJsonBody<K extends Decoding>(
   request: JsonJobs[K]['request'],
   { jsonBytes, signal }: { readonly jsonBytes: number; readonly signal: AbortSignal },
 ): JsonJobs[K]['answer'] | Promise<JsonJobs[K]['answer']> {
-  return jsonBytes > largeBytes ? runJsonJob(kind, request, { signal }) : jsonJobs[kind](request);
+  return jsonBytes > largeJsonBytes ? runJsonJob(kind, request, { signal }) : jsonJobs[kind](request);
 }
 
 /** Whether tensors become so much JSON that it is better encoded in the worker. */
@@ -29,5 +29,5 @@ export function isLargeAsJson(tensors: TensorMap): boolean {
   for (const { dtype, data } of Object.values(tensors)) {
     bytes += dtype === 'string' ? data.reduce((sum, { length }) => sum + length, 0) : data.length * leastBytesPerValue;
   }
-  return bytes > largeBytes;
+  return bytes > largeJsonBytes;
 }
