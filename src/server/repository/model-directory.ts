@@ -66,6 +66,8 @@ export class ModelDirectory {
   readonly #now: () => number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
+  /** The versions that the last look wanted. */
+  #wanted: readonly VersionOnDisk[] = [];
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
@@ -102,7 +104,11 @@ export class ModelDirectory {
     this.#forgetRemoved(new Set(directories.values()));
     const isUnloaded = policy.kind === 'specific' && policy.versions.length === 0;
     const labels = isUnloaded ? {} : { ...listed?.content.labels, ...configured };
-    const wanted = selectVersions(policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
+    // A directory that is written anew, or was touched, stays the version that it was until it is whole again: what is loaded serves on.
+    const stays = this.#wanted.filter(({ version }) => pending.has(version) && directories.has(version));
+    const candidates = new Map([...stays.map((found) => [found.version, found] as const), ...versions]);
+    const wanted = selectVersions(policy, [...candidates.keys()], labels).flatMap((version) => candidates.get(version) ?? []);
+    this.#wanted = wanted;
     return {
       name,
       versions,
