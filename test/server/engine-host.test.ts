@@ -4,6 +4,7 @@ import { compareOutputs, createTensor, type TensorMap } from '../../src/core/ind
 import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import {
+  errorOf,
   golden,
   goldenInputs,
   goldenTolerance,
@@ -184,6 +185,29 @@ describe('a worker that dies', () => {
     expect(await serving.metrics.registry.metrics()).toContain('nearfar_engine_worker_restarts_total 1');
     expect(workers.size).toBe(2);
     expect(statesOf(serving)).toEqual({ '1': 'AVAILABLE' });
+  });
+
+  test('again and again of the version that it loads anew gives it up, says so in the status and tries again later', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    const workers = watchWorkers();
+    const serving = bench.open();
+    await serving.whenReady();
+    const [first] = workers;
+    const post = Worker.prototype.postMessage;
+    let isDeadly = true;
+    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
+      post.apply(this, args);
+      if (isDeadly && (args[0] as { call?: { method: string } } | null)?.call?.method === 'load') post.call(this, null);
+    });
+
+    first?.postMessage(null);
+    await until(() => errorOf(serving, '1') !== '');
+    const given = { states: statesOf(serving), error: errorOf(serving, '1') };
+    isDeadly = false;
+    await until(() => statesOf(serving)['1'] === 'AVAILABLE');
+
+    expect(given).toEqual({ states: { '1': 'LOADING' }, error: expect.stringContaining('the engine worker stopped') });
+    expect((await predict(serving)).version).toBe('1');
   });
 
   test('while a version loads lets it load again', async () => {
