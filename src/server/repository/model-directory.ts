@@ -7,6 +7,7 @@ import type { ModelSource } from './model-source.ts';
 import {
   checkSignature,
   fileStamp,
+  isImporting,
   isMissing,
   readDirectoryState,
   readVersionDirectory,
@@ -66,8 +67,8 @@ export class ModelDirectory {
   readonly #now: () => number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
-  /** The versions that the last look wanted. */
-  #wanted: readonly VersionOnDisk[] = [];
+  /** What the last look wanted, by version. */
+  #wanted: ReadonlyMap<string, VersionOnDisk> = new Map();
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
@@ -88,10 +89,11 @@ export class ModelDirectory {
     const published = listed ? new Map(listed.content.versions.map(({ version, digest }) => [version, digest])) : undefined;
     const versions = new Map<string, VersionOnDisk>();
     const pending = new Map<string, NearfarError>();
+    const newestFirst = [...directories].sort(([a], [b]) => compareVersions(b, a));
     await Promise.all(
-      [...directories].map(async ([version, directory]) => {
+      newestFirst.map(async ([version, directory], rank) => {
         if (published && !published.has(version)) return;
-        const found = await this.#lookAtVersion(version, directory);
+        const found = await this.#lookAtVersion(version, directory, rank);
         const outcome = found instanceof NearfarError ? found : assertPublished(found, published?.get(version));
         if (outcome instanceof NearfarError) pending.set(version, outcome);
         else versions.set(version, outcome);
@@ -105,26 +107,45 @@ export class ModelDirectory {
     const isUnloaded = policy.kind === 'specific' && policy.versions.length === 0;
     const labels = isUnloaded ? {} : { ...listed?.content.labels, ...configured };
     // A directory that is written anew, or was touched, stays the version that it was until it is whole again: what is loaded serves on.
-    const stays = this.#wanted.filter(({ version }) => pending.has(version) && directories.has(version));
-    const candidates = new Map([...stays.map((found) => [found.version, found] as const), ...versions]);
-    const wanted = selectVersions(policy, [...candidates.keys()], labels).flatMap((version) => candidates.get(version) ?? []);
-    this.#wanted = wanted;
+    const stays = [...this.#wanted].filter(([version]) => pending.has(version) && directories.has(version));
+    const importing = [...pending].flatMap(([version, error]) => (isImporting(error) ? [version] : []));
+    this.#wanted = this.#choose(policy, new Map([...stays, ...versions]), importing, labels);
     return {
       name,
       versions,
       pending,
       labels,
-      wanted,
+      wanted: [...this.#wanted.values()],
       isUnloaded,
       options,
       versionsFile: listed ?? (await makeVersionsFile(name, versions)),
     };
   }
 
-  async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+  /**
+   * A version does not begin to load when it will be replaced as soon as another one is imported; one that was wanted before serves until
+   * then.
+   */
+  #choose(
+    policy: VersionPolicy,
+    there: ReadonlyMap<string, VersionOnDisk>,
+    importing: readonly string[],
+    labels: ModelSnapshot['labels'],
+  ): ReadonlyMap<string, VersionOnDisk> {
+    const soon = new Set(selectVersions(policy, [...new Set([...there.keys(), ...importing])], labels));
+    const chosen = selectVersions(policy, [...there.keys()], labels).filter((version) => soon.has(version) || this.#wanted.has(version));
+    return new Map(
+      chosen.flatMap((version) => {
+        const found = there.get(version);
+        return found ? [[version, found] as const] : [];
+      }),
+    );
+  }
+
+  async #lookAtVersion(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {
     try {
       const manifestStamp = await fileStamp(join(directory, 'manifest.json'));
-      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory);
+      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory, rank);
       const stamp = `${manifestStamp} ${await fileStamp(join(directory, 'manifest.sig'))}`;
       const known = this.#complete.get(directory);
       if (known?.stamp === stamp) return known.outcome;
@@ -140,7 +161,7 @@ export class ModelDirectory {
     }
   }
 
-  async #lookAtPlain(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+  async #lookAtPlain(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {
     if (this.#trust.length > 0) {
       return new NearfarError('signature-invalid', 'a version without a manifest is not signed, and only signed versions are trusted');
     }
@@ -152,7 +173,7 @@ export class ModelDirectory {
     if (!isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
     const isSettled = (isSame && performance.now() - before.since >= this.#settleMs) || this.#now() - changedAt >= settledAgeMs;
     if (!isSettled) return underWay('the version is still being copied: its files change between two looks');
-    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint });
+    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint, rank });
   }
 
   #forgetRemoved(present: ReadonlySet<string>): void {
