@@ -23,13 +23,15 @@ beforeEach(async () => {
 
 afterEach(() => bench[Symbol.asyncDispose]());
 
-/** Every engine worker that got a message from here on. */
-function watchWorkers(): Set<Worker> {
+/** Every engine worker that got a message from here on, and, for each call, what to do to it. */
+function watchWorkers(onCall: (worker: Worker, method: string) => void = () => {}): Set<Worker> {
   const workers = new Set<Worker>();
   const post = Worker.prototype.postMessage;
   vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
     workers.add(this);
-    return post.apply(this, args);
+    post.apply(this, args);
+    const message: { readonly call?: { readonly method: string } } | null = args[0];
+    if (message?.call) onCall(this, message.call.method);
   });
   return workers;
 }
@@ -189,18 +191,15 @@ describe('a worker that dies', () => {
 
   test('again and again of the version that it loads anew gives it up, says so in the status and tries again later', async () => {
     await copyEveryday10(bench.modelFolder, '1');
-    const workers = watchWorkers();
+    let isDeadly = false;
+    const workers = watchWorkers((worker, method) => {
+      if (isDeadly && method === 'load') crash([worker]);
+    });
     const serving = bench.open();
     await serving.whenReady();
-    const [first] = workers;
-    const post = Worker.prototype.postMessage;
-    let isDeadly = true;
-    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
-      post.apply(this, args);
-      if (isDeadly && (args[0] as { call?: { method: string } } | null)?.call?.method === 'load') post.call(this, null);
-    });
 
-    first?.postMessage(null);
+    isDeadly = true;
+    crash(workers);
     await until(() => errorOf(serving, '1') !== '');
     const given = { states: statesOf(serving), error: errorOf(serving, '1') };
     isDeadly = false;

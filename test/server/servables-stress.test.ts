@@ -6,5 +6,6 @@ test('versions that come, change, break and go under clients: no wrong answer, n
   for (let seed = 1; seed <= 8; seed++) reports.push(await stressServables(seed, { steps: 60 }));
 
   expect(reports.flatMap(({ violations }) => violations)).toEqual([]);
-  for (const { answers, loads } of reports) expect(Math.min(answers, loads)).toBeGreaterThan(20);
+  expect(reports.reduce((sum, { answers }) => sum + answers, 0)).toBeGreaterThan(500);
+  expect(reports.reduce((sum, { loads }) => sum + loads, 0)).toBeGreaterThan(50);
 });

@@ -216,6 +216,7 @@ function createEngines(random: () => number, pause: (most: number) => Promise<vo
       if (!engines.isReliable && random() < 0.2) throw new NearfarError('self-test-failed', 'the golden example came out otherwise');
       const loaded: Loaded = { model, digest: source.digest, state: 'loaded', runs: 0, onLost };
       all.add(loaded);
+      const isLost = () => loaded.state === 'lost';
       engines.loads++;
       // A worker may die between the load and the moment the version is handed over.
       await pause(4);
@@ -229,12 +230,12 @@ function createEngines(random: () => number, pause: (most: number) => Promise<vo
         run: async ({ signature }, { signal: client } = {}) => {
           if (loaded.state === 'unloaded') violations.push(`run on ${source.version}, which is unloaded`);
           if (signature !== source.digest) violations.push(`a handle of ${signature} runs ${source.digest}`);
-          if (loaded.state === 'lost') throw lost();
+          if (isLost()) throw lost();
           loaded.runs++;
           try {
             await pause(6);
             client?.throwIfAborted();
-            if (loaded.state === 'lost') throw lost();
+            if (isLost()) throw lost();
             return { outputs: {}, timing: { queueMs: 0, inferMs: 0 } };
           } finally {
             loaded.runs--;

@@ -131,7 +131,8 @@ class InlineVersion implements HostedVersion {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<{ outputs: TensorMap; timing: ServableTiming }> {
     const bytes = inputBytes(request.inputs);
-    if (this.#isClosed || bytes > this.#provenBytes || ++this.#inlineRuns % measuredEvery === 0) return this.#measure(request, bytes, options);
+    if (this.#isClosed || bytes > this.#provenBytes || ++this.#inlineRuns % measuredEvery === 0)
+      return this.#measure(request, bytes, options);
     const startedAt = performance.now();
     const outputs = await this.#loaded.run(request, options);
     return { outputs, timing: { queueMs: 0, inferMs: performance.now() - startedAt } };
