@@ -123,6 +123,11 @@ export class ServableVersion {
     return this.#handles;
   }
 
+  /** Where the operator put it, not where its import is kept. */
+  get #path(): string {
+    return this.source.original ?? this.source.directory;
+  }
+
   /** Loads it, and again after each failure, for as long as it is wanted and retries are left. */
   start(): void {
     this.#loading = this.#load();
@@ -137,7 +142,7 @@ export class ServableVersion {
       metrics.recordLoad({
         model: this.#name,
         version,
-        path: this.source.directory,
+        path: this.#path,
         backend,
         outcome,
         durationMs: performance.now() - startedAt,
@@ -163,7 +168,7 @@ export class ServableVersion {
         log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
       }
       record(hosted.backend, 'loaded');
-      if (hosted.warmup) metrics.recordWarmup({ path: this.source.directory, status: 'OK', ...hosted.warmup });
+      if (hosted.warmup) metrics.recordWarmup({ path: this.#path, status: 'OK', ...hosted.warmup });
       const { variant, device, warmup } = hosted;
       log.info({ model: this.#name, version, digest, backend: hosted.backend, variant, device, warmup }, 'loaded');
       this.#hosted = hosted;
