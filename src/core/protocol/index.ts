@@ -119,7 +119,7 @@ export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
 export { decodeTensorProto, encodeTensorProto, encodeTensorProtoToWrite } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
-export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
+export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson, type JsonExamplesRequest } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
 export { decodeWarmupRecord, type WarmupRequest } from './warmup.ts';

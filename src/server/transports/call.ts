@@ -49,7 +49,7 @@ export interface DecodedCall {
 /** The two ends of a prediction; between them the servable runs. */
 export interface Codec<Decoded extends DecodedCall, Answer> {
   decode(handle: ServableHandle, signal: AbortSignal): Decoded | Promise<Decoded>;
-  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer;
+  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer | Promise<Answer>;
 }
 
 /**
@@ -104,7 +104,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     const runAt = performance.now();
     const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
     const encodeAt = performance.now();
-    const answer = codec.encode(
+    const answer = await codec.encode(
       outputs,
       decoded,
       handle,
