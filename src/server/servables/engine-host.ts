@@ -170,9 +170,11 @@ export class EngineHost implements AsyncDisposable {
     const outcomes = await Promise.allSettled(loads);
     const loaded = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (!failure) return loaded;
+    // A worker may die while the others still load.
+    const isWhole = loaded.every(({ instance }) => instance.slot.has(call.id));
+    if (!failure && isWhole) return loaded;
     await Promise.all(loaded.map(({ instance }) => this.#unloadInstance(instance)));
-    throw failure.reason;
+    throw failure ? failure.reason : new NearfarError('unavailable', 'an engine worker died while the version loaded');
   }
 
   #lookForGpu(): Promise<GpuLook> {
