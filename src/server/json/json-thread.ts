@@ -13,7 +13,7 @@ export type RunJsonJob = <K extends JsonJobKind>(
   options?: { readonly signal?: AbortSignal | undefined },
 ) => Promise<JsonJobs[K]['answer']>;
 
-/** Does it in this thread, which a body of 1.6 MB holds up for some 5 ms. */
+/** Does it in this thread, which a body of 1.4 MB holds up for some 5 ms. */
 export const runJsonJobHere: RunJsonJob = async (kind, request) => jsonJobs[kind](request);
 
 /** Does it in a worker thread, which starts with the first job: the event loop goes on answering meanwhile. */
