@@ -55,7 +55,7 @@ ${flags
   .map(row)
   .join('\n')}
 
-Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT.
+Environment: MODEL_NAME, MODEL_BASE_PATH (folder of all models), PORT (HTTP), GRPC_PORT, NEARFAR_REDIS_URL.
 
 Example: nearfar serve --models ./models
 `);

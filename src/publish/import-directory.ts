@@ -19,7 +19,8 @@ export interface ImportOptions {
 
 /**
  * Makes a version with a manifest from a plain TensorFlow Serving version directory, which holds a model of any format that can be published;
- * also a GraphModel in a folder of its own, `tfjs/`, and an ONNX file in `onnx/`. Every machine makes the same bytes of the same directory.
+ * also a GraphModel in a folder of its own, `tfjs/`, and an ONNX file in `onnx/`; or in Triton's folders `model.savedmodel/` and
+ * `model.onnx/`. Every machine makes the same bytes of the same directory.
  * @param directory Is only read.
  * @param out A directory that is empty or not there; gets manifest.json and all files it names.
  * @throws {NearfarError} `not-found`, `unsupported`, `invalid-argument`, `integrity-mismatch`; rejects with `signal.reason` when aborted.
@@ -44,17 +45,19 @@ export async function importDirectory(directory: string, out: string, options: I
   return { version, digest: await digestOf(bytes) };
 }
 
-/** The directory's own model first, then those in `tfjs/` and `onnx/`. */
+/** In this order on every machine: the order of the variants is part of the digest. */
+const modelFolders = ['model.savedmodel', 'model.onnx', 'tfjs', 'onnx'];
+
+/** The directory's own model first, then those in folders of their own. */
 async function findModels(directory: string): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
   if (entries.length === 0) throw new NearfarError('not-found', `${directory} is empty`, { details: { directory } });
-  // In this order on every machine: the order of the variants is part of the digest.
-  const folders = ['tfjs', 'onnx'].filter((name) => entries.some((entry) => entry.isDirectory() && entry.name === name));
+  const folders = modelFolders.filter((name) => entries.some((entry) => entry.isDirectory() && entry.name === name));
   const hasOwn = folders.length === 0 || entries.some((entry) => !entry.isDirectory() && looksLikeModel(entry.name));
   return [...(hasOwn ? [directory] : []), ...folders.map((name) => join(directory, name))];
 }
 
-/** Beside `tfjs/` and `onnx/`, notes and licences are no model. */
+/** Beside folders with models, notes and licences are no model. */
 function looksLikeModel(name: string): boolean {
   return /^(model\.json|saved_model\.pb(txt)?)$|\.(onnx|keras|h5|pb|pbtxt)$/.test(name);
 }

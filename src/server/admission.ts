@@ -50,6 +50,7 @@ export class Admission {
   readonly #clients = new Map<string, Client>();
   #inFlight = 0;
   #isDraining = false;
+  #onIdle: (() => void)[] = [];
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -58,6 +59,11 @@ export class Admission {
 
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Resolves when everything that was taken is answered. */
+  async whenIdle(): Promise<void> {
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
   /** Takes no more. */
@@ -103,6 +109,7 @@ export class Admission {
         client.inFlight--;
         this.#inFlight--;
         this.#options.metrics.setInFlight(this.#inFlight);
+        if (this.#inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
         if (client.inFlight === 0 && rateLimitPerClient === Number.POSITIVE_INFINITY) this.#clients.delete(name);
       },
     };

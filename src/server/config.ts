@@ -212,7 +212,7 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
 /**
  * The configuration that a command line and an environment ask for; flags win over the environment.
  * `MODEL_NAME` and `MODEL_BASE_PATH` (the folder of all models) mean what they mean in TensorFlow Serving's container;
- * `PORT` is the HTTP port and `GRPC_PORT` the gRPC port.
+ * `PORT` is the HTTP port, `GRPC_PORT` the gRPC port and `NEARFAR_REDIS_URL` the Redis of `--result_cache_redis`.
  * @throws {NearfarError} `unsupported` for a flag that cannot be honoured; `invalid-argument`.
  */
 export function parseConfig(argv: readonly string[], environment: Environment): { config: ServerConfig; warnings: readonly string[] } {
@@ -260,7 +260,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),
     resultCacheBytes: flags.result_cache_bytes,
     resultCacheTtlMs: flags.result_cache_ttl_ms,
-    resultCacheRedis: flags.result_cache_redis === undefined ? undefined : parseRedisUrl(flags.result_cache_redis),
+    resultCacheRedis: parseRedisUrl(flags.result_cache_redis ?? environment['NEARFAR_REDIS_URL'] ?? ''),
     inputCacheBytes: flags.input_cache_bytes,
     batching: resolveBatching({
       isEnabled: flags.enable_batching ?? false,
@@ -385,7 +385,10 @@ function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
 function parseRedisUrl(text: string): string | undefined {
   if (text === '' || (/^rediss?:\/\//.test(text) && URL.canParse(text))) return text || undefined;
   // The text may hold a password.
-  throw new NearfarError('invalid-argument', '--result_cache_redis expects redis://host:port/database or rediss://…');
+  throw new NearfarError(
+    'invalid-argument',
+    '--result_cache_redis, or NEARFAR_REDIS_URL in the environment, expects redis://host:port/database or rediss://…',
+  );
 }
 
 function parseLogLevel(text: string): LogLevel {

@@ -98,7 +98,10 @@ const ourFlags = {
   max_inflight_per_client: honoured('int', 'of one client, before more are refused as rate-limited (no limit)'),
   rate_limit_per_client: honoured('int', 'requests a second of one client (no limit)'),
   result_cache_bytes: honoured('int', 'answers kept in memory and given again to equal requests (0, none)'),
-  result_cache_redis: honoured('string', 'answers kept in Redis: redis://host:port/database'),
+  result_cache_redis: honoured(
+    'string',
+    'answers kept in Redis: redis://host:port/database (a password is safer in the environment, NEARFAR_REDIS_URL)',
+  ),
   result_cache_ttl_ms: honoured('int', 'how long (3600000)'),
   input_cache_bytes: honoured('int', 'decoded pictures kept in memory (0, none)'),
   batching_p99_target_ms: honoured('int', 'measure whether and how to batch, for this 99th percentile of the latency'),

@@ -18,6 +18,8 @@ export interface RequestRecord {
   /** Canonical status name: `OK`, `NOT_FOUND`, … */
   readonly status: string;
   readonly errorCode?: NearfarErrorCode | undefined;
+  /** Method and path template of a request over HTTP, such as `GET` and `/v2/models/{model}/config`; asked for by traces alone. */
+  readonly route?: (() => HttpRoute | undefined) | undefined;
   /** On the clock of `performance.now()`. */
   readonly startedAt: number;
   readonly durationMs: number;
@@ -25,6 +27,11 @@ export interface RequestRecord {
   readonly servable?: AnsweringServable | undefined;
   /** A header or metadata value that the client sent, such as `traceparent`. */
   readonly header?: ((name: string) => string | undefined) | undefined;
+}
+
+export interface HttpRoute {
+  readonly method: string;
+  readonly path: string;
 }
 
 export interface AnsweringServable {

@@ -105,6 +105,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       tls: identity,
       files,
       prepareImage,
+      batching: serving.batching,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,

@@ -2,7 +2,7 @@ import type { Attributes, Context, SpanKind, SpanStatusCode, TextMapGetter, Trac
 import type { SpanExporter } from '@opentelemetry/sdk-trace';
 import { errorStatuses, NearfarError, serializeError } from '../core/index.ts';
 import type { Logger } from './log.ts';
-import type { RequestRecord } from './request-record.ts';
+import type { HttpRoute, RequestRecord } from './request-record.ts';
 
 export interface TracesOptions {
   /** Base URL of an OTLP collector that speaks HTTP; `/v1/traces` is added. */
@@ -146,27 +146,25 @@ function modelAttributes({ model, servable }: RequestRecord): Attributes {
   };
 }
 
-/** Routes by what metrics call their API. */
-const routes: Readonly<Record<string, readonly [method: string, route: string]>> = {
-  predict: ['POST', '/v1/models/{model}:predict'],
-  classify: ['POST', '/v1/models/{model}:classify'],
-  regress: ['POST', '/v1/models/{model}:regress'],
-  status: ['GET', '/v1/models/{model}'],
-  metadata: ['GET', '/v1/models/{model}/metadata'],
-  infer: ['POST', '/v2/models/{model}/infer'],
-  'image-classification': ['POST', '/nearfar/v1/models/{model}/tasks/image-classification'],
+/** Of TensorFlow Serving's REST API, by what metrics call them: one route of the router has them all. */
+const servingRoutes: Readonly<Record<string, HttpRoute>> = {
+  predict: { method: 'POST', path: '/v1/models/{model}:predict' },
+  classify: { method: 'POST', path: '/v1/models/{model}:classify' },
+  regress: { method: 'POST', path: '/v1/models/{model}:regress' },
+  status: { method: 'GET', path: '/v1/models/{model}' },
+  metadata: { method: 'GET', path: '/v1/models/{model}/metadata' },
 };
 
 /** https://opentelemetry.io/docs/specs/semconv/http/http-spans/ */
-function describeHttp({ api, errorCode }: RequestRecord): { name: string; attributes: Attributes } {
-  const [method, route] = routes[api] ?? [];
+function describeHttp({ api, errorCode, route }: RequestRecord): { name: string; attributes: Attributes } {
+  const { method, path } = route?.() ?? servingRoutes[api] ?? {};
   const attributes = {
     'http.response.status_code': errorCode ? errorStatuses[errorCode].http : 200,
     ...(method && { 'http.request.method': method }),
-    ...(route && { 'http.route': route }),
+    ...(path && { 'http.route': path }),
     ...(errorCode && { 'error.type': errorCode }),
   };
-  return { name: method && route ? `${method} ${route}` : api, attributes };
+  return { name: method && path ? `${method} ${path}` : api, attributes };
 }
 
 const services: Readonly<Record<string, string>> = {

@@ -55,6 +55,26 @@ test('a directory with tfjs/ and onnx/ becomes one version with two variants; th
   expect((await readdir(plain)).sort()).toEqual(['onnx', 'tfjs']);
 });
 
+const halfPlusTwo = sharedData('tfs-testdata/saved_model_half_plus_two_cpu/00000123');
+
+test.runIf(halfPlusTwo)("a version of Triton's repository is read from its own folders", async () => {
+  await using folder = await openTempFolder();
+  const savedModel = join(folder.path, 'saved/model.savedmodel');
+  await cp(halfPlusTwo ?? '', savedModel, { recursive: true });
+  await mkdir(join(folder.path, 'onnx/model.onnx'), { recursive: true });
+  await writeFile(join(folder.path, 'onnx/model.onnx/model.onnx'), scalingModel(3));
+
+  const manifests = [];
+  for (const layout of ['saved', 'onnx']) {
+    const out = join(folder.path, `${layout}-out`);
+    await importDirectory(join(folder.path, layout), out, { name: layout, version: '1' });
+    manifests.push(parseManifest(new Uint8Array(await readFile(join(out, 'manifest.json')))));
+  }
+
+  expect(Object.keys(manifests[0]?.signatures ?? {})).toContain('regress_x_to_y');
+  expect(manifests[1]?.variants.map(({ id }) => id)).toEqual(['onnx-float32']);
+});
+
 test('what is no model is refused, an empty directory as empty', async () => {
   await using folder = await openTempFolder();
   const saved = join(folder.path, 'saved');

@@ -49,6 +49,16 @@ describe('flags', () => {
     expect(Object.isFrozen(config)).toBe(true);
   });
 
+  test('leave a Redis with a password to the environment', () => {
+    const environment = { NEARFAR_REDIS_URL: 'rediss://:secret@redis:6379/0' };
+
+    expect(parse(['--models=/m'], environment).config.resultCacheRedis).toBe('rediss://:secret@redis:6379/0');
+    expect(parse(['--models=/m', '--result_cache_redis=redis://other:1'], environment).config.resultCacheRedis).toBe('redis://other:1');
+    expect(() => parse(['--models=/m'], { NEARFAR_REDIS_URL: 'http://:secret@redis' })).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining('secret') }),
+    );
+  });
+
   test('switch a port off with 0', () => {
     expect(parse(['--models=/models', '--rest_api_port=0']).config.restPort).toBe('off');
   });

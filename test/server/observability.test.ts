@@ -138,6 +138,28 @@ describe('traces', () => {
     ]);
   });
 
+  test('are named by their routes, also those about a model and those that change one', async () => {
+    await using receiver = await openOtlpReceiver();
+    const server = await start({ otlpEndpoint: receiver.endpoint });
+    const paths = ['/v1/models/other/metadata', '/v2/models/other', '/v2/models/other/versions/1/config', '/v2/models/stats'];
+
+    for (const path of paths) await fetch(`${server.restAddress}${path}`);
+    await fetch(`${server.restAddress}/v2/repository/models/other/unload`, { method: 'POST' });
+    await fetch(`${server.restAddress}/nearfar/v1/models/other/labels/stable`, { method: 'DELETE' });
+    await server.close();
+
+    expect(receiver.spans.map(({ name, attributes }) => [name, attributes['http.route']])).toEqual(
+      [
+        'GET /v1/models/{model}/metadata',
+        'GET /v2/models/{model}',
+        'GET /v2/models/{model}/versions/{version}/config',
+        'GET /v2/models/stats',
+        'POST /v2/repository/models/{model}/unload',
+        'DELETE /nearfar/v1/models/{model}/labels/{label}',
+      ].map((name) => [name, name.slice(name.indexOf(' ') + 1)]),
+    );
+  });
+
   test('begin where a request comes with none, by the share that is asked for', async () => {
     await using all = await openOtlpReceiver();
     await using none = await openOtlpReceiver();

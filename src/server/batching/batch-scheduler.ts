@@ -22,7 +22,8 @@ export interface Lane<Task extends RowTask> {
  * A lane is known here only while it has something to run.
  */
 export class BatchScheduler<Task extends RowTask> {
-  readonly #maxRunning: number;
+  /** Batches that run side by side; may change at any time. */
+  maxRunning: number;
   readonly #clock: Clock;
   /** In the order of their turns. */
   readonly #waiting = new Set<Lane<Task>>();
@@ -30,9 +31,8 @@ export class BatchScheduler<Task extends RowTask> {
   #isDeferred = false;
   #forgetTimer = () => {};
 
-  /** @param maxRunning Batches that run side by side. */
   constructor(maxRunning: number, clock: Clock) {
-    this.#maxRunning = maxRunning;
+    this.maxRunning = maxRunning;
     this.#clock = clock;
   }
 
@@ -54,7 +54,7 @@ export class BatchScheduler<Task extends RowTask> {
 
   /** Requests that one turn of the event loop brings run together, although the first of them could have been run at once. */
   #defer(): void {
-    if (this.#isDeferred || this.#running >= this.#maxRunning) return;
+    if (this.#isDeferred || this.#running >= this.maxRunning) return;
     this.#isDeferred = true;
     this.#clock.defer(() => {
       this.#isDeferred = false;
@@ -64,7 +64,7 @@ export class BatchScheduler<Task extends RowTask> {
 
   #start(): void {
     this.#forgetTimer();
-    while (this.#running < this.#maxRunning) {
+    while (this.#running < this.maxRunning) {
       const now = this.#clock.now();
       const lane = [...this.#waiting].find(({ queue }) => (queue.dueAt() ?? Number.POSITIVE_INFINITY) <= now);
       if (!lane) {

@@ -11,6 +11,8 @@ export type RunResult = Awaited<ReturnType<ServableHandle['run']>>;
 
 /** The way to the engine, held open by whoever uses it. */
 export interface Lease {
+  /** How many runs can go on side by side. */
+  readonly parallelism: number;
   run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<RunResult>;
   /** Keeps the version loaded until the result is called. */
   hold(): () => void;
@@ -67,6 +69,8 @@ export interface SharedRun {
   waiting: number;
 }
 
+type OpenLane = Lane<BatchTask> & { plan: LanePlan };
+
 /** Running the requests one by one could not help: the engine is gone, or takes nothing more. */
 const engineIsGone: ReadonlySet<NearfarErrorCode> = new Set(['unavailable', 'device-lost', 'overloaded', 'cancelled']);
 
@@ -76,7 +80,7 @@ const engineIsGone: ReadonlySet<NearfarErrorCode> = new Set(['unavailable', 'dev
  */
 export class Batcher {
   readonly #options: BatcherOptions;
-  readonly #lanes = new Map<string, Lane<BatchTask> & { plan: LanePlan }>();
+  readonly #lanes = new Map<string, OpenLane>();
   /** Signatures whose answers have no row for each row of their inputs, against what they say. */
   readonly #unbatchable = new Set<string>();
 
@@ -93,7 +97,8 @@ export class Batcher {
     signal?.throwIfAborted();
     const rows = rowsOf(request.inputs);
     if (rows === 0 || this.#unbatchable.has(request.signature)) return lease.run(request, { signal });
-    const lane = this.#laneOf(laneKey(request, plan.padsVariableLengths), plan);
+    const key = laneKey(request, plan.padsVariableLengths);
+    const lane = this.#laneOf(key, plan);
     const { scheduler, clock } = this.#options;
     let onAbort = () => {};
     try {
@@ -112,11 +117,17 @@ export class Batcher {
       });
     } finally {
       signal?.removeEventListener('abort', onAbort);
+      if (lane.queue.isEmpty && this.#lanes.get(key) === lane) this.#lanes.delete(key);
     }
   }
 
+  /** Kinds of requests that wait or run. */
+  get lanes(): number {
+    return this.#lanes.size;
+  }
+
   /** Lanes are made when they are needed and forgotten when they are empty: clients choose the shapes, thus how many there are. */
-  #laneOf(key: string, plan: LanePlan): Lane<BatchTask> {
+  #laneOf(key: string, plan: LanePlan): OpenLane {
     const known = this.#lanes.get(key);
     if (known) {
       known.plan = plan;
@@ -124,11 +135,8 @@ export class Batcher {
       return known;
     }
     const { scheduler } = this.#options;
-    const opened = scheduler.openLane(plan.limits, async (batch) => {
-      await this.#runBatch(batch, lane.plan);
-      if (lane.queue.isEmpty) this.#lanes.delete(key);
-    });
-    const lane = Object.assign(opened, { plan });
+    const opened = scheduler.openLane(plan.limits, (batch) => this.#runBatch(batch, lane.plan));
+    const lane: OpenLane = Object.assign(opened, { plan });
     this.#lanes.set(key, lane);
     return lane;
   }

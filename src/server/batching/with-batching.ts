@@ -60,8 +60,8 @@ export interface BatchingStore extends ServableStore {
   batching(): readonly BatchingReport[];
 }
 
-/** Runs of one engine thread side by side: one, and one that is there when it ends. */
-const tunedThreads = 2;
+/** Batches for each engine worker: one that runs, and one that is there when it ends. */
+const batchesPerWorker = 2;
 
 const tunedPoolName = 'nearfar_auto';
 
@@ -157,6 +157,7 @@ function batchHandle(handle: ServableHandle, batching: VersionBatching): Servabl
     if (--uses === 0) handle[Symbol.dispose]();
   };
   const lease: Lease = {
+    parallelism: handle.parallelism,
     run: (request, { signal }) => handle.run(request, { signal }),
     hold: () => {
       uses++;
@@ -220,7 +221,7 @@ function openFixed({ name, version, manifest }: ServableHandle, options: Batchin
 }
 
 function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionParts): BatchedRuns {
-  const { name, version, manifest, backend } = handle;
+  const { name, version, manifest, backend, parallelism } = handle;
   const tuners = new Map<string, Tuner>();
   const tunerOf = (signature: string): Tuner => {
     const onChoice = (report: TuningReport) => {
@@ -235,7 +236,7 @@ function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionPa
     tuners.set(signature, tuner);
     return tuner;
   };
-  const scheduler = new BatchScheduler<BatchTask>(tunedThreads, parts.clock);
+  const scheduler = new BatchScheduler<BatchTask>(batchesPerWorker * parallelism, parts.clock);
   const batcher = openBatcher({ name, version }, tunedPoolName, scheduler, parts, (signature, { rows, timing }) =>
     tunerOf(signature).record({ rows, inferMs: timing.inferMs }),
   );
@@ -250,6 +251,8 @@ function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionPa
     const rows = isBatchable(manifest, request) ? sharedRows(request.inputs) : undefined;
     if (rows === undefined) return lease.run(request, { signal });
     const tuner = tunerOf(request.signature);
+    // A worker that crashed comes back.
+    scheduler.maxRunning = batchesPerWorker * lease.parallelism;
     if (rows < tuner.maxBatchSize) return batcher.run(lease, request, planOf(tuner.maxBatchSize), signal);
     const result = await lease.run(request, { signal });
     tuner.record({ rows, inferMs: result.timing.inferMs });

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { RedisClientOptions } from '@redis/client';
 import { NearfarError, type TensorMap } from '../../core/index.ts';
 import type { Logger } from '../log.ts';
@@ -43,13 +44,19 @@ export async function openRedisResults({ url, log, lookupMs = 50, pauseMs = 1000
   const client = createClient(options);
   const bytesClient = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer });
   let isUp: boolean | undefined;
+  let isConnecting = true;
+  client.on('reconnecting', () => {
+    isConnecting = true;
+  });
   client.on('ready', () => {
     isUp = true;
+    isConnecting = false;
     log.info('the result cache in Redis is connected');
   });
   client.on('error', (error: Error) => {
     if (isUp !== false) log.warn({ reason: error.message }, 'the result cache in Redis is not there: every lookup is a miss');
     isUp = false;
+    isConnecting = false;
   });
   client.connect().catch(() => {}); // told by the event
   let pausedUntil = 0;
@@ -82,6 +89,8 @@ export async function openRedisResults({ url, log, lookupMs = 50, pauseMs = 1000
       })().catch(() => fail('store'));
     },
     [Symbol.asyncDispose]: async () => {
+      // A client that is destroyed while it connects keeps the connection that it then gets, and with it the process.
+      if (isConnecting) await once(client, 'ready').catch(() => {});
       if (client.isOpen) client.destroy();
     },
   };

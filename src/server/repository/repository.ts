@@ -6,7 +6,7 @@ import { FolderHints } from './folder-hints.ts';
 import type { ImportCache } from './import-cache.ts';
 import { ModelDirectory, type ModelSnapshot } from './model-directory.ts';
 import type { ModelSource } from './model-source.ts';
-import { isMissing } from './version-directory.ts';
+import { fileStamp, isMissing } from './version-directory.ts';
 
 export interface RepositoryOptions {
   readonly models: readonly ModelSource[];
@@ -171,6 +171,7 @@ export class Repository {
     try {
       const snapshot = await watched.directory.look();
       if (this.#isClosed || this.#models.get(name) !== watched) return;
+      if (!watched.snapshot) await this.#noteTritonConfig(name, basePath);
       watched.snapshot = snapshot;
       watched.failure = undefined;
       this.#report(watched, [...snapshot.pending].map(([version, { message }]) => `version ${version}: ${message}`).join('; '), (text) =>
@@ -184,6 +185,12 @@ export class Repository {
         log.error({ model: name }, `the model's folder cannot be read, what is loaded stays: ${text}`),
       );
     }
+  }
+
+  async #noteTritonConfig(name: string, basePath: string): Promise<void> {
+    const stamp = await fileStamp(join(basePath, 'config.pbtxt'));
+    if (stamp !== undefined)
+      this.#options.log.info({ model: name }, "Triton's config.pbtxt is not read: the model itself says what it takes");
   }
 
   #report(watched: Watched, trouble: string, write: (text: string) => void): void {

@@ -120,6 +120,11 @@ export class ServableVersion {
     return this.#handles;
   }
 
+  /** Where the operator put it, not where its import is kept. */
+  get #path(): string {
+    return this.source.original ?? this.source.directory;
+  }
+
   /** Loads it, and again after each failure, for as long as it is wanted and retries are left. */
   async start(): Promise<void> {
     const { load, metrics, log } = this.#options;
@@ -130,7 +135,7 @@ export class ServableVersion {
       metrics.recordLoad({
         model: this.#name,
         version,
-        path: this.source.directory,
+        path: this.#path,
         backend,
         outcome,
         durationMs: performance.now() - startedAt,
@@ -146,7 +151,7 @@ export class ServableVersion {
         log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
       }
       record(hosted.backend, 'loaded');
-      if (hosted.warmup) metrics.recordWarmup({ path: this.source.directory, status: 'OK', ...hosted.warmup });
+      if (hosted.warmup) metrics.recordWarmup({ path: this.#path, status: 'OK', ...hosted.warmup });
       const { variant, device, warmup } = hosted;
       log.info({ model: this.#name, version, digest, backend: hosted.backend, variant, device, warmup }, 'loaded');
       this.#hosted = hosted;

@@ -7,7 +7,7 @@ import {
   serializeError,
   type TensorMap,
 } from '../../core/index.ts';
-import type { Timing } from '../request-record.ts';
+import type { RequestRecord, Timing } from '../request-record.ts';
 import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
@@ -27,6 +27,8 @@ export interface Call {
   readonly onVersion: (version: AnsweringVersion) => void;
   /** A header or metadata value of the request, for traces. */
   readonly header?: ((name: string) => string | undefined) | undefined;
+  /** Over HTTP, for traces. */
+  readonly route?: RequestRecord['route'];
 }
 
 /** What every answer says about the version behind it. */
@@ -85,6 +87,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
         cache: rest.timing?.cache,
       },
       header: call.header,
+      route: call.route,
     });
   };
   const predict = async () => {
@@ -127,7 +130,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
 /** Asks about a model, or changes one: counted and timed as predictions are. */
 export async function observeControl<T>(
   { observer }: Pick<TransportContext, 'observer'>,
-  call: { readonly model: string } & Pick<Call, 'api' | 'entrypoint' | 'header'>,
+  call: { readonly model: string } & Pick<Call, 'api' | 'entrypoint' | 'header' | 'route'>,
   work: () => T | Promise<T>,
 ): Promise<T> {
   const startedAt = performance.now();

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
 import type { Arrivals } from '../arrivals.ts';
+import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
 import type { PrepareImage } from '../media/index.ts';
@@ -68,6 +69,8 @@ export interface RestContext extends TransportContext {
   /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
+  /** How the loaded versions are batched, once they were asked for something. */
+  readonly batching?: (() => readonly BatchingReport[]) | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;

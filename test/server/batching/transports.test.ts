@@ -132,6 +132,15 @@ test('batches fill from REST and gRPC, and no answer is mixed up', async () => {
   expect(metrics).toContain('nearfar_batch_size_sum{model="everyday10",version="1",signature="serving_default"} 120');
 });
 
+test('how a model is batched can be read', async () => {
+  await askGrpc(picturesOf(0));
+
+  const { signatures } = await (await fetch(`${batching.restAddress}/nearfar/v1/batching`)).json();
+
+  const limits = { batching: 'fixed', maxBatchSize: 12, batchTimeoutMicros: 0 };
+  expect(signatures).toEqual([{ model: 'everyday10', version: '1', signature: 'serving_default', ...limits }]);
+});
+
 test('a client that goes leaves its batch, which answers the others', async () => {
   const url = `${batching.restAddress}/v2/models/everyday10/infer`;
   const images = picturesOf(0);

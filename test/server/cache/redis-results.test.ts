@@ -50,6 +50,17 @@ describe.skipIf(noRedis !== undefined)('answers in a real Redis', () => {
     });
   }
 
+  test('leave no connection behind when they are closed while it opens', async () => {
+    await (await open(`${redis.url}/7`))[Symbol.asyncDispose]();
+
+    const admin = createClient({ url: redis.url });
+    await admin.connect();
+    const clients = await admin.sendCommand(['CLIENT', 'LIST']);
+    admin.destroy();
+
+    expect(clients).not.toContain(' db=7 ');
+  });
+
   test('are there for another server', async () => {
     await using one = await open();
     await using other = await open();

@@ -1,8 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService, readPredictRequest } from '../../../core/index.ts';
 import type { TlsIdentity } from '../../ssl-config.ts';
 import { defaultLameDuckMs, type GrpcContext, type GrpcTransport } from '../context.ts';
+import { lastCall } from '../last-call.ts';
 import { classify } from './classify.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
@@ -28,6 +28,9 @@ const defaultArguments = {
   'grpc.keepalive_time_ms': 120_000,
   'grpc.keepalive_timeout_ms': 20_000,
 };
+
+/** The longest delay of a timer: whoever closes the server cuts what lasts too long. */
+const longestMs = 2 ** 31 - 1;
 
 /**
  * The gRPC side of the server: PredictionService, ModelService, GRPCInferenceService, health and reflection. What is not
@@ -57,10 +60,18 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
         reject(new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, { cause, details: { ...where } }));
       });
     });
-  let isListening = false;
+  const bound: string[] = [];
+  let onCut = () => {};
+  const cut = new Promise<'cut'>((resolve) => {
+    onCut = () => resolve('cut');
+  });
   const shutDown = async () => {
-    if (isListening) await pause(lameDuckMs);
+    if (bound.length > 0) await lastCall(lameDuckMs);
     context.admission.startDraining();
+    // Clients look for another server now. Those that come back here are told why they are refused, while others are still answered.
+    for (const address of bound) server.drain(address, longestMs);
+    streams.endAll();
+    if ((await Promise.race([context.admission.whenIdle(), cut])) === 'cut') return;
     await new Promise<void>((resolve, reject) => {
       server.tryShutdown((error) => (error ? reject(error) : resolve()));
       streams.endAll();
@@ -74,14 +85,14 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
   return {
     listen: async ({ host, port }) => {
       const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-      const bound = await bind(address, { transport: 'grpc', host, port }, credentialsOf(tls));
-      isListening = true;
-      return { port: bound };
+      const boundPort = await bind(address, { transport: 'grpc', host, port }, credentialsOf(tls));
+      bound.push(address.replace(/\d+$/, String(boundPort)));
+      return { port: boundPort };
     },
     listenAtSocket: async (path) => {
       await clearSocketPath(path);
       await bind(`unix:${path}`, { transport: 'socket', path }, ServerCredentials.createInsecure());
-      isListening = true;
+      bound.push(`unix:${path}`);
     },
     accept: async () => {
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -89,7 +100,10 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
     },
     drain,
     close: drain,
-    cut: () => server.forceShutdown(),
+    cut: () => {
+      onCut();
+      server.forceShutdown();
+    },
   };
 }
 

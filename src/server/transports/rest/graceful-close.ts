@@ -1,6 +1,6 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
 import type { Transport } from '../context.ts';
+import { lastCall } from '../last-call.ts';
 
 /**
  * Closes an HTTP server without failing a request: for a moment it goes on and ends each connection with its next answer, then it
@@ -30,7 +30,7 @@ export function prepareGracefulClose(
   });
   const startDraining = async () => {
     phase = 'lame-duck';
-    if (app.server.listening) await pause(lameDuckMs);
+    if (app.server.listening) await lastCall(lameDuckMs);
     phase = 'closing';
     refuseMore();
     await new Promise<void>((resolve) => {

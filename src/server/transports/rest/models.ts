@@ -3,8 +3,9 @@ import type { ServableStore, VersionStatus } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { versionStatuses } from '../version-statuses.ts';
 
-/** What the server has: each model's versions with state, labels and digest, and of loaded ones the tasks. */
-export function addModels(app: FastifyInstance, { servables }: RestContext): void {
+/** What the server has: each model's versions with state, labels and digest, and of loaded ones the tasks; and how it batches them. */
+export function addModels(app: FastifyInstance, { servables, batching }: RestContext): void {
+  app.get('/nearfar/v1/batching', async () => ({ signatures: batching?.() ?? [] }));
   app.get('/nearfar/v1/models', async () => ({ models: servables.names().map((name) => describeModel(servables, name)) }));
 }
 

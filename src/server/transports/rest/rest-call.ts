@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { clientOfAddress } from '../../admission.ts';
+import type { HttpRoute } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { answerCall, type Codec, type DecodedCall, observeControl, openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
@@ -30,6 +31,7 @@ export async function answerRest<Decoded extends DecodedCall, Answer>(
         limit: deadline.limit,
         onVersion: (version) => setVersionHeaders(reply, version),
         header: (name) => headerText(request, name),
+        route: () => routeOf(request),
       },
       codec,
     );
@@ -48,7 +50,13 @@ export function observeRest<T>(
   call: { readonly model: string; readonly api: string },
   work: () => T | Promise<T>,
 ): Promise<T> {
-  return observeControl(context, { ...call, entrypoint: 'REST', header: (name) => headerText(request, name) }, work);
+  const about = { header: (name: string) => headerText(request, name), route: () => routeOf(request) };
+  return observeControl(context, { ...call, ...about, entrypoint: 'REST' }, work);
+}
+
+/** Undefined where one route of the router is many paths, as under `/v1/`. */
+function routeOf({ method, routeOptions: { url = '*' } }: FastifyRequest): HttpRoute | undefined {
+  return url.includes('*') ? undefined : { method, path: url.replace(/:(\w+)/g, '{$1}') };
 }
 
 /** The body as bytes; empty where there is none. */
