@@ -80,9 +80,6 @@ interface Job {
 /** One run and one that waits in the worker already, so that the engine never idles for the trip between threads. */
 const dispatchWindow = 2;
 
-/** A worker that had so many versions ends with the last of them: what engines leave behind goes with it. */
-const mostLoadsOfWorker = 25;
-
 /**
  * Owns the engine workers: which versions lie in which, the queues in front of them, their restart after a crash. Only what a worker
  * held when it died fails; what still queued here runs in another one, or once it is back.
@@ -351,10 +348,10 @@ export class EngineHost implements AsyncDisposable {
     this.#endIfIdle(instance.slot);
   }
 
-  /** One worker without versions stays for the next load; others, and one that had many, end. */
+  /** One worker without versions stays for the next load, others end. */
   #endIfIdle(slot: EngineSlot): void {
     if (slot.size > 0 || !this.#slots.has(slot)) return;
-    const isSpare = slot.loads < mostLoadsOfWorker && [...this.#slots].every((other) => other === slot || other.size > 0);
+    const isSpare = [...this.#slots].every((other) => other === slot || other.size > 0);
     if (isSpare) return;
     this.#slots.delete(slot);
     const ending = slot[Symbol.asyncDispose]().finally(() => this.#ending.delete(ending));

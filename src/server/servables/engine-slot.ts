@@ -35,8 +35,6 @@ export class EngineSlot implements AsyncDisposable {
   /** Crashes since the last answered run. */
   #crashes = 0;
   #isClosed = false;
-  /** Versions loaded here since its thread began. */
-  loads = 0;
   /** Runs that the thread has and did not answer yet. */
   dispatched = 0;
 
@@ -75,7 +73,6 @@ export class EngineSlot implements AsyncDisposable {
   async load(call: LoadCall, signal: AbortSignal): Promise<{ readonly instance: EngineInstance; readonly answer: LoadAnswer }> {
     const instance: EngineInstance = { slot: this, call, state: 'loading' };
     this.#instances.set(call.id, instance);
-    this.loads++;
     try {
       if (!this.#thread) throw new NearfarError('unavailable', 'the engine worker is starting again');
       const answer = await this.#thread.call({ method: 'load', request: call }, { signal });
@@ -120,7 +117,6 @@ export class EngineSlot implements AsyncDisposable {
     this.#restart = setTimeout(() => {
       this.#events.onRestart();
       this.#thread = this.#openThread();
-      this.loads = 0;
       for (const instance of lost) void this.#reload(instance);
     }, pauseMs);
   }
@@ -129,7 +125,6 @@ export class EngineSlot implements AsyncDisposable {
     const thread = this.#thread;
     if (!instance || !thread || !this.#isHere(instance)) return;
     instance.state = 'lost';
-    this.loads++;
     const isCurrent = () => this.#thread === thread && this.#isHere(instance);
     try {
       const answer = await thread.call({ method: 'load', request: instance.call });
