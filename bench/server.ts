@@ -211,7 +211,7 @@ async function loopDelay(scene: Scene): Promise<void> {
   const workloads = [
     workloadOf(tiny, 'tfs-json'),
     workloadOf(tiny, 'infer'),
-    ...(image ? [workloadOf(image, 'v2-binary'), workloadOf(image, 'tfs-json')] : []),
+    ...(image ? (['v2-binary', 'tfs-json', 'v2-json'] as const).map((form) => workloadOf(image, form)) : []),
   ];
   for (const workload of workloads) {
     const delayOf = (server: Own) => async () => {

@@ -4,6 +4,7 @@ import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
+import { JsonThread } from './json/index.ts';
 import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
@@ -77,6 +78,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         });
   const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
+  const json = new JsonThread({ maxWaiting: config.maxInFlight, buffers });
   const { servables, files } = serving;
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
@@ -105,6 +107,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       tls: identity,
       files,
       prepareImage,
+      runJsonJob: json.run,
       batching: serving.batching,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
@@ -122,7 +125,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config).finally(() => onDemand[Symbol.asyncDispose]());
+    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() =>
+      onDemand[Symbol.asyncDispose](),
+    );
     return closing;
   };
   const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
@@ -171,21 +176,21 @@ const lastAnswersMs = 1000;
 
 interface ClosedParts {
   readonly serving: Serving;
-  readonly images: AsyncDisposable;
+  readonly threads: readonly AsyncDisposable[];
   readonly traces: Traces | undefined;
   readonly requestLog: AsyncDisposable | undefined;
 }
 
 async function closeAll(
   transports: readonly Transport[],
-  { serving, images, traces, requestLog }: ClosedParts,
+  { serving, threads, traces, requestLog }: ClosedParts,
   { lameDuckMs, gracePeriodMs }: Pick<ServerConfig, 'lameDuckMs' | 'gracePeriodMs'>,
 ): Promise<void> {
   serving.startDraining();
   const drained = Promise.all(transports.map((transport) => transport.drain())).then(() => serving.drain());
   const startedAt = performance.now();
   await waitAtMost(lameDuckMs + gracePeriodMs, drained);
-  await Promise.all([serving.end(), images[Symbol.asyncDispose]()]);
+  await Promise.all([serving.end(), ...threads.map((thread) => thread[Symbol.asyncDispose]())]);
   // Not before: to the last, requests that come are told so, rather than find nobody.
   await waitAtMost(lastAnswersMs, Promise.all(transports.map((transport) => transport.close())));
   for (const transport of transports) transport.cut();

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { compareOutputs } from '../../src/core/index.ts';
 import { launchBrowser, openTestPage } from '../support/browser.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
+import { repositoryRoot, runCommand } from '../support/packed.ts';
 import { golden, goldenTolerance, openServingBench, predict, type ServingBench, statesOf, until } from '../support/serving.ts';
 
 // Long runs over the life of versions: what is lost and what is left behind after many of them.
@@ -45,6 +47,20 @@ test('30 swaps under 8 callers fail no request, answer from loaded versions only
   // The first swaps warm the allocators up; from then on memory stays where it is, with room for the noise of two cores.
   expect(median(memory.slice(-5)) / median(memory.slice(8, 13))).toBeLessThan(1.15);
 });
+
+test.each(['onnx-cpu', 'tfjs-wasm'])(
+  '1,000 times loaded, asked and unloaded on %s, memory is within a tenth of where it was after 50',
+  async (backend) => {
+    const script = join(repositoryRoot, 'test/support/load-rounds.mjs');
+
+    const { status, stdout } = await runCommand(process.execPath, [script, join(repositoryRoot, 'models/everyday10/1'), backend, '1000']);
+
+    expect(status).toBe(0);
+    const memory: number[] = JSON.parse(stdout);
+    expect(memory).toHaveLength(1000);
+    expect(median(memory.slice(-50)) / median(memory.slice(25, 75))).toBeLessThan(1.1);
+  },
+);
 
 test('200 times opened, used and closed in Chromium: models, tensors and bytes of the worker are back where they began', async () => {
   await using browser = await launchBrowser();

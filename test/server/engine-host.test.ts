@@ -4,6 +4,7 @@ import { compareOutputs, createTensor, type TensorMap } from '../../src/core/ind
 import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import {
+  errorOf,
   golden,
   goldenInputs,
   goldenTolerance,
@@ -22,13 +23,15 @@ beforeEach(async () => {
 
 afterEach(() => bench[Symbol.asyncDispose]());
 
-/** Every engine worker that got a message from here on. */
-function watchWorkers(): Set<Worker> {
+/** Every engine worker that got a message from here on, and, for each call, what to do to it. */
+function watchWorkers(onCall: (worker: Worker, method: string) => void = () => {}): Set<Worker> {
   const workers = new Set<Worker>();
   const post = Worker.prototype.postMessage;
   vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
     workers.add(this);
-    return post.apply(this, args);
+    post.apply(this, args);
+    const message: { readonly call?: { readonly method: string } } | null = args[0];
+    if (message?.call) onCall(this, message.call.method);
   });
   return workers;
 }
@@ -184,6 +187,26 @@ describe('a worker that dies', () => {
     expect(await serving.metrics.registry.metrics()).toContain('nearfar_engine_worker_restarts_total 1');
     expect(workers.size).toBe(2);
     expect(statesOf(serving)).toEqual({ '1': 'AVAILABLE' });
+  });
+
+  test('again and again of the version that it loads anew gives it up, says so in the status and tries again later', async () => {
+    await copyEveryday10(bench.modelFolder, '1');
+    let isDeadly = false;
+    const workers = watchWorkers((worker, method) => {
+      if (isDeadly && method === 'load') crash([worker]);
+    });
+    const serving = bench.open();
+    await serving.whenReady();
+
+    isDeadly = true;
+    crash(workers);
+    await until(() => errorOf(serving, '1') !== '');
+    const given = { states: statesOf(serving), error: errorOf(serving, '1') };
+    isDeadly = false;
+    await until(() => statesOf(serving)['1'] === 'AVAILABLE');
+
+    expect(given).toEqual({ states: { '1': 'LOADING' }, error: expect.stringContaining('the engine worker stopped') });
+    expect((await predict(serving)).version).toBe('1');
   });
 
   test('while a version loads lets it load again', async () => {

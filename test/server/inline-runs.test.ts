@@ -27,7 +27,11 @@ async function load(inferMs: () => number, options: { belowMs?: number } = {}) {
   const thread = { runs: 0, isUnloaded: false, lose: (_: NearfarError) => {} };
   const inlineRuns = new InlineRuns({ belowMs: options.belowMs ?? 0.1, log: createLog('error') });
   const loadInThread = inlineRuns.around(async (_, { onLost }) => {
-    thread.lose = onLost;
+    let lost: NearfarError | undefined;
+    thread.lose = (error) => {
+      lost = error;
+      onLost(error);
+    };
     return {
       backend: 'onnx-cpu',
       variant: variant?.id ?? '',
@@ -36,6 +40,7 @@ async function load(inferMs: () => number, options: { belowMs?: number } = {}) {
       warmup: undefined,
       parallelism: 1,
       run: async () => {
+        if (lost) throw lost;
         thread.runs++;
         return { outputs: {}, timing: { queueMs: 0, inferMs: inferMs() } };
       },
@@ -108,5 +113,5 @@ test('a version that its thread lost runs nowhere', async () => {
 
   thread.lose(new NearfarError('unavailable', 'the engine worker stopped'));
 
-  await expect(run(1)).rejects.toMatchObject({ code: 'failed-precondition' });
+  await expect(run(1)).rejects.toMatchObject({ code: 'unavailable' });
 });

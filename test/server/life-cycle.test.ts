@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Manifest } from '../../src/core/index.ts';
 import type { ServerOptions } from '../../src/server/config.ts';
 import { breakGolden, copyEveryday10 } from '../support/everyday10.ts';
@@ -121,6 +121,40 @@ describe('a version whose signatures clients of the one before cannot use', () =
       expect((await predict(serving)).version).toBe('3');
     },
   );
+});
+
+test('a directory that is written anew with other signatures is compared with what it was', async () => {
+  await copyEveryday10(bench.modelFolder, '1', addSignature);
+  const serving = bench.open({ modelDefaults: { signatureChange: 'refuse' } });
+  await serving.whenReady();
+  const { digest } = await predict(serving);
+
+  await copyEveryday10(bench.modelFolder, '1');
+  const refused = 'nearfar_signature_changes_total{model="everyday10",version="1",outcome="refused"} 1';
+  await vi.waitUntil(async () => (await serving.metrics.registry.metrics()).includes(refused), { interval: 20, timeout: 30_000 });
+
+  expect((await predict(serving)).digest).toBe(digest);
+});
+
+test('a version that comes back stays in the metrics when the one that it replaces goes', async () => {
+  for (const version of ['1', '2']) await copyEveryday10(bench.modelFolder, version);
+  const model = (version: string) => ({
+    name: 'everyday10',
+    basePath: bench.modelFolder,
+    policy: { kind: 'specific', versions: [version] } as const,
+  });
+  const serving = bench.open({ modelsRoot: undefined, models: [model('1')] });
+  await serving.whenReady();
+
+  for (const [version, before] of [
+    ['2', '1'],
+    ['1', '2'],
+  ] as const) {
+    await serving.models.put(model(version));
+    await until(() => statesOf(serving)[version] === 'AVAILABLE' && statesOf(serving)[before] === 'END');
+  }
+
+  expect(await serving.metrics.registry.metrics()).toContain('nearfar_servable_state{model="everyday10",version="1"} 30');
 });
 
 test('a load that fails says which attempt it was and when the next one follows', async () => {

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { appendFile, cp, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
@@ -105,6 +106,55 @@ describe('version directories', () => {
   });
 });
 
+describe('a version that was found and is written anew', () => {
+  test('is wanted as it was until it is whole again; one that is gone is not', async () => {
+    await using folder = await openTempFolder();
+    const { repository, wanted, pending } = openRepository(folder.path);
+    const directory = join(folder.path, 'models/m/2');
+    await writeVersion(join(folder.path, 'models/m/1'), await makeVersion('m', '1'));
+    const [before, after] = [await makeVersion('m', '2'), await makeVersion('m', '2', 'other, longer weights of 2')];
+    await writeVersion(directory, before);
+    const digestOfWanted = () => repository.snapshot('m')?.wanted.map(({ digest }) => digest);
+    await repository.look();
+
+    await writeVersion(directory, after, ['manifest.json']);
+    await repository.look();
+    const meanwhile = { wanted: digestOfWanted(), pending: pending('m', '2') };
+    await writeVersion(directory, after);
+    await repository.look();
+    const mended = digestOfWanted();
+    await rm(join(directory, 'manifest.json'));
+    await rm(directory, { recursive: true });
+    await repository.look();
+
+    expect(meanwhile).toEqual({ wanted: [before.digest], pending: expect.stringMatching(/not complete/) });
+    expect(mended).toEqual([after.digest]);
+    expect(wanted('m')).toEqual(['1']);
+  });
+
+  test('in a plain directory too: a file that is touched unloads nothing', async () => {
+    await using folder = await openTempFolder();
+    const { repository, imports, wanted, pending } = openRepository(folder.path, {
+      importVersion: async ({ name, version }, out) => writeVersion(out, await makeVersion(name, version)),
+      fileClock: () => 0,
+    });
+    const graph = join(folder.path, 'models/m/1/saved_model.pb');
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(graph, 'graph');
+    for (let looks = 0; looks < 2; looks++) await repository.look();
+    await imports.settle();
+    await repository.look();
+    const before = wanted('m');
+
+    await utimes(graph, 1, 1);
+    await repository.look();
+
+    expect(before).toEqual(['1']);
+    expect(pending('m', '1')).toMatch(/still being copied/);
+    expect(wanted('m')).toEqual(['1']);
+  });
+});
+
 describe('versions.json', () => {
   test('says what is published and which labels there are; what labels name is loaded besides the latest', async () => {
     await using folder = await openTempFolder();
@@ -193,6 +243,7 @@ test('a folder that changes is looked at at once, however seldom it is polled', 
   const models = [{ name: 'm', basePath: join(folder.path, 'm') }];
   const { repository, wanted } = openRepository(folder.path, { models, pollIntervalMs: 3_600_000 });
   await repository.open();
+  await vi.waitUntil(() => wanted('m') !== undefined, { interval: 5, timeout: 10_000 });
 
   await rename(join(folder.path, '2'), join(folder.path, 'm/2'));
 
@@ -213,6 +264,45 @@ test('a model whose folder is missing holds up no other', async () => {
   expect(repository.names()).toEqual(['absent', 'good']);
   expect(wanted('absent')).toBeUndefined();
   expect(wanted('good')).toEqual(['1']);
+});
+
+test('a model whose folder hangs holds up no other, from the start on', async () => {
+  await using folder = await openTempFolder();
+  await writeVersion(join(folder.path, 'good/1'), await makeVersion('good', '1'));
+  // Whoever opens a pipe to read waits for a writer.
+  await mkdir(join(folder.path, 'hung'));
+  execFileSync('mkfifo', [join(folder.path, 'hung/versions.json')]);
+  const models = ['hung', 'good'].map((name) => ({ name, basePath: join(folder.path, name) }));
+  const { repository, wanted } = openRepository(folder.path, { models, pollIntervalMs: 10 });
+
+  await repository.open();
+  await vi.waitUntil(() => wanted('good')?.[0] === '1', { interval: 5, timeout: 10_000 });
+  await writeVersion(join(folder.path, 'good/2'), await makeVersion('good', '2'));
+  await vi.waitUntil(() => wanted('good')?.[0] === '2', { interval: 5, timeout: 10_000 });
+
+  expect(wanted('hung')).toBeUndefined();
+  repository[Symbol.dispose]();
+  await writeFile(join(folder.path, 'hung/versions.json'), '{}');
+});
+
+test('a folder that cannot be read hides no models beside it, and one that was a model stays one', async () => {
+  await using folder = await openTempFolder();
+  const { repository, wanted } = openRepository(folder.path);
+  const root = join(folder.path, 'models');
+  for (const name of ['a', 'b']) await writeVersion(join(root, name, '1'), await makeVersion(name, '1'));
+  // Links in a circle cannot be read by anybody, as lost+found cannot by most.
+  await symlink('lost+found', join(root, 'lost+found'));
+  await repository.look();
+  const before = repository.names();
+
+  await rm(join(root, 'a'), { recursive: true });
+  await symlink('a', join(root, 'a'));
+  await writeVersion(join(root, 'c/1'), await makeVersion('c', '1'));
+  await repository.look();
+
+  expect(before).toEqual(['a', 'b']);
+  expect(repository.names()).toEqual(['a', 'b', 'c']);
+  expect(wanted('a')).toEqual(['1']);
 });
 
 test('a repository root gains and loses models; folders without versions are none', async () => {

@@ -10,6 +10,7 @@ const server = await startServer({
   modelsRoot,
   backends: [/** @type {import('../../src/core/index.ts').BackendId} */ (backend)],
   allowSoftwareAdapter: true,
+  lameDuckMs: 0,
   gracePeriodMs: 0,
   logLevel: 'warn',
 });

@@ -98,6 +98,8 @@ export { decodeInferContents } from './infer-contents.ts';
 export { formatDecimal } from './json-decimal.ts';
 export { type JsonDocument, readJson } from './json-reader.ts';
 export { describeJson, toPlain } from './json-text.ts';
+export { readModelInferRequest, readPredictRequest } from './message-reader.ts';
+export { type AnsweredSpec, type InferAnswer, writeModelInferResponse, writePredictResponse } from './message-writer.ts';
 export { numericTensor } from './numeric-tensor.ts';
 export {
   decodeInferRequest,
@@ -117,9 +119,9 @@ export {
 } from './oip.ts';
 export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
-export { decodeTensorProto, encodeTensorProto, encodeTensorProtoToWrite } from './tensor-proto.ts';
+export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
-export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
+export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson, type JsonExamplesRequest } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';
 export { defaultSignatureName, encodeMetadataJson, encodeStatusJson, signatureDefMap, type VersionStatusView } from './tfs-metadata.ts';
 export { decodeWarmupRecord, type WarmupRequest } from './warmup.ts';

@@ -27,12 +27,12 @@ export interface JsonPredictRequest {
  * @param findSignature The signature of that name, '' for the default one; it throws where there is none.
  * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `unsupported` (a dtype that has no JSON form).
  */
-export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Signature): JsonPredictRequest {
+export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Pick<Signature, 'inputs'>): JsonPredictRequest {
   assertNotEmpty(body);
   return decodeJson(body, (document) => decodePredict(document, findSignature));
 }
 
-function decodePredict(document: JsonDocument, findSignature: (name: string) => Signature): JsonPredictRequest {
+function decodePredict(document: JsonDocument, findSignature: (name: string) => Pick<Signature, 'inputs'>): JsonPredictRequest {
   const signatureName = readSignatureName(document);
   const { inputs } = findSignature(signatureName);
   if (Object.keys(inputs).length === 0) throw invalid(`Failed to get input map for signature: ${signatureName || 'DEFAULT'}`);

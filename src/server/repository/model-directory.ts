@@ -67,8 +67,8 @@ export class ModelDirectory {
   readonly #now: () => number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
-  /** What the last look wanted. */
-  #wanted: ReadonlySet<string> = new Set();
+  /** What the last look wanted, by version. */
+  #wanted: ReadonlyMap<string, VersionOnDisk> = new Map();
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
@@ -106,14 +106,16 @@ export class ModelDirectory {
     this.#forgetRemoved(new Set(directories.values()));
     const isUnloaded = policy.kind === 'specific' && policy.versions.length === 0;
     const labels = isUnloaded ? {} : { ...listed?.content.labels, ...configured };
+    // A directory that is written anew, or was touched, stays the version that it was until it is whole again: what is loaded serves on.
+    const stays = [...this.#wanted].filter(([version]) => pending.has(version) && directories.has(version));
     const importing = [...pending].flatMap(([version, error]) => (isImporting(error) ? [version] : []));
-    const wanted = this.#choose(policy, [...versions.keys()], importing, labels);
+    this.#wanted = this.#choose(policy, new Map([...stays, ...versions]), importing, labels);
     return {
       name,
       versions,
       pending,
       labels,
-      wanted: wanted.flatMap((version) => versions.get(version) ?? []),
+      wanted: [...this.#wanted.values()],
       isUnloaded,
       options,
       versionsFile: listed ?? (await makeVersionsFile(name, versions)),
@@ -124,11 +126,20 @@ export class ModelDirectory {
    * A version does not begin to load when it will be replaced as soon as another one is imported; one that was wanted before serves until
    * then.
    */
-  #choose(policy: VersionPolicy, complete: readonly string[], importing: readonly string[], labels: ModelSnapshot['labels']) {
-    const soon = new Set(selectVersions(policy, [...complete, ...importing], labels));
-    const chosen = selectVersions(policy, complete, labels).filter((version) => soon.has(version) || this.#wanted.has(version));
-    this.#wanted = new Set(chosen);
-    return chosen;
+  #choose(
+    policy: VersionPolicy,
+    there: ReadonlyMap<string, VersionOnDisk>,
+    importing: readonly string[],
+    labels: ModelSnapshot['labels'],
+  ): ReadonlyMap<string, VersionOnDisk> {
+    const soon = new Set(selectVersions(policy, [...new Set([...there.keys(), ...importing])], labels));
+    const chosen = selectVersions(policy, [...there.keys()], labels).filter((version) => soon.has(version) || this.#wanted.has(version));
+    return new Map(
+      chosen.flatMap((version) => {
+        const found = there.get(version);
+        return found ? [[version, found] as const] : [];
+      }),
+    );
   }
 
   async #lookAtVersion(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {

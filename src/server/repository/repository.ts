@@ -49,6 +49,7 @@ export class Repository {
   readonly #hints = new FolderHints();
   #configured: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
+  #discovering: Promise<void> | undefined;
   #isClosed = false;
   #rootTrouble = '';
 
@@ -57,13 +58,15 @@ export class Repository {
     this.configure(options.models);
   }
 
-  /** Looks at every model once, then goes on in the background. */
+  /** Begins to look at every model, again and again. Resolves when it is known which models there are. */
   async open(): Promise<void> {
     const { pollIntervalMs, modelsRoot } = this.#options;
     if (pollIntervalMs < 0) return;
-    await this.look();
+    void this.look();
+    // Not after that look: a folder that hangs, on a dead network drive, would hold up all others.
     this.#schedule();
     if (pollIntervalMs > 0 && modelsRoot !== undefined) this.#hints.watch(modelsRoot, () => void this.look());
+    await this.#discover();
   }
 
   /**
@@ -102,8 +105,12 @@ export class Repository {
 
   /** One look at every model; a model whose last look still runs is left alone. */
   async look(): Promise<void> {
-    await this.#discover();
-    await Promise.all([...this.#models].map(([name, watched]) => this.#lookAt(name, watched)));
+    const lookAt = (isMeant: (name: string) => boolean) =>
+      Promise.all([...this.#models].filter(([name]) => isMeant(name)).map(([name, watched]) => this.#lookAt(name, watched)));
+    await Promise.all([
+      lookAt((name) => this.#configured.has(name)),
+      this.#discover().then(() => lookAt((name) => !this.#configured.has(name))),
+    ]);
   }
 
   /** A look at one model that begins now, after the one that may run. */
@@ -115,10 +122,10 @@ export class Repository {
 
   #schedule(): void {
     const { pollIntervalMs } = this.#options;
-    const isSettled = this.#isSettled();
-    if (this.#isClosed || (pollIntervalMs === 0 && isSettled)) return;
-    const pauseMs = isSettled ? pollIntervalMs : Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs);
+    if (this.#isClosed) return;
+    const pauseMs = this.#isSettled() ? pollIntervalMs : Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs);
     this.#timer = setTimeout(() => {
+      if (pollIntervalMs === 0 && this.#isSettled()) return;
       // Not awaited together with the next beat: a look that hangs must not stop the others.
       void this.look();
       this.#schedule();
@@ -144,10 +151,17 @@ export class Repository {
     this.#options.onModelRemoved(name);
   }
 
-  async #discover(): Promise<void> {
+  #discover(): Promise<void> {
+    this.#discovering ??= this.#discoverOnce().finally(() => {
+      this.#discovering = undefined;
+    });
+    return this.#discovering;
+  }
+
+  async #discoverOnce(): Promise<void> {
     const { modelsRoot, log } = this.#options;
     if (modelsRoot === undefined) return;
-    const found = await findModels(modelsRoot).catch((error: Error) => {
+    const found = await findModels(modelsRoot, (name) => this.#models.has(name)).catch((error: Error) => {
       if (this.#rootTrouble !== error.message) log.error({ modelsRoot }, `the folder of models cannot be read: ${error.message}`);
       this.#rootTrouble = error.message;
       return undefined;
@@ -213,16 +227,17 @@ function toFailure(cause: unknown, { name, basePath }: ModelSource): NearfarErro
   return new NearfarError('unavailable', cause instanceof Error ? cause.message : String(cause), { cause });
 }
 
-/** Folders that hold a version directory or a versions.json; others (training scripts, notes) are no models. */
-async function findModels(root: string): Promise<readonly string[]> {
+/**
+ * Folders that hold a version directory or a versions.json; others (training scripts, notes) are no models, nor are those that cannot be
+ * read (`lost+found` of a volume), unless they are known as models.
+ */
+async function findModels(root: string, isKnown: (name: string) => boolean): Promise<readonly string[]> {
   const entries = await readdir(root);
   const isModel = await Promise.all(
     entries.map(async (name) => {
       if (name.startsWith('.') || name.includes(':')) return false;
-      const children = await readdir(join(root, name)).catch((error: unknown) => {
-        if (isMissing(error)) return [];
-        throw error;
-      });
+      const children = await readdir(join(root, name)).catch((error: unknown) => (isMissing(error) ? [] : undefined));
+      if (!children) return isKnown(name);
       return children.some((child) => child === 'versions.json' || /^\d+$/.test(child));
     }),
   );

@@ -12,11 +12,11 @@ import { type GpuLook, lookForGpu } from '../../engines/node/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
+import { packTensors } from '../transfer.ts';
 import { type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
 import { type EngineInstance, EngineSlot } from './engine-slot.ts';
 import { Gate } from './gate.ts';
 import type { ServableTiming } from './servable.ts';
-import { packTensors } from './transfer.ts';
 import type { WarmupStats } from './warm-up.ts';
 
 export interface EngineHostOptions {
@@ -79,9 +79,6 @@ interface Job {
 
 /** One run and one that waits in the worker already, so that the engine never idles for the trip between threads. */
 const dispatchWindow = 2;
-
-/** A worker that had so many versions ends with the last of them: what engines leave behind goes with it. */
-const mostLoadsOfWorker = 25;
 
 /**
  * Owns the engine workers: which versions lie in which, the queues in front of them, their restart after a crash. Only what a worker
@@ -173,9 +170,11 @@ export class EngineHost implements AsyncDisposable {
     const outcomes = await Promise.allSettled(loads);
     const loaded = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
     const failure = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (!failure) return loaded;
+    // A worker may die while the others still load.
+    const isWhole = loaded.every(({ instance }) => instance.slot.has(call.id));
+    if (!failure && isWhole) return loaded;
     await Promise.all(loaded.map(({ instance }) => this.#unloadInstance(instance)));
-    throw failure.reason;
+    throw failure ? failure.reason : new NearfarError('unavailable', 'an engine worker died while the version loaded');
   }
 
   #lookForGpu(): Promise<GpuLook> {
@@ -351,10 +350,10 @@ export class EngineHost implements AsyncDisposable {
     this.#endIfIdle(instance.slot);
   }
 
-  /** One worker without versions stays for the next load; others, and one that had many, end. */
+  /** One worker without versions stays for the next load, others end. */
   #endIfIdle(slot: EngineSlot): void {
     if (slot.size > 0 || !this.#slots.has(slot)) return;
-    const isSpare = slot.loads < mostLoadsOfWorker && [...this.#slots].every((other) => other === slot || other.size > 0);
+    const isSpare = [...this.#slots].every((other) => other === slot || other.size > 0);
     if (isSpare) return;
     this.#slots.delete(slot);
     const ending = slot[Symbol.asyncDispose]().finally(() => this.#ending.delete(ending));

@@ -8,7 +8,7 @@ export interface EngineInstance {
   readonly slot: EngineSlot;
   readonly call: LoadCall;
   /** It takes runs while it is ready. It is lost with its worker or device, and then loaded again. */
-  state: 'loading' | 'ready' | 'lost';
+  state: 'loading' | 'ready' | 'lost' | 'reloading';
 }
 
 export interface EngineSlotEvents {
@@ -19,9 +19,12 @@ export interface EngineSlotEvents {
   readonly onDeviceLost: (error: NearfarError) => void;
   /** A lost version is back. */
   readonly onReloaded: (instance: EngineInstance, answer: LoadAnswer) => void;
-  /** A lost version could not be loaded again, and is gone. */
+  /** A lost version could not be loaded again, or its worker died of it again and again, and is gone. */
   readonly onLost: (instance: EngineInstance, error: NearfarError) => void;
 }
+
+/** After so many crashes in a row, with no run answered in between, a version that was being loaded again counts as the cause. */
+const mostCrashes = 3;
 
 const restartBackOff: BackOff = { firstMs: 50, maxMs: 10_000 };
 
@@ -35,8 +38,6 @@ export class EngineSlot implements AsyncDisposable {
   /** Crashes since the last answered run. */
   #crashes = 0;
   #isClosed = false;
-  /** Versions loaded here since its thread began. */
-  loads = 0;
   /** Runs that the thread has and did not answer yet. */
   dispatched = 0;
 
@@ -75,7 +76,6 @@ export class EngineSlot implements AsyncDisposable {
   async load(call: LoadCall, signal: AbortSignal): Promise<{ readonly instance: EngineInstance; readonly answer: LoadAnswer }> {
     const instance: EngineInstance = { slot: this, call, state: 'loading' };
     this.#instances.set(call.id, instance);
-    this.loads++;
     try {
       if (!this.#thread) throw new NearfarError('unavailable', 'the engine worker is starting again');
       const answer = await this.#thread.call({ method: 'load', request: call }, { signal });
@@ -108,6 +108,9 @@ export class EngineSlot implements AsyncDisposable {
   #recover(error: NearfarError): void {
     this.#thread = undefined;
     if (this.#isClosed) return;
+    if (this.#crashes >= mostCrashes) {
+      for (const instance of this.#instances.values()) if (instance.state === 'reloading') this.#lose(instance, error);
+    }
     const lost = [...this.#instances.values()].filter(({ state }) => state !== 'loading');
     if (lost.length === 0) {
       this.#isClosed = true;
@@ -120,7 +123,6 @@ export class EngineSlot implements AsyncDisposable {
     this.#restart = setTimeout(() => {
       this.#events.onRestart();
       this.#thread = this.#openThread();
-      this.loads = 0;
       for (const instance of lost) void this.#reload(instance);
     }, pauseMs);
   }
@@ -128,8 +130,7 @@ export class EngineSlot implements AsyncDisposable {
   async #reload(instance: EngineInstance | undefined): Promise<void> {
     const thread = this.#thread;
     if (!instance || !thread || !this.#isHere(instance)) return;
-    instance.state = 'lost';
-    this.loads++;
+    instance.state = 'reloading';
     const isCurrent = () => this.#thread === thread && this.#isHere(instance);
     try {
       const answer = await thread.call({ method: 'load', request: instance.call });
@@ -138,9 +139,13 @@ export class EngineSlot implements AsyncDisposable {
       this.#events.onReloaded(instance, answer);
     } catch (cause) {
       if (!isCurrent()) return; // unloaded meanwhile, or the worker died again and the next one reloads it
-      this.#instances.delete(instance.call.id);
-      this.#events.onLost(instance, cause instanceof NearfarError ? cause : new NearfarError('internal', String(cause), { cause }));
+      this.#lose(instance, cause instanceof NearfarError ? cause : new NearfarError('internal', String(cause), { cause }));
     }
+  }
+
+  #lose(instance: EngineInstance, error: NearfarError): void {
+    this.#instances.delete(instance.call.id);
+    this.#events.onLost(instance, error);
   }
 
   #isHere(instance: EngineInstance): boolean {

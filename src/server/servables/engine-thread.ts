@@ -26,6 +26,7 @@ export class EngineThread implements AsyncDisposable {
   readonly #calls = new Map<number, OpenCall>();
   #lastCallId = 0;
   #reason = 'it exited';
+  #cause: unknown;
   /** Takes no more calls. */
   #isClosed = false;
   #hasEnded = false;
@@ -36,6 +37,7 @@ export class EngineThread implements AsyncDisposable {
     this.#worker.on('message', (message: FromWorker) => this.#receive(message));
     this.#worker.on('error', (error) => {
       this.#reason = error instanceof Error ? error.message : String(error);
+      this.#cause = error;
     });
     this.#worker.once('exit', () => this.#end());
   }
@@ -94,7 +96,7 @@ export class EngineThread implements AsyncDisposable {
   }
 
   #endedError(): NearfarError {
-    return new NearfarError('unavailable', `the engine worker stopped: ${this.#reason}`);
+    return new NearfarError('unavailable', `the engine worker stopped: ${this.#reason}`, { cause: this.#cause });
   }
 
   /**

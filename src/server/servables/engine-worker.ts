@@ -1,11 +1,12 @@
+import { Session } from 'node:inspector';
 import { setImmediate as nextTask } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type BackendId, type Engine, NearfarError, type SerializedError, serializeError, type TensorMap } from '../../core/index.ts';
 import { openEngine } from '../../engines/index.ts';
 import { openNodePlatform } from '../../engines/node/index.ts';
+import { packTensors } from '../transfer.ts';
 import { type EngineCall, type EngineCalls, type EngineWorkerData, type FromWorker, sharedNow, type ToWorker } from './engine-protocol.ts';
 import { type LoadedVersion, loadVersion } from './load-version.ts';
-import { packTensors } from './transfer.ts';
 
 // The entry of an engine worker: it owns the engines and everything loaded on them, so that no computation ever runs on the
 // server's event loop.
@@ -65,6 +66,14 @@ function buffersOf(tensors: TensorMap, moving: readonly ArrayBuffer[]): ArrayBuf
   return [...buffers];
 }
 
+/** Nothing waits for a worker that serves nothing: what a version left behind goes now, not when V8 finds that it has grown. */
+async function collectGarbage(): Promise<void> {
+  const session = new Session();
+  session.connect();
+  await new Promise<void>((resolve) => session.post('HeapProfiler.collectGarbage', () => resolve()));
+  session.disconnect();
+}
+
 type Handlers = {
   readonly [M in keyof EngineCalls]: (
     request: EngineCalls[M]['request'],
@@ -96,6 +105,7 @@ const handlers: Handlers = {
     const version = versions.get(id);
     versions.delete(id);
     await version?.loaded[Symbol.asyncDispose]();
+    if (versions.size === 0) await collectGarbage();
     return { answer: null };
   },
 };

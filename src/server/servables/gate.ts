@@ -10,6 +10,7 @@ export class Gate {
 
   /** @throws what the work throws; rejects with `signal.reason` when it aborts before its turn. */
   async pass<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
     if (this.#running >= this.#limit) await this.#turn(signal);
     else this.#running++;
     try {

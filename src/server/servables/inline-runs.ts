@@ -46,7 +46,7 @@ export class InlineRuns implements AsyncDisposable {
     return async (source, options) => {
       let inline: InlineVersion | undefined;
       const onLost = (error: NearfarError) => {
-        void inline?.close();
+        void inline?.close().catch((err: unknown) => this.#options.log.error({ err }, 'unloading failed'));
         options.onLost(error);
       };
       const hosted = await load(source, { ...options, onLost });
@@ -93,6 +93,7 @@ class InlineVersion implements HostedVersion {
   /** Requests up to this size are fast. */
   #provenBytes = -1;
   #inlineRuns = 0;
+  #isClosed = false;
   #measured = { runs: 0, fastRuns: 0, bytes: 0 };
 
   constructor(hosted: HostedVersion, loaded: LoadedVariant, belowMs: number) {
@@ -130,7 +131,8 @@ class InlineVersion implements HostedVersion {
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<{ outputs: TensorMap; timing: ServableTiming }> {
     const bytes = inputBytes(request.inputs);
-    if (bytes > this.#provenBytes || ++this.#inlineRuns % measuredEvery === 0) return this.#measure(request, bytes, options);
+    if (this.#isClosed || bytes > this.#provenBytes || ++this.#inlineRuns % measuredEvery === 0)
+      return this.#measure(request, bytes, options);
     const startedAt = performance.now();
     const outputs = await this.#loaded.run(request); // over before anybody could abort it
     return { outputs, timing: { queueMs: 0, inferMs: performance.now() - startedAt } };
@@ -153,11 +155,12 @@ class InlineVersion implements HostedVersion {
   }
 
   async unload(): Promise<void> {
-    await this.close();
-    await this.#hosted.unload();
+    await Promise.all([this.close(), this.#hosted.unload()]);
   }
 
+  /** From here on its thread alone answers, or says why not. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#loaded[Symbol.asyncDispose]();
   }
 }

@@ -4,7 +4,9 @@ import { compareVersions, isUnderWay, type ModelSnapshot, type VersionOnDisk } f
 import type { VersionStatus } from './servable.ts';
 import { ServableVersion, type ServableVersionOptions } from './servable-version.ts';
 
-export interface ModelServablesOptions extends ServableVersionOptions {
+export interface ModelServablesOptions extends Omit<ServableVersionOptions, 'onChange'> {
+  /** Called after every change of a version's state. */
+  readonly onChange: () => void;
   /** How a model, by its name, changes versions; asked for at every step, as it may change. */
   readonly optionsOf: (model: string) => Pick<ModelOptions, 'transition' | 'signatureChange'>;
 }
@@ -12,7 +14,7 @@ export interface ModelServablesOptions extends ServableVersionOptions {
 /** The versions of one model on the server, brought step by step to what the repository asks for. */
 export class ModelServables {
   readonly #name: string;
-  readonly #options: ModelServablesOptions;
+  readonly #options: Omit<ModelServablesOptions, 'onChange'> & ServableVersionOptions;
   #isClosed = false;
   #snapshot: ModelSnapshot | undefined;
   /** Wanted ones, ones that serve on until another takes over, and ones that drain. */
@@ -26,7 +28,8 @@ export class ModelServables {
     this.#name = name;
     this.#options = {
       ...options,
-      onChange: () => {
+      onChange: (version) => {
+        this.#recordState(version);
         this.#reconcile();
         options.onChange();
       },
@@ -103,10 +106,21 @@ export class ModelServables {
   async #retire(version: ServableVersion): Promise<void> {
     await version.retire();
     if (!this.#versions.delete(version)) return;
-    const { version: number } = version.source;
-    if (this.#ended && this.#ended.version !== number) this.#options.metrics.forgetVersion(this.#name, this.#ended.version);
+    const isThere = (number: string) => [...this.#versions].some(({ source }) => source.version === number);
+    const before = this.#ended?.version;
+    // One that came back is not forgotten: it may serve again.
+    if (before !== undefined && before !== version.source.version && !isThere(before)) {
+      this.#options.metrics.forgetVersion(this.#name, before);
+    }
     this.#ended = version.status;
     this.#reconcile();
+  }
+
+  #recordState({ source: { version: number }, state }: ServableVersion): void {
+    // The model may be configured anew already, and counted again.
+    if (this.#isClosed) return;
+    const shown = this.statuses().find(({ version }) => version === number);
+    this.#options.metrics.setState(this.#name, number, shown?.state ?? state);
   }
 
   /** Takes the next steps: what may go goes, what may load loads. */
@@ -127,7 +141,7 @@ export class ModelServables {
       transition === 'availability-preserving' || [...this.#versions].every(({ isWanted, isRetired }) => isWanted && !isRetired);
     if (!isRoomMade) return;
     // Newest first, as the snapshot lists them.
-    for (const version of loadable) if (version.state === 'START' || version.isRefused) void version.start();
+    for (const version of loadable) if (version.state === 'START' || version.isRefused) version.start();
   }
 
   /**
@@ -147,7 +161,11 @@ export class ModelServables {
     if (version.state !== 'START' && !version.isRefused) return false;
     const { source } = version;
     const [before] = [...this.#versions]
-      .filter((other) => other.hasServed && !other.isRetired && compareVersions(other.source.version, source.version) < 0)
+      .filter((other) => {
+        // The same number: what the directory was before it was written anew.
+        const isEarlier = other !== version && compareVersions(other.source.version, source.version) <= 0;
+        return isEarlier && other.hasServed && !other.isRetired;
+      })
       .sort((a, b) => compareVersions(b.source.version, a.source.version));
     const changes = before ? signatureChanges(before.source.manifest.signatures, source.manifest.signatures) : [];
     if (!before || changes.length === 0) return false;

@@ -13,6 +13,7 @@ export type LoadVersion = (
 
 /** Where loads and states are counted. */
 export interface ServingMetrics {
+  /** Of a version's number, also while a directory that was written anew replaces its former self. */
   setState(model: string, version: string, state: ServableState): void;
   forgetVersion(model: string, version: string): void;
   /** A version whose signatures clients of the one before it cannot use. */
@@ -39,7 +40,7 @@ export interface ServableVersionOptions {
   readonly metrics: ServingMetrics;
   readonly log: Logger;
   /** Called after every change of state. */
-  readonly onChange: () => void;
+  readonly onChange: (version: ServableVersion) => void;
 }
 
 /** One version from the moment it is wanted until it is unloaded: START → LOADING → AVAILABLE → UNLOADING → END. */
@@ -60,6 +61,8 @@ export class ServableVersion {
   /** Behind the error in the status. */
   #retryNote = '';
   #retry: NodeJS.Timeout | undefined;
+  /** The last attempt; it never rejects. */
+  #loading: Promise<void> | undefined;
   #hosted: HostedVersion | undefined;
   #handles = 0;
   #onDrained: (() => void) | undefined;
@@ -126,7 +129,11 @@ export class ServableVersion {
   }
 
   /** Loads it, and again after each failure, for as long as it is wanted and retries are left. */
-  async start(): Promise<void> {
+  start(): void {
+    this.#loading = this.#load();
+  }
+
+  async #load(): Promise<void> {
     const { load, metrics, log } = this.#options;
     const { version, digest } = this.source;
     const { signal } = this.#retired;
@@ -143,9 +150,19 @@ export class ServableVersion {
     if (this.#isRefused) this.#error = undefined;
     this.#isRefused = false;
     this.#enter('LOADING');
+    let lost: NearfarError | undefined;
+    let isServing = false;
+    const onLost = (error: NearfarError) => {
+      lost = error;
+      if (isServing) this.#fail(error);
+    };
     try {
-      const hosted = await load(this.source, { signal, onLost: (error) => this.#fail(error) });
-      if (signal.aborted) return await hosted.unload();
+      const hosted = await load(this.source, { signal, onLost });
+      if (signal.aborted || lost) await hosted.unload();
+      if (signal.aborted) return;
+      // Its worker died before it was handed over.
+      if (lost) throw lost;
+      isServing = true;
       for (const { backend, code, message } of hosted.skipped) {
         record(backend, 'skipped');
         log.info({ model: this.#name, version, backend, code }, `backend not taken: ${message}`);
@@ -178,7 +195,7 @@ export class ServableVersion {
       error.message,
     );
     this.#retryNote = isLast ? '' : ` (${retryNote(this.#failures, pauseMs)})`;
-    if (!isLast) this.#retry = setTimeout(() => void this.start(), pauseMs);
+    if (!isLast) this.#retry = setTimeout(() => this.start(), pauseMs);
     // As in TensorFlow Serving a version is LOADING while retries are left; what went wrong shows beside it.
     this.#enter(isLast ? 'END' : 'LOADING');
   }
@@ -214,7 +231,7 @@ export class ServableVersion {
     };
   }
 
-  /** Ends it: a load under way is aborted; a loaded version lends no more, waits for its handles and is unloaded. */
+  /** Ends it: a load under way is aborted, and waited for, as it takes memory until then; a loaded version lends no more, waits for its handles and is unloaded. */
   retire(): Promise<void> {
     this.#retiring ??= this.#retire();
     return this.#retiring;
@@ -236,15 +253,18 @@ export class ServableVersion {
         });
       }
       this.#hosted = undefined;
-      await hosted.unload();
-      this.#options.log.info({ model: this.#name, version: this.source.version }, 'unloaded');
-    }
+      const { log } = this.#options;
+      const of = { model: this.#name, version: this.source.version };
+      await hosted.unload().then(
+        () => log.info(of, 'unloaded'),
+        (error: unknown) => log.error({ ...of, err: error }, 'unloading failed'),
+      );
+    } else if (this.#loading) await this.#loading;
     this.#enter('END');
   }
 
   #enter(state: ServableState): void {
     this.#state = state;
-    this.#options.metrics.setState(this.#name, this.source.version, state);
-    this.#options.onChange();
+    this.#options.onChange(this);
   }
 }

@@ -47,7 +47,7 @@ export interface DecodedCall {
 /** The two ends of a prediction; between them the servable runs. */
 export interface Codec<Decoded extends DecodedCall, Answer> {
   decode(handle: ServableHandle, ending: { readonly signal: AbortSignal }): Decoded | Promise<Decoded>;
-  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer;
+  encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer | Promise<Answer>;
 }
 
 /**
@@ -100,7 +100,7 @@ async function predict<Decoded extends DecodedCall, Answer>(
   const runAt = performance.now();
   const { outputs, timing, beside } = await runAll(handle, decoded, call.ending);
   const encodeAt = performance.now();
-  const answer = codec.encode(outputs, decoded, handle, beside);
+  const answer = await codec.encode(outputs, decoded, handle, beside);
   const postprocessMs = performance.now() - encodeAt;
   sampled?.answer([outputs, ...beside]);
   return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs } };

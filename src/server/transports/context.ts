@@ -4,6 +4,7 @@ import type { Arrivals } from '../arrivals.ts';
 import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
+import type { RunJsonJob } from '../json/index.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
@@ -69,6 +70,8 @@ export interface RestContext extends TransportContext {
   /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
+  /** For JSON that would hold up the event loop. */
+  readonly runJsonJob: RunJsonJob;
   /** How the loaded versions are batched, once they were asked for something. */
   readonly batching?: (() => readonly BatchingReport[]) | undefined;
   readonly metricsPage: MetricsPage;

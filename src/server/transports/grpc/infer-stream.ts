@@ -1,7 +1,17 @@
 import { once } from 'node:events';
 import { create, type MessageShape } from '@bufbuild/protobuf';
 import type { Server, ServerDuplexStream } from '@grpc/grpc-js';
-import { GRPCInferenceService, InferParameterSchema, ModelStreamInferResponseSchema } from '../../../core/index.ts';
+import {
+  GRPCInferenceService,
+  type InferAnswer,
+  InferParameterSchema,
+  inferenceDatatypeOf,
+  type ModelInferResponse,
+  ModelInferResponseSchema,
+  ModelStreamInferResponseSchema,
+  readModelInferRequest,
+  tensorBytes,
+} from '../../../core/index.ts';
 import { CallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
@@ -28,7 +38,8 @@ export function addInferStream(server: Server, context: GrpcContext, streams: Op
     `/${method.parent.typeName}/${method.name}`,
     (call: ServerDuplexStream<Request, Answer>) => serveStream(call, context, streams),
     (message) => writeMessage(method.output, message),
-    (bytes) => readMessage(method.input, bytes, (request) => takeOverInfer(request, context.buffers)),
+    (bytes) =>
+      readMessage(method.input, bytes, { read: readModelInferRequest, takeOver: (request) => takeOverInfer(request, context.buffers) }),
     'bidi',
   );
 }
@@ -73,7 +84,7 @@ async function answerOne(
 ): Promise<Answer> {
   const facts = factsOf(call, deadline);
   try {
-    const inferResponse = await infer(context, request, facts);
+    const inferResponse = await infer(context, request, facts, toMessage);
     if (request.parameters[finalAsked]?.parameterChoice.value === true) {
       inferResponse.parameters['triton_final_response'] = create(InferParameterSchema, {
         parameterChoice: { case: 'boolParam', value: true },
@@ -84,4 +95,18 @@ async function answerOne(
     const { details } = toServiceError(error, facts.trailer, context.log);
     return create(ModelStreamInferResponseSchema, { errorMessage: details, inferResponse: { id: request.id } });
   }
+}
+
+/** With raw contents, as Triton's answers have them. */
+function toMessage({ outputs, ...names }: InferAnswer): ModelInferResponse {
+  const tensors = Object.entries(outputs);
+  return create(ModelInferResponseSchema, {
+    ...names,
+    outputs: tensors.map(([name, { dtype, shape }]) => ({
+      name,
+      datatype: inferenceDatatypeOf(dtype) ?? dtype,
+      shape: shape.map(BigInt),
+    })),
+    rawOutputContents: tensors.map(([name, tensor]) => tensorBytes(name, tensor)),
+  });
 }

@@ -1,16 +1,12 @@
-import { create } from '@bufbuild/protobuf';
 import {
   type AnyTensor,
   decodeInferContents,
-  inferenceDatatypeOf,
+  type InferAnswer,
   type ModelInferRequest,
-  type ModelInferResponse,
-  ModelInferResponseSchema,
   NearfarError,
   parseInferParameters,
   parseRequestedOutput,
   type TensorMap,
-  tensorBytes,
   tensorFromBytes,
 } from '../../../core/index.ts';
 import type { BufferPool } from '../../buffer-pool.ts';
@@ -27,8 +23,16 @@ export function takeOverInfer(request: ModelInferRequest, buffers: BufferPool): 
   }
 }
 
-/** GRPCInferenceService.ModelInfer; it answers with raw contents, as Triton does. */
-export function infer(context: GrpcContext, request: ModelInferRequest, call: UnaryCall): Promise<ModelInferResponse> {
+/**
+ * GRPCInferenceService.ModelInfer.
+ * @param encode Makes the message, or its bytes.
+ */
+export function infer<Answer>(
+  context: GrpcContext,
+  request: ModelInferRequest,
+  call: UnaryCall,
+  encode: (answer: InferAnswer) => Answer,
+): Promise<Answer> {
   const spec = { name: request.modelName, ...versionOrLabel(request.modelVersion) };
   return answerGrpc(
     context,
@@ -36,20 +40,8 @@ export function infer(context: GrpcContext, request: ModelInferRequest, call: Un
     { spec, api: 'ModelInfer' },
     {
       decode: (handle) => prepareInference(handle, decodeRequest(request), context.classLabels),
-      encode: (outputs, { answer }, { name, version }) => {
-        const tensors = Object.entries(answer(outputs));
-        return create(ModelInferResponseSchema, {
-          modelName: name,
-          modelVersion: version,
-          id: request.id,
-          outputs: tensors.map(([output, { dtype, shape }]) => ({
-            name: output,
-            datatype: inferenceDatatypeOf(dtype) ?? dtype,
-            shape: shape.map(BigInt),
-          })),
-          rawOutputContents: tensors.map(([output, tensor]) => tensorBytes(output, tensor)),
-        });
-      },
+      encode: (outputs, { answer }, { name, version }) =>
+        encode({ modelName: name, modelVersion: version, id: request.id, outputs: answer(outputs) }),
     },
   );
 }

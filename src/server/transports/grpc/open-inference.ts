@@ -10,9 +10,11 @@ import {
   RepositoryIndexResponseSchema,
   RepositoryModelLoadResponseSchema,
   RepositoryModelUnloadResponseSchema,
+  readModelInferRequest,
   ServerLiveResponseSchema,
   ServerMetadataResponseSchema,
   ServerReadyResponseSchema,
+  writeModelInferResponse,
 } from '../../../core/index.ts';
 import type { ServableHandle } from '../../servables/index.ts';
 import { assertMayChange } from '../admin.ts';
@@ -88,7 +90,8 @@ export function addOpenInference(server: Server, context: GrpcContext, streams: 
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );
-  addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call), {
+  addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call, writeModelInferResponse), {
+    read: readModelInferRequest,
     takeOver: (request) => takeOverInfer(request, context.buffers),
   });
   addInferStream(server, context, streams);

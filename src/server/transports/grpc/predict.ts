@@ -1,18 +1,8 @@
-import { create } from '@bufbuild/protobuf';
-import {
-  decodeTensorProto,
-  defaultSignatureName,
-  encodeTensorProto,
-  encodeTensorProtoToWrite,
-  NearfarError,
-  type PredictRequest,
-  type PredictResponse,
-  PredictResponseSchema,
-} from '../../../core/index.ts';
+import { decodeTensorProto, defaultSignatureName, NearfarError, type PredictRequest, writePredictResponse } from '../../../core/index.ts';
 import type { BufferPool } from '../../buffer-pool.ts';
 import type { GrpcContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
-import { toModelSpec, toServableSpec } from './model-spec.ts';
+import { toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
 /** Moves the bytes of a request's tensors out of its message into memory of their own. */
@@ -23,8 +13,8 @@ export function takeOverPredict({ inputs }: PredictRequest, buffers: BufferPool)
   }
 }
 
-/** PredictionService.Predict. */
-export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Promise<PredictResponse> {
+/** PredictionService.Predict; answers the bytes of a PredictResponse. */
+export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Promise<Uint8Array> {
   const spec = toServableSpec(request.modelSpec);
   const signature = request.modelSpec?.signatureName || defaultSignatureName;
   return answerGrpc(
@@ -40,16 +30,8 @@ export function predict(context: GrpcContext, request: PredictRequest, call: Una
         const outputs = request.outputFilter.length > 0 ? request.outputFilter : undefined;
         return { run: checkPredictRequest(manifest, { signature, inputs, outputs }) };
       },
-      encode: (outputs, _, handle) =>
-        create(PredictResponseSchema, {
-          modelSpec: toModelSpec(handle, signature),
-          outputs: Object.fromEntries(
-            Object.entries(outputs).map(([alias, tensor]) => [
-              alias,
-              context.respondsWithTensorContent ? encodeTensorProto(tensor, { asContent: true }) : encodeTensorProtoToWrite(tensor),
-            ]),
-          ),
-        }),
+      encode: (outputs, _, { name, version }) =>
+        writePredictResponse({ name, version, signatureName: signature }, outputs, { asContent: context.respondsWithTensorContent }),
     },
   );
 }

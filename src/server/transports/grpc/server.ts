@@ -1,5 +1,5 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService } from '../../../core/index.ts';
+import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService, readPredictRequest } from '../../../core/index.ts';
 import type { TlsIdentity } from '../../ssl-config.ts';
 import { defaultLameDuckMs, type GrpcContext, type GrpcTransport } from '../context.ts';
 import { lastCall } from '../last-call.ts';
@@ -40,6 +40,7 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
   const { log, tls, lameDuckMs = defaultLameDuckMs, channelArguments } = context;
   const server = new Server({ ...defaultArguments, ...channelArguments });
   addUnary(server, PredictionService.method.predict, log, (request, call) => predict(context, request, call), {
+    read: readPredictRequest,
     takeOver: (request) => takeOverPredict(request, context.buffers),
   });
   addUnary(server, PredictionService.method.classify, log, (request, call) => classify(context, request, call));

@@ -4,6 +4,7 @@ import { releaseBuffer } from '../../release-buffer.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceHeaderLength } from './headers.ts';
 import type { Payload } from './inflate.ts';
+import { largeJsonBytes } from './large-json.ts';
 
 /** Of a request's body, inflated. */
 export const defaultBodyLimitBytes = 128 * 2 ** 20;
@@ -16,7 +17,7 @@ const mostPromisedBytes = 16 * 2 ** 20;
 
 /**
  * Reads the bodies of these routes as bytes. One with binary tensors is collected in lent memory, so that the tensors lie where their
- * elements may lie and move to the engine's thread without another copy.
+ * elements may lie and move to the engine's thread without another copy; large JSON too, which moves to its worker and comes back.
  */
 export function addTensorBodies(routes: FastifyInstance, context: RestContext): void {
   routes.removeAllContentTypeParsers();
@@ -34,8 +35,9 @@ function readBody(
   return new Promise((resolve, reject) => {
     const headerLength = inferenceHeaderLength(request);
     const isInflated = payload.receivedEncodedLength !== undefined;
-    const isKnown = headerLength !== undefined && !isInflated && promised > 0 && promised <= mostPromisedBytes;
-    const target = isKnown ? lentTarget(buffers, promised, headerLength) : chunkTarget();
+    const isLarge = headerLength !== undefined || promised > largeJsonBytes;
+    const isKnown = isLarge && !isInflated && promised > 0 && promised <= mostPromisedBytes;
+    const target = isKnown ? lentTarget(buffers, promised, headerLength ?? 0) : chunkTarget();
     let received = 0;
     const settle = (end: () => void) => {
       payload.off('data', onData);

@@ -1,4 +1,4 @@
-import { decodeInferRequest, encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import { encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { prepareInference } from '../inference.ts';
@@ -7,27 +7,35 @@ import { compressAnswer } from './deflate.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
 import { headerText, inferenceHeaderLength } from './headers.ts';
 import { assertJsonSize } from './json-limit.ts';
+import { decodeJsonBody, isLargeAsJson } from './large-json.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 
 /** The Open Inference Protocol's infer, with tensors in JSON or in binary. */
 export async function infer(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): Promise<void> {
   const headerLength = headerLengthOf(request);
-  assertJsonSize(context, headerLength ?? bodyBytes(request).length);
+  const received = bodyBytes(request);
+  const jsonBytes = headerLength ?? received.length;
+  assertJsonSize(context, jsonBytes);
   const { body, headerLength: answerLength } = await answerRest(
     context,
     request,
     reply,
     { spec, api: 'infer' },
     {
-      decode: async (handle) => {
-        const fallback = handle.manifest.signatures[inferenceSignatureName(handle.manifest, undefined)];
-        const asked = decodeInferRequest(bodyBytes(request), headerLength, fallback);
+      decode: async (handle, ending) => {
+        const signature = handle.manifest.signatures[inferenceSignatureName(handle.manifest, undefined)];
+        const asked = await decodeJsonBody(context, 'decodeInfer', { body: received, headerLength, signature }, { jsonBytes, ending });
         return { asked, ...(await prepareInference(handle, asked, context.classLabels)) };
       },
       encode: (outputs, { asked, answer }, { name, version }) => {
-        const isBinary = new Map(asked.outputs?.map((output) => [output.name, output.isBinary]));
+        const binary = new Map(asked.outputs?.map((output) => [output.name, output.isBinary]));
+        const isBinary = (output: string) => binary.get(output) ?? asked.isBinary;
         const response = { modelName: name, modelVersion: version, id: asked.id, outputs: answer(outputs) };
-        return encodeInferResponse(response, (output) => isBinary.get(output) ?? asked.isBinary);
+        const names = Object.keys(response.outputs);
+        const inJson = Object.entries(response.outputs).filter(([output]) => !isBinary(output));
+        return isLargeAsJson(Object.fromEntries(inJson))
+          ? context.runJsonJob('encodeInfer', { ...response, binary: names.filter(isBinary) })
+          : encodeInferResponse(response, isBinary);
       },
     },
   );

@@ -2,8 +2,8 @@ import { errorCodes } from 'fastify';
 import type { RestContext } from '../context.ts';
 
 /**
- * Reading JSON keeps the event loop busy and takes many times its memory: 120 MB held up every other request for 4 to 5 s and took
- * 1.9 GB. Bytes of tensors and pictures cost neither, so they may be larger.
+ * Reading JSON takes a thread for long and many times its memory: 120 MB took 4 to 5 s and 1.9 GB. Bytes of tensors and pictures cost
+ * neither, so they may be larger.
  */
 const defaultJsonLimitBytes = 32 * 2 ** 20;
 

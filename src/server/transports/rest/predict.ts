@@ -1,32 +1,32 @@
-import { decodePredictJson, defaultSignatureName, encodePredictJson, NearfarError } from '../../../core/index.ts';
+import { defaultSignatureName, encodePredictJson } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
+import { decodeJsonBody, isLargeAsJson } from './large-json.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 import { sendJson } from './send-json.ts';
 
 /** TensorFlow Serving's `:predict`, by rows and by columns. */
 export async function predict(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): Promise<void> {
-  const text = await answerRest(
+  const body = bodyBytes(request);
+  const json = await answerRest(
     context,
     request,
     reply,
     { spec, api: 'predict' },
     {
-      decode: ({ manifest }) => {
-        const { signatureName, format, inputs } = decodePredictJson(bodyBytes(request), (asked) => {
-          const name = asked || defaultSignatureName;
-          const signature = Object.hasOwn(manifest.signatures, name) ? manifest.signatures[name] : undefined;
-          if (signature) return signature;
-          throw new NearfarError('invalid-argument', `Serving signature name: "${name}" not found in signature def`, {
-            details: { signature: name },
-          });
-        });
+      decode: async ({ manifest }, ending) => {
+        const { signatures } = manifest;
+        const decoded = await decodeJsonBody(context, 'decodePredict', { body, signatures }, { jsonBytes: body.length, ending });
+        const { signatureName, format, inputs } = decoded;
         return { format, run: checkPredictRequest(manifest, { signature: signatureName || defaultSignatureName, inputs }) };
       },
-      encode: (outputs, { format }) => encodePredictJson(outputs, format),
+      encode: (outputs, { format }) =>
+        isLargeAsJson(outputs)
+          ? context.runJsonJob('encodePredict', { outputs, format }).then((encoded) => encoded.body)
+          : Buffer.from(encodePredictJson(outputs, format)),
     },
   );
-  sendJson(reply, text);
+  sendJson(reply, json);
 }

@@ -1,7 +1,7 @@
 import type { RestReply } from './exchange.ts';
 
-/** JSON that is text already, under TensorFlow Serving's bare content type: fastify would add a charset to a string. */
-export function sendJson(reply: RestReply, text: string): void {
+/** JSON that is encoded already, under TensorFlow Serving's bare content type: fastify would add a charset to a string. */
+export function sendJson(reply: RestReply, json: string | Uint8Array): void {
   reply.header('content-type', 'application/json');
-  reply.send(Buffer.from(text));
+  reply.send(typeof json === 'string' ? Buffer.from(json) : json);
 }

@@ -1,4 +1,4 @@
-import { type AnyTensor, dataFromBytes, type TensorMap } from '../../core/index.ts';
+import { type AnyTensor, dataFromBytes, type TensorMap } from '../core/index.ts';
 
 /** Tensors ready to be posted to another thread, with the buffers that move. */
 export interface Parcel {
