@@ -1,0 +1,2 @@
+export type { Encoding } from './post-processor.ts';
+export { parseTokenizer, type TextInput, type Tokenizer } from './tokenizer.ts';
