@@ -38,7 +38,7 @@ function bytesOf(base64: string): ArrayBuffer {
 
 /** The largest |a − b| / (1 + |b|): the references are computed in float32. */
 function difference(got: Float64Array, want: Float32Array | Float64Array): number {
-  return want.reduce((most, value, index) => Math.max(most, Math.abs(value - got[index]!) / (1 + Math.abs(value))), 0);
+  return [...want].reduce((most, value, index) => Math.max(most, Math.abs(value - got[index]!) / (1 + Math.abs(value))), 0);
 }
 
 test.each(features.map((one) => [one.library, JSON.stringify(one.features), one] as const))(

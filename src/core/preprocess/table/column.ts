@@ -46,13 +46,13 @@ export function widthOf({ oneHot }: Column): number {
  * @returns A function that throws {@link NearfarError} `invalid-argument` for cells the column cannot take.
  */
 export function createColumn({ name, transform, oneHot, missing }: Column): EncodeCell {
-  const valueOf = createTransform(name, transform);
+  const transformCell = createTransform(name, transform);
   return (given, into, at) => {
     const cell = given ?? missing;
     if (cell === undefined || cell === null) {
       throw new NearfarError('invalid-argument', `column "${name}" has no value, and none stands in for it`, { details: { column: name } });
     }
-    const value = valueOf(cell);
+    const value = transformCell(cell);
     if (oneHot === undefined) into[at] = value;
     else if (value >= 0 && value < oneHot) into[at + value] = 1;
   };
