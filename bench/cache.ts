@@ -1,8 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { type Bar, type Bench, compare, measurePairs, median, type Pair } from './measure.ts';
-import { allModels, type BenchModel } from './models.ts';
+import { allModels, type BenchModel, callOf } from './models.ts';
 import { startProcess } from './process.ts';
-import { callOf } from './server.ts';
 
 interface Load {
   /** How many of the servers are asked, in turn. */

@@ -7,7 +7,7 @@ import { benchClassify } from './classify.ts';
 import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
 import type { Bench, Comparison } from './measure.ts';
-import { benchServer } from './server.ts';
+import { benchServer, serverCases } from './server.ts';
 import { formatComparison, formatTable } from './table.ts';
 import { benchWarmOpen } from './warm-open.ts';
 
@@ -22,9 +22,10 @@ const benches: Readonly<Record<string, Bench>> = {
   importer: benchImporter,
 };
 
-const usage = `npm run bench -- [--only NAME] [--pairs N] [--json FILE]
+const usage = `npm run bench -- [--only NAME] [--case NAME] [--pairs N] [--json FILE]
 
   --only NAME   one of ${Object.keys(benches).join(', ')}; may be repeated
+  --case NAME   of the server's bench: ${serverCases.join(', ')}; may be repeated
   --pairs N     measurements of each side, in place of each bench's own number
   --json FILE   writes every sample there, too`;
 
@@ -37,6 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
     args: [...argv],
     options: {
       only: { type: 'string', multiple: true },
+      case: { type: 'string', multiple: true },
       pairs: { type: 'string' },
       json: { type: 'string' },
       help: { type: 'boolean' },
@@ -47,7 +49,8 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const names = values.only ?? Object.keys(benches);
-  const unknown = names.filter((name) => !Object.hasOwn(benches, name));
+  const parts = values.case ?? [];
+  const unknown = [...names.filter((name) => !Object.hasOwn(benches, name)), ...parts.filter((part) => !serverCases.includes(part))];
   const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
   if (unknown.length > 0 || (pairs !== undefined && !(pairs >= 1))) {
     console.error(unknown.length > 0 ? `no such bench: ${unknown.join(', ')}\n${usage}` : usage);
@@ -62,6 +65,7 @@ async function main(argv: readonly string[]): Promise<number> {
     console.log(`\n${name}`);
     await benches[name]?.({
       pairs,
+      wants: (part) => parts.length === 0 || parts.includes(part),
       report: (comparison) => {
         comparisons.push(comparison);
         console.log(formatComparison(comparison));

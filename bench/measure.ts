@@ -3,6 +3,8 @@ export interface BenchContext {
   /** Measurements of each side; undefined for the bench's own number. */
   readonly pairs: number | undefined;
   readonly report: (comparison: Comparison) => void;
+  /** Whether a part of the bench was asked for; all are where none is named. */
+  readonly wants: (part: string) => boolean;
 }
 
 export type Bench = (context: BenchContext) => Promise<void>;
@@ -18,6 +20,8 @@ export interface Comparison {
   /** Median over the pairs of subject / reference. */
   readonly ratio: number;
   readonly bar?: Bar | undefined;
+  /** What else was seen, such as the times of a call where calls were counted. */
+  readonly details?: string | undefined;
 }
 
 export interface Side {
@@ -45,7 +49,7 @@ export async function measurePairs(count: number, subject: () => Promise<number>
 
 /** @param barOf Judges by the pairs, for bars that are no plain ratio. */
 export function compare(
-  about: Pick<Comparison, 'bench' | 'case' | 'unit'> & { readonly subject: string; readonly reference: string },
+  about: Pick<Comparison, 'bench' | 'case' | 'unit' | 'details'> & { readonly subject: string; readonly reference: string },
   pairs: readonly Pair[],
   barOf?: (pairs: readonly Pair[]) => Bar,
 ): Comparison {

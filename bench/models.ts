@@ -66,3 +66,12 @@ export function byHand({ manifest, pin }: BenchModel, engine: HandModel['engine'
 function otherFile({ entry, files }: Variant): string | undefined {
   return files.find((file) => file !== entry);
 }
+
+/** The call of the task, as the processes take it. */
+export function callOf({ manifest }: BenchModel) {
+  const task = manifest.tasks?.['image-classification'];
+  if (!task) throw new Error(`${manifest.name} classifies no images`);
+  const { signature, input, output } = task;
+  const shape = (manifest.signatures[signature]?.inputs[input.name]?.shape ?? []).map((size) => (size === -1 ? 1 : size));
+  return { name: manifest.name, signature, input: input.name, output: output.name, shape };
+}

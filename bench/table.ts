@@ -3,9 +3,9 @@ import type { Comparison } from './measure.ts';
 const columns = ['bench', 'case', 'nearfar', 'against', 'ratio', 'n', 'bar'] as const;
 
 /** One comparison as a line to read while the others still run. */
-export function formatComparison({ case: what, unit, subject, reference, ratio, bar }: Comparison): string {
+export function formatComparison({ case: what, unit, subject, reference, ratio, bar, details }: Comparison): string {
   const sides = [subject, reference].map(({ name, median }) => `${name} ${number(median)} ${unit}`).join(', ');
-  return `  ${what}: ${sides}, ratio ${ratio.toFixed(2)}, n ${subject.samples.length}${bar ? `; ${verdict(bar)}` : ''}`;
+  return `  ${what}: ${sides}, ratio ${ratio.toFixed(2)}, n ${subject.samples.length}${bar ? `; ${verdict(bar)}` : ''}${details ? `\n    ${details}` : ''}`;
 }
 
 /** All comparisons as a Markdown table. */

@@ -1,6 +1,6 @@
 // A nearfar server in a process of its own, on free ports.
 import { startServer } from '../../dist/server/index.js';
-import { answerParent } from './load.mjs';
+import { answerParent, usage } from './load.mjs';
 
 const server = await startServer({
   host: '127.0.0.1',
@@ -12,4 +12,4 @@ const server = await startServer({
 });
 await server.whenReady();
 process.once('SIGTERM', () => void server.close().then(() => process.exit()));
-answerParent(async () => ({}), { rest: server.restAddress, grpc: server.grpcAddress });
+answerParent(async (question) => usage(question), { rest: server.restAddress, grpc: server.grpcAddress });

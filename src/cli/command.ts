@@ -19,15 +19,20 @@ export async function runCommand<Result>(
   print: (result: Result) => string,
 ): Promise<void> {
   const controller = new AbortController();
-  const abort = (signal: NodeJS.Signals) => controller.abort(new NearfarError('cancelled', `stopped by ${signal}`));
-  process.once('SIGINT', abort).once('SIGTERM', abort);
+  const forget = () => void process.off('SIGINT', abort).off('SIGTERM', abort);
+  const abort = (signal: NodeJS.Signals) => {
+    // A second one, of either kind, ends the process at once.
+    forget();
+    controller.abort(new NearfarError('cancelled', `stopped by ${signal}`));
+  };
+  process.on('SIGINT', abort).on('SIGTERM', abort);
   try {
     const result = await work({ json, signal: controller.signal });
     process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : `${print(result)}\n`);
   } catch (error) {
     fail(serializeError(error), json);
   } finally {
-    process.off('SIGINT', abort).off('SIGTERM', abort);
+    forget();
   }
 }
 

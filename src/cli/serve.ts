@@ -9,6 +9,7 @@ import { packageVersion } from './version.ts';
 interface ServeReport {
   readonly rest: string | undefined;
   readonly grpc: string | undefined;
+  readonly socket?: string | undefined;
   readonly stoppedBy: string;
 }
 
@@ -65,16 +66,16 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
   const { config, warnings } = parseConfig(argv, process.env);
   for (const warning of warnings) process.stderr.write(`nearfar: ${warning}\n`);
   await using server = await startServer(config).catch(namePortFlag({ rest: '--rest_api_port', grpc: '--port' }));
-  const { restAddress: rest, grpcAddress: grpc } = server;
-  if (json) process.stdout.write(`${JSON.stringify({ rest, grpc })}\n`);
-  else process.stdout.write(`REST on ${rest ?? 'no port'}, gRPC on ${grpc ?? 'no port'}\n`);
+  const { restAddress: rest, grpcAddress: grpc, grpcSocketPath: socket } = server;
+  if (json) process.stdout.write(`${JSON.stringify({ rest, grpc, socket })}\n`);
+  else process.stdout.write(`REST on ${rest ?? 'no port'}, gRPC on ${[grpc, socket].filter(Boolean).join(' and ') || 'no port'}\n`);
   void announceReady(server, json, signal);
   const reload = () => void server.reloadModels();
   process.on('SIGHUP', reload);
   if (!signal.aborted) await once(signal, 'abort');
   process.off('SIGHUP', reload);
   await server.close();
-  return { rest, grpc, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
+  return { rest, grpc, socket, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
 }
 
 /** Not written in `serve` itself: in a function with `using`, which it lowers, tsc leaves the extension of an import as it is. */

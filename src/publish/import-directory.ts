@@ -10,6 +10,8 @@ import { openSpool, storeFile } from './source-file.ts';
 export interface ImportOptions {
   readonly name: string;
   readonly version: string;
+  /** Tags of the graph to take of a SavedModel. @default ['serve'], or none where no graph has that */
+  readonly savedModelTags?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
   /** @default the engines of this machine's processor, in this thread */
   readonly openEngine?: OpenEngine | undefined;
@@ -24,10 +26,10 @@ export interface ImportOptions {
  * @remarks Reference runs block this thread for as long as they take; call it in a worker thread where that matters.
  */
 export async function importDirectory(directory: string, out: string, options: ImportOptions): Promise<Pin> {
-  const { name, version, signal } = options;
+  const { name, version, savedModelTags, signal } = options;
   const openEngine = options.openEngine ?? (await openLocalEngines());
   await using spool = openSpool();
-  const { sources, warmup, declared } = await readSources(await findModels(directory), {}, spool.keep);
+  const { sources, warmup, declared } = await readSources(await findModels(directory), { savedModelTags }, spool.keep);
   signal?.throwIfAborted();
   // The original stays where it is: a server needs it once.
   const built = await buildVersion({ sources, warmup, declared }, { name }, openEngine, { signal });

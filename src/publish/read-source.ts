@@ -44,6 +44,8 @@ export interface WriteOptions {
   readonly optimize?: 'all' | 'none' | undefined;
   /** Share of the elements of each large weight that become zero, the smallest ones; at least 0 and below 1. @default 0 */
   readonly prune?: number | undefined;
+  /** Tags of the graph to take of a SavedModel. @default ['serve'], or none where no graph has that */
+  readonly savedModelTags?: readonly string[] | undefined;
 }
 
 /** The variants-to-be of some model files. */
@@ -176,14 +178,14 @@ async function writeMissing(
   formats: readonly Source['format'][],
   missing: (format: Source['format']) => readonly Precision[],
   keep: KeepFile,
-  { optimize: passes = 'all', prune }: WriteOptions & { readonly prune: number },
+  { optimize: passes = 'all', prune, savedModelTags }: WriteOptions & { readonly prune: number },
 ): Promise<ReadSources> {
   if (model.found.format === 'onnx') return writeOnnxPrecisions(asIs, formats.includes('onnx') ? missing('onnx') : [], keep);
   const wanted = formats
     .map((format) => ({ writer: writers[format], precisions: missing(format) }))
     .filter(({ precisions }) => precisions.length > 0);
   if (wanted.length === 0) return { sources: [], skipped: [], unusable: {} };
-  const graph = await optimize(shareInputs(await readModelGraph(model.folder, model.found)), { passes });
+  const graph = await optimize(shareInputs(await readModelGraph(model.folder, model.found, { savedModelTags })), { passes });
   const about = { origin: model.found.format, originals: asIs?.originals ?? (await digestOriginals(model)), prune, keep };
   try {
     const made = await writeGraphSources(graph, wanted, about);

@@ -3,6 +3,7 @@ import { availableParallelism, homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type BackendId, NearfarError, readPublicKey } from '../core/index.ts';
 import { resolveBatching } from './batching/index.ts';
+import { type ChannelArguments, parseChannelArguments } from './channel-arguments.ts';
 import { type FlagValues, parseFlags } from './flags.ts';
 import { type LogLevel, logLevels } from './log.ts';
 import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
@@ -10,6 +11,7 @@ import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import type { ModelSource } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { readSslConfig, type TlsIdentity } from './ssl-config.ts';
 import type { SiteOptions } from './transports/index.ts';
 
 export interface Address {
@@ -25,6 +27,12 @@ export interface ServerConfig {
   readonly grpcPort: number | 'off';
   /** 0 takes any free port. @default 8501 */
   readonly restPort: number | 'off';
+  /** Path of a Unix socket that gRPC listens on too. @default undefined, none */
+  readonly grpcSocketPath: string | undefined;
+  /** Options of the gRPC server, by their names in gRPC. @default {} */
+  readonly grpcChannelArguments: ChannelArguments;
+  /** Key and certificates of all ports; the Unix socket has no TLS. @default undefined, no TLS */
+  readonly tls: TlsIdentity | undefined;
   /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
   readonly adminAddress: Address | undefined;
   readonly models: readonly ModelSource[];
@@ -50,6 +58,8 @@ export interface ServerConfig {
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
   readonly engineThreads: number;
+  /** Runs of CPU models that take less are done on the event loop, in milliseconds; 0 for none. @default 0.1 */
+  readonly inlineRunsBelowMs: number;
   /** How many engine workers have each version, and so how many of its runs go on side by side. @default 1 */
   readonly engineWorkers: number;
   /**
@@ -71,6 +81,8 @@ export interface ServerConfig {
   readonly firstLoadRetryMs: number;
   /** Longest pause between two retries, in milliseconds. @default 60_000 */
   readonly maxLoadRetryMs: number;
+  /** Tags of the graph that is taken of a SavedModel. @default ['serve'], or the graph without tags where none has that */
+  readonly savedModelTags: readonly string[] | undefined;
   /** Where imported TensorFlow Serving directories are kept. @default `nearfar` in the user's cache folder */
   readonly cacheDir: string;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
@@ -93,7 +105,9 @@ export interface ServerConfig {
   readonly batching: Batching;
   /** Versions bring their own batching parameters in `batching_params.pbtxt`; those that do not are not batched. @default false */
   readonly hasVersionBatching: boolean;
-  /** How long a closing server waits for what is in flight, in milliseconds. @default 20_000 */
+  /** How long a closing server, not ready any more, still takes requests, in milliseconds. @default 250 */
+  readonly lameDuckMs: number;
+  /** How long it then waits for what is in flight, in milliseconds. @default 20_000 */
   readonly gracePeriodMs: number;
   /** Static pages at `/`, such as the demo; the command line has no flag for them. */
   readonly site: SiteOptions | undefined;
@@ -121,6 +135,9 @@ function defaults(environment: Environment): ServerConfig {
     host: '0.0.0.0',
     grpcPort: 8500,
     restPort: 8501,
+    grpcSocketPath: undefined,
+    grpcChannelArguments: {},
+    tls: undefined,
     adminAddress: undefined,
     models: [],
     modelConfigFile: undefined,
@@ -134,6 +151,7 @@ function defaults(environment: Environment): ServerConfig {
     backends: 'auto',
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
+    inlineRunsBelowMs: 0.1,
     engineWorkers: 1,
     maxEngineWorkers: 8,
     warmupIterations: 1,
@@ -143,6 +161,7 @@ function defaults(environment: Environment): ServerConfig {
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
     maxLoadRetryMs: 60_000,
+    savedModelTags: undefined,
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     trust: [],
     maxInFlight: 512,
@@ -154,6 +173,7 @@ function defaults(environment: Environment): ServerConfig {
     inputCacheBytes: 0,
     batching: 'off',
     hasVersionBatching: false,
+    lameDuckMs: 250,
     gracePeriodMs: 20_000,
     site: undefined,
     logLevel: 'info',
@@ -180,6 +200,12 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
       'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
     );
   }
+  if (config.grpcPort === 'off' && config.grpcSocketPath === undefined && config.restPort === 'off') {
+    throw new NearfarError(
+      'invalid-argument',
+      'nothing to listen on: gRPC needs a port (--port) or a socket (--grpc_socket_path), REST a port',
+    );
+  }
   return config;
 }
 
@@ -191,7 +217,9 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
  */
 export function parseConfig(argv: readonly string[], environment: Environment): { config: ServerConfig; warnings: readonly string[] } {
   const { values, warnings } = parseFlags(argv);
-  return { config: resolveConfig(toOptions(values, environment), environment), warnings };
+  const channel = parseChannelArguments(values.grpc_channel_arguments ?? '');
+  const options = { ...toOptions(values, environment), grpcChannelArguments: channel.values };
+  return { config: resolveConfig(options, environment), warnings: [...warnings, ...channel.warnings] };
 }
 
 function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
@@ -201,6 +229,8 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     grpcPort: parsePort('port', flags.port ?? parsePortVariable('GRPC_PORT', environment)),
     restPort: parsePort('rest_api_port', flags.rest_api_port ?? parsePortVariable('PORT', environment)),
     adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
+    grpcSocketPath: flags.grpc_socket_path ? resolve(flags.grpc_socket_path) : undefined,
+    tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
@@ -216,11 +246,13 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     warmupIterations: flags.enable_model_warmup === false ? 0 : orDefault(flags.num_request_iterations_for_warmup),
     modelDefaults: parseModelDefaults(flags),
     engineThreads: parseEngineThreads(flags),
+    inlineRunsBelowMs: flags.inline_runs_below_micros === undefined ? undefined : flags.inline_runs_below_micros / 1000,
     loadThreads: orDefault(flags.num_load_threads),
     checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),
     maxLoadRetryMs: retryMs,
+    savedModelTags: flags.saved_model_tags === undefined ? undefined : parseTags(flags.saved_model_tags),
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
     maxInFlight: orDefault(flags.max_inflight),
@@ -236,6 +268,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
       p99TargetMs: orDefault(flags.batching_p99_target_ms),
     }),
     hasVersionBatching: flags.enable_batching && flags.enable_per_model_batching_parameters,
+    lameDuckMs: toMilliseconds(flags.lame_duck_seconds),
     gracePeriodMs: toMilliseconds(flags.shutdown_grace_period_seconds),
     logLevel: flags.log_level === undefined ? undefined : parseLogLevel(flags.log_level),
     accessLog: flags.access_log,
@@ -291,6 +324,12 @@ function parseEngineThreads(flags: FlagValues): number | undefined {
     );
   }
   return intraOp ?? session;
+}
+
+/** Separated by commas; `serve` alone is the default, which also takes a graph without tags. */
+function parseTags(text: string): readonly string[] | undefined {
+  const tags = text.split(',').map((tag) => tag.trim());
+  return tags.length === 1 && tags[0] === 'serve' ? undefined : tags.filter((tag) => tag !== '');
 }
 
 /** On the command line 0 switches a port off, as in TensorFlow Serving. */

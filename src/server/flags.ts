@@ -22,6 +22,9 @@ const noXla = 'graphs are not compiled by XLA';
 const theirFlags = {
   port: honoured('int', 'gRPC port (8500; 0 is off)'),
   rest_api_port: honoured('int', 'HTTP port (8501; 0 is off)'),
+  grpc_socket_path: honoured('string', 'Unix socket that gRPC listens on too, without TLS'),
+  grpc_channel_arguments: honoured('string', 'key=value,…: ages of connections, keepalive, limits of streams and messages'),
+  ssl_config_file: honoured('string', 'TLS on all ports: SSLConfig in text form, with keys and certificates as PEM'),
   rest_api_timeout_in_ms: honoured('int', 'longest time a REST request may take (30000)'),
   rest_api_enable_cors_support: honoured('bool', 'pages of any origin may ask for predictions'),
   model_name: honoured('string', 'name of the one model (default)'),
@@ -30,6 +33,7 @@ const theirFlags = {
   model_config_file_poll_wait_seconds: honoured('int', 'look at that file again after so many seconds (0: on SIGHUP alone)'),
   allow_version_labels_for_unavailable_models: honoured('bool', 'a label may name a version that is not there yet'),
   file_system_poll_wait_seconds: honoured('int', 'pause between two looks for versions (1; 0 looks until all has settled, below 0 never)'),
+  saved_model_tags: honoured('string', 'tags of the graph that is taken of a SavedModel, by commas (serve)'),
   max_num_load_retries: honoured('int', 'give a version up after so many retries (without end)'),
   load_retry_interval_micros: honoured('int', 'longest pause between two retries (60000000)'),
   num_load_threads: honoured('int', 'versions that load at the same time (0: any number)'),
@@ -62,9 +66,6 @@ const theirFlags = {
   skip_initialize_tpu: accepted('bool', 'there is no TPU'),
   enable_grpc_healthcheck_service: accepted('bool', 'grpc.health.v1 is always served'),
 
-  grpc_socket_path: refused('string', '', 'gRPC listens on a TCP port only'),
-  grpc_channel_arguments: refused('string', '', 'gRPC channel arguments are not mapped yet'),
-  ssl_config_file: refused('string', '', 'TLS is not there yet; put a proxy in front'),
   use_alts_credentials: refused('bool', 'false', 'ALTS exists on Google Cloud only'),
   platform_config_file: refused('string', '', 'there are no TensorFlow platforms to configure'),
   per_process_gpu_memory_fraction: refused(
@@ -72,7 +73,6 @@ const theirFlags = {
     '0',
     'WebGPU and ONNX Runtime say neither how much memory a GPU has nor how much is theirs, so a share of it cannot be kept to',
   ),
-  saved_model_tags: refused('string', 'serve', 'SavedModels are read with the tag serve only'),
   prefer_tflite_model: refused('bool', 'false', noTensorFlowLite),
 } as const satisfies Record<string, Flag>;
 
@@ -90,6 +90,7 @@ const ourFlags = {
   resource_preserving: honoured('bool', 'unload the old version of a model before the new one loads'),
   refuse_signature_changes: honoured('bool', 'do not load a version that clients of the one before it cannot use'),
   allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
+  inline_runs_below_micros: honoured('int', 'runs of CPU models that take less are not sent to a thread (100; 0: all are)'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
@@ -101,6 +102,7 @@ const ourFlags = {
   result_cache_ttl_ms: honoured('int', 'how long (3600000)'),
   input_cache_bytes: honoured('int', 'decoded pictures kept in memory (0, none)'),
   batching_p99_target_ms: honoured('int', 'measure whether and how to batch, for this 99th percentile of the latency'),
+  lame_duck_seconds: honoured('float', 'after SIGTERM requests are still taken for so long, while readiness is false (0.25)'),
   shutdown_grace_period_seconds: honoured('int', 'how long running requests may take after SIGTERM (20)'),
   log_level: honoured('string', 'fatal, error, warn, info, debug, trace, silent (info)'),
   access_log: honoured('bool', 'a line in the log for every request'),

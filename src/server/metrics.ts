@@ -177,10 +177,13 @@ function createTensorFlowMetrics(registry: Registry) {
           exampleCountTotal.series({ model }).add(answering.examples);
         }
         if (!answering?.timing || isFromCache(answering)) return;
-        const inferUs = answering.timing.inferMs * 1000;
+        const { inferMs, batchSize } = answering.timing;
+        const inferUs = inferMs * 1000;
         runtime?.observe(inferUs);
-        graphRuns.add();
-        graphRunTime.add(inferUs);
+        // The requests of a batch are one run of the graph.
+        const share = batchSize ? (answering.rows ?? 1) / batchSize : 1;
+        graphRuns.add(share);
+        graphRunTime.add(inferUs * share);
         graphRunHistogram.observe(inferUs);
       };
     },

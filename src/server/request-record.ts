@@ -1,4 +1,9 @@
 import type { LegTiming, NearfarErrorCode } from '../core/index.ts';
+import type { ServableTiming } from './servables/index.ts';
+
+/** Where the time went, whether the answer was known, and with how many rows it ran. */
+export type Timing = LegTiming & Pick<ServableTiming, 'cache' | 'batchSize'>;
+
 import type { CacheOutcome } from './servables/index.ts';
 
 /** One answered request, as both transports tell of it to metrics, traces and the log. Nothing of what was sent is in it. */
@@ -34,7 +39,7 @@ export interface AnsweringServable {
   /** Rows of its batch; 1 where the signature has no batches. */
   readonly rows?: number | undefined;
   /** Absent when the run failed, or there was none. */
-  readonly timing?: LegTiming | undefined;
+  readonly timing?: Timing | undefined;
   /** Absent where no answers are kept. */
   readonly cache?: CacheOutcome | undefined;
 }

@@ -2,7 +2,7 @@ import { NearfarError } from '../core/index.ts';
 import type { Logger } from './log.ts';
 import { assertNamesDiffer, assertPlatformsStay } from './model-config.ts';
 import { isUnderWay, listVersions, type ModelSource, type Repository, type VersionPolicy } from './repository/index.ts';
-import type { ServableStore, VersionStatus } from './servables/index.ts';
+import type { Servables, VersionStatus } from './servables/index.ts';
 
 /** What is served, as it can be changed while the server runs; every change is checked whole before any of it is made. */
 export interface ModelAdmin {
@@ -32,8 +32,13 @@ export interface ModelAdmin {
    * @throws as {@link put}; `not-found` for a version that is not there.
    */
   setLoaded(name: string, version: string, isLoaded: boolean, options?: ChangeOptions): Promise<void>;
-  /** Resolves when the wanted versions of a model are available. @throws {NearfarError} `unavailable` when none can be loaded now. */
-  settle(name: string, options?: ChangeOptions): Promise<void>;
+  /**
+   * As {@link put}, also for a model that was there before, and resolves when one of the versions that are wanted then is available.
+   * @throws {NearfarError} `unavailable` when none of them can be loaded now.
+   */
+  load(model: ModelSource, options?: ChangeOptions): Promise<void>;
+  /** Keeps a model configured with none of its versions loaded, and resolves when none answers. @throws as {@link put}. */
+  unload(model: ModelSource): Promise<void>;
 }
 
 export interface ChangeOptions {
@@ -43,8 +48,10 @@ export interface ChangeOptions {
 export interface ServedModelsOptions {
   readonly models: readonly ModelSource[];
   readonly repository: Repository;
-  readonly servables: ServableStore;
+  readonly servables: Servables;
   readonly allowsLabelsOfMissingVersions: boolean;
+  /** Throws for a model whose requests cannot be logged as its config asks. */
+  readonly assertLogging: (model: ModelSource) => void;
   readonly log: Logger;
   /** Resolves when the condition, asked after every change of a version, holds; rejects with `signal.reason` and when the server closes. */
   readonly waitUntil: (holds: () => boolean, signal: AbortSignal | undefined) => Promise<void>;
@@ -73,6 +80,11 @@ export class ServedModels implements ModelAdmin {
     return this.#options.repository.failure(name);
   }
 
+  /** Whether a model has no version that can answer, and one is being looked for, copied, imported or loaded. */
+  isOnItsWay(name: string): boolean {
+    return !this.#isSettled(name, undefined) && this.#statuses(name).every(({ state }) => state !== 'AVAILABLE');
+  }
+
   /**
    * Checks the models that the server starts with.
    * @throws {NearfarError} `failed-precondition` for a label of a version that is not there.
@@ -86,10 +98,7 @@ export class ServedModels implements ModelAdmin {
   }
 
   async put(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(async () => {
-      if (!this.#models.some(({ name }) => name === model.name)) await assertFolder(model);
-      return [...this.#models.filter(({ name }) => name !== model.name), model];
-    }, options);
+    await this.#change(() => this.#withPut(model), options);
   }
 
   async remove(name: string): Promise<void> {
@@ -132,8 +141,53 @@ export class ServedModels implements ModelAdmin {
     if (isLoaded) await this.#waitFor([name], options.signal, version);
   }
 
-  async settle(name: string, { signal }: ChangeOptions = {}): Promise<void> {
-    await this.#waitFor([name], signal);
+  async load(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
+    const { waitUntil, repository } = this.#options;
+    await this.#apply(() => this.#withPut({ ...model }), options);
+    // By digest: a version of the same number may answer until the wanted one does.
+    const found = () => this.#wanted(model.name);
+    await waitUntil(
+      () => this.#hasLooked(model.name) && found().every(({ state, errorCode }) => state === 'AVAILABLE' || errorCode !== 0),
+      options.signal,
+    );
+    const statuses = found();
+    if (statuses.some(({ state }) => state === 'AVAILABLE')) return;
+    const pending = [...(repository.snapshot(model.name)?.pending ?? [])].map(([version, error]) => `version ${version}: ${error.message}`);
+    const errors = [...statuses.map(({ version, errorMessage }) => `version ${version}: ${errorMessage}`), ...pending];
+    const reason = this.failure(model.name)?.message ?? (errors.join('; ') || this.#whyNot(model.name, undefined));
+    throw new NearfarError('unavailable', `failed to load '${model.name}', no version is available: ${reason}`, {
+      details: { name: model.name },
+    });
+  }
+
+  async unload(model: ModelSource): Promise<void> {
+    await this.#apply(async () => this.#with({ ...model, policy: { kind: 'specific', versions: [] } }), {});
+    await this.#options.waitUntil(
+      () => !this.#statuses(model.name).some(({ state }) => state === 'AVAILABLE' || state === 'UNLOADING'),
+      undefined,
+    );
+  }
+
+  #wanted(name: string): readonly VersionStatus[] {
+    const { repository, servables } = this.#options;
+    return (repository.snapshot(name)?.wanted ?? []).map(({ version, digest }) => {
+      const status = servables.statusOf(name, digest);
+      return status ?? { version, digest, state: 'START', errorCode: 0, errorMessage: '' };
+    });
+  }
+
+  /** Whether a model's folder was looked at and nothing in it is being copied or imported. */
+  #hasLooked(name: string): boolean {
+    const { repository } = this.#options;
+    if (repository.source(name) === undefined || this.failure(name)) return true;
+    const snapshot = repository.snapshot(name);
+    return snapshot !== undefined && ![...snapshot.pending.values()].some(isUnderWay);
+  }
+
+  /** The models with one of them added or changed. */
+  async #withPut(model: ModelSource): Promise<readonly ModelSource[]> {
+    if (!this.#models.some(({ name }) => name === model.name)) await assertFolder(model);
+    return this.#with(model);
   }
 
   /** The models with one of them changed. */
@@ -147,7 +201,13 @@ export class ServedModels implements ModelAdmin {
     throw new NearfarError('not-found', `Could not find any versions of model ${name}`, { details: { name } });
   }
 
-  async #change(next: () => Promise<readonly ModelSource[]>, { signal }: ChangeOptions): Promise<void> {
+  /** Makes a change, and waits for the models that are new. */
+  async #change(next: () => Promise<readonly ModelSource[]>, options: ChangeOptions): Promise<void> {
+    await this.#waitFor(await this.#apply(next, options), options.signal);
+  }
+
+  /** @returns the names of the models that are new. */
+  async #apply(next: () => Promise<readonly ModelSource[]>, { signal }: ChangeOptions): Promise<readonly string[]> {
     const change = this.#last.then(async () => {
       signal?.throwIfAborted();
       return this.#make(await next());
@@ -155,7 +215,7 @@ export class ServedModels implements ModelAdmin {
     this.#last = change.catch(() => undefined);
     const { added, changed } = await change;
     await this.#lookAfresh(changed, signal);
-    await this.#waitFor(added, signal);
+    return added;
   }
 
   /** @returns the names of the models that are new, and of all that are not as they were. */
@@ -163,6 +223,7 @@ export class ServedModels implements ModelAdmin {
     const { repository, log } = this.#options;
     assertNamesDiffer(models);
     assertPlatformsStay(this.#models, models);
+    for (const model of models) this.#options.assertLogging(model);
     await this.#assertLabels(models);
     const before = new Map(this.#models.map((model) => [model.name, model]));
     const added = models.filter(({ name, basePath }) => repository.source(name)?.basePath !== basePath).map(({ name }) => name);

@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createLog, type Logger } from './log.ts';
+import { createLog } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
+import { OnDemandModels } from './on-demand-models.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
@@ -23,14 +25,15 @@ import {
   createSharedPort,
   type Transport,
 } from './transports/index.ts';
-import { UnloadedModels } from './unloaded-models.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
-  /** `http://host:port`; undefined when REST is off. */
+  /** `http://host:port`, with TLS `https://…`; undefined when REST is off. */
   readonly restAddress: string | undefined;
-  /** `host:port`; undefined when gRPC is off. */
+  /** `host:port`; undefined when gRPC has no port. */
   readonly grpcAddress: string | undefined;
+  /** Path of the Unix socket that gRPC listens on; undefined where there is none. */
+  readonly grpcSocketPath: string | undefined;
   /** `host:port` of the address for calls that change what is served; undefined where there is none of its own. */
   readonly adminAddress: string | undefined;
   readonly servables: ServableStore;
@@ -43,7 +46,7 @@ export interface RunningServer extends AsyncDisposable {
   whenReady(options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Takes the model config file over again; without one it looks at the folders of models now. What goes wrong is logged. */
   reloadModels(): Promise<void>;
-  /** Not ready any more, then no new connections, then what is in flight finishes, at most for the grace period. Twice is harmless. */
+  /** Not ready any more, then no new requests, then what is in flight finishes, at most for the grace period. Twice is harmless. */
   close(): Promise<void>;
 }
 
@@ -63,7 +66,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       ? undefined
       : await openTraces({ endpoint: config.otlpEndpoint, samplingRatio: config.traceSamplingRatio, serverVersion, log });
   const statistics = new InferenceStatistics();
-  const requestLog = openRequestLog(config, { metrics, log });
+  const requestLog =
+    config.requestLogDir === undefined
+      ? undefined
+      : new RequestLog({
+          directory: config.requestLogDir,
+          loggingOf: (model) => serving.models.source(model)?.logging,
+          onRecord: metrics.recordRequestLog,
+          log,
+        });
   const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const { servables, files } = serving;
@@ -71,9 +82,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
-  const unloaded = new UnloadedModels(serving.models);
+  const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const context = (access: AdminContext['access']) => ({
     servables,
+    arrivals: serving.arrivals,
     admission,
     observer,
     requestLog,
@@ -82,13 +94,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     buffers,
     classLabels,
     serverVersion,
-    control: unloaded,
+    lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: { models: serving.models, onDemand, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
-  const rest = (access: AdminContext['access']) =>
+  const { tls } = config;
+  const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
     createRestServer({
       ...context(access),
+      tls: identity,
       files,
       prepareImage,
       metricsPage: metrics.registry,
@@ -98,11 +112,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       site: config.site,
     });
   const grpc = (access: AdminContext['access']) =>
-    createGrpcServer({ ...context(access), respondsWithTensorContent: config.respondsWithTensorContent });
+    createGrpcServer({
+      ...context(access),
+      tls,
+      respondsWithTensorContent: config.respondsWithTensorContent,
+      channelArguments: config.grpcChannelArguments,
+    });
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config.gracePeriodMs);
+    closing ??= closeAll(transports, { serving, images, traces, requestLog }, config).finally(() => onDemand[Symbol.asyncDispose]());
     return closing;
   };
   const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
@@ -113,17 +132,24 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   try {
     await serving.models.check();
-    const { host, restPort, grpcPort, adminAddress } = config;
+    const { host, restPort, grpcPort, grpcSocketPath, adminAddress } = config;
     const access = adminAddress ? 'elsewhere' : 'loopback';
-    const restAddress = restPort === 'off' ? undefined : await listen(rest(access), { host, port: restPort });
+    const restAddress = restPort === 'off' ? undefined : await listen(rest(access, tls), { host, port: restPort });
     const grpcAddress = grpcPort === 'off' ? undefined : await listen(grpc(access), { host, port: grpcPort });
-    const shared = adminAddress && createSharedPort({ rest: rest('open'), grpc: grpc('open') });
+    if (grpcSocketPath !== undefined) {
+      // Whoever may open the socket is on this machine.
+      const local = grpc(adminAddress ? 'elsewhere' : 'open');
+      transports.push(local);
+      await local.listenAtSocket(grpcSocketPath);
+    }
+    const shared = adminAddress && createSharedPort({ rest: rest('open', undefined), grpc: grpc('open'), tls });
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
-    log.info({ rest: restAddress, grpc: grpcAddress, admin }, 'listening');
+    log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
     return {
-      restAddress: restAddress && `http://${restAddress}`,
+      restAddress: restAddress && `${tls ? 'https' : 'http'}://${restAddress}`,
       grpcAddress,
+      grpcSocketPath,
       adminAddress: admin,
       servables,
       files,
@@ -139,15 +165,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-function openRequestLog(
-  { requestLogDir, models }: ServerConfig,
-  { metrics, log }: { metrics: ServerMetrics; log: Logger },
-): RequestLog | undefined {
-  if (requestLogDir === undefined) return undefined;
-  const configs = new Map(models.map(({ name, logging }) => [name, logging]));
-  return new RequestLog({ directory: requestLogDir, loggingOf: (model) => configs.get(model), onRecord: metrics.recordRequestLog, log });
-}
-
 /** After the grace period what is still in flight fails; answering that takes no longer than this. */
 const lastAnswersMs = 1000;
 
@@ -161,17 +178,18 @@ interface ClosedParts {
 async function closeAll(
   transports: readonly Transport[],
   { serving, images, traces, requestLog }: ClosedParts,
-  gracePeriodMs: number,
+  { lameDuckMs, gracePeriodMs }: Pick<ServerConfig, 'lameDuckMs' | 'gracePeriodMs'>,
 ): Promise<void> {
   serving.startDraining();
-  const stopped = Promise.all(transports.map((transport) => transport.close())).then(() => serving.drain());
+  const drained = Promise.all(transports.map((transport) => transport.drain())).then(() => serving.drain());
   const startedAt = performance.now();
-  await waitAtMost(gracePeriodMs, stopped);
+  await waitAtMost(lameDuckMs + gracePeriodMs, drained);
   await Promise.all([serving.end(), images[Symbol.asyncDispose]()]);
-  await waitAtMost(lastAnswersMs, stopped);
+  // Not before: to the last, requests that come are told so, rather than find nobody.
+  await waitAtMost(lastAnswersMs, Promise.all(transports.map((transport) => transport.close())));
   for (const transport of transports) transport.cut();
   // What was answered last is told too, in what is left of the grace period.
-  const leftMs = Math.max(lastAnswersMs, gracePeriodMs - (performance.now() - startedAt));
+  const leftMs = Math.max(lastAnswersMs, lameDuckMs + gracePeriodMs - (performance.now() - startedAt));
   await waitAtMost(leftMs, Promise.allSettled([traces?.close(), requestLog?.[Symbol.asyncDispose]()]));
 }
 

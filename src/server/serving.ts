@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { type BackendId, NearfarError } from '../core/index.ts';
+import { Arrivals } from './arrivals.ts';
 import { type BatchingReport, createVersionBatching, withBatching } from './batching/index.ts';
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
@@ -8,8 +9,9 @@ import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
-import { createPublishedFiles, ImportCache, importInThread, type PublishedFiles, Repository } from './repository/index.ts';
-import { EngineHost, type ServableStore, Servables } from './servables/index.ts';
+import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
+import { resolveLogging } from './request-log/index.ts';
+import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
 /** Everything behind the transports: the repository that is watched and the versions it asks for. */
@@ -18,6 +20,8 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
+  /** What to do about requests for models that cannot answer yet. */
+  readonly arrivals: Arrivals;
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
@@ -66,15 +70,16 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     log,
     onRestart: () => metrics.workerRestarted(),
   });
+  const inlineRuns = new InlineRuns({ belowMs: config.inlineRunsBelowMs, log });
   const checkWaiters = () => {
     for (const check of waiters) check();
   };
   const versionBatching = createVersionBatching(config.hasVersionBatching ? config.batching : 'off');
   const servables = new Servables({
-    load: async (source, options) => {
+    load: inlineRuns.around(async (source, options) => {
       await versionBatching.read(source);
       return engines.load(source, backends, options);
-    },
+    }),
     optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
@@ -83,8 +88,15 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     onChange: checkWaiters,
     names: () => repository.names(),
   });
-  const imports = new ImportCache({ folder: join(config.cacheDir, 'imports'), importVersion: importInThread, backOff: retry, log });
-  const repository = new Repository({
+  const imports: ImportCache = new ImportCache({
+    folder: join(config.cacheDir, 'imports'),
+    importVersion: createImporter({ isServing: () => repository.names().some((name) => servables.isReady(name)) }),
+    savedModelTags: config.savedModelTags,
+    backOff: retry,
+    log,
+    onImported: (name) => void repository.lookAfresh(name),
+  });
+  const repository: Repository = new Repository({
     models: config.models,
     modelsRoot: config.modelsRoot,
     pollIntervalMs: config.pollIntervalMs,
@@ -115,8 +127,14 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     repository,
     servables,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
     waitUntil: wait,
+  });
+  const arrivals = new Arrivals({
+    isOnItsWay: (name) => models.isOnItsWay(name),
+    waitUntil: wait,
+    mostWaiting: Math.floor(config.maxInFlight / 8),
   });
   const configFile =
     config.modelConfigFile === undefined
@@ -128,10 +146,14 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   return {
     models,
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    arrivals,
     batching: () => batched.batching(),
     files: createPublishedFiles((name) => repository.snapshot(name), log),
     start: () => {
-      void repository.open().then(() => servables.startServing());
+      void repository.open().then(() => {
+        servables.startServing();
+        void arrivals.start(repository.names());
+      });
       void configFile?.open();
     },
     reloadModels: () => (configFile ? configFile.reload() : repository.look()),
@@ -144,7 +166,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
+      await Promise.all([engines, inlineRuns, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

@@ -1,5 +1,4 @@
-import type { LegTiming } from '../core/index.ts';
-import type { RequestObserver, RequestRecord } from './request-record.ts';
+import type { RequestObserver, RequestRecord, Timing } from './request-record.ts';
 
 /** How often something happened, and how long that took together. */
 export interface DurationStatistic {
@@ -33,9 +32,6 @@ export interface BatchStatistics {
   readonly computeInfer: DurationStatistic;
   readonly computeOutput: DurationStatistic;
 }
-
-/** What the batcher and the cache say of a request beside the times that every request has. */
-type ObservedTiming = LegTiming & { readonly batchSize?: number | undefined; readonly cache?: 'hit' | 'miss' | 'joined' | undefined };
 
 /** Versions of a model that are remembered: each new one would stay for ever. */
 const maxVersions = 64;
@@ -115,7 +111,7 @@ class Counters {
     readonly isOk: boolean;
     readonly durationMs: number;
     readonly rows: number;
-    readonly timing: ObservedTiming | undefined;
+    readonly timing: Timing | undefined;
     readonly at: number;
   }): void {
     const { isOk, durationMs, rows, timing, at } = request;

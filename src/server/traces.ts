@@ -112,15 +112,17 @@ function recordSpans(
   const span = tracer.startSpan(name, { kind: serverKind, startTime, attributes: { ...attributes, ...model } }, parent);
   if (span.isRecording()) {
     if (isServersFault(record)) span.setStatus({ code: errorStatus });
-    const timing = record.servable?.timing;
     const inside = withSpan(span);
     const child = (phase: string, from: number, ms: number) =>
       tracer.startSpan(phase, { kind: internalKind, startTime: from, attributes: model }, inside).end(from + ms);
+    const { timing, cache } = record.servable ?? {};
     if (timing) {
       const { preprocessMs, queueMs, inferMs, postprocessMs } = timing;
       child('decode', startTime, preprocessMs);
-      child('queue', startTime + preprocessMs, queueMs);
-      child('infer', startTime + preprocessMs + queueMs, inferMs);
+      if (cache !== 'hit') {
+        child('queue', startTime + preprocessMs, queueMs);
+        child('infer', startTime + preprocessMs + queueMs, inferMs);
+      }
       child('encode', endTime - postprocessMs, postprocessMs);
     }
   }
@@ -130,7 +132,7 @@ function recordSpans(
 
 function modelAttributes({ model, servable }: RequestRecord): Attributes {
   if (!servable) return { 'nearfar.model': model };
-  const { version, digest, signature, backend, variant } = servable;
+  const { version, digest, signature, backend, variant, cache, timing } = servable;
   return {
     'nearfar.model': model,
     'nearfar.version': version,
@@ -139,6 +141,8 @@ function modelAttributes({ model, servable }: RequestRecord): Attributes {
     'nearfar.backend': backend,
     'nearfar.variant': variant,
     ...(signature !== undefined && { 'nearfar.signature': signature }),
+    ...(cache !== undefined && { 'nearfar.cache': cache }),
+    ...(timing?.batchSize !== undefined && { 'nearfar.batch_size': timing.batchSize }),
   };
 }
 

@@ -1,7 +1,7 @@
 """What TensorFlow Serving's own end-to-end test asks of a server (tensorflow_model_server_test.py), with its client as it is.
 
 Usage: python tensorflow-serving-client.py GRPC_ADDRESS REST_URL
-The server serves version 123 of `half_plus_two` (TensorFlow 1) and `half_plus_two_tf2`, and the latest of `versions`, which is 124.
+The server serves version 123 of `half_plus_two` (TensorFlow 1) and `half_plus_two_tf2`, and 123 and 124 of `versions` with the labels stable and canary.
 """
 
 import gzip
@@ -119,8 +119,10 @@ class TensorflowModelServerTest(unittest.TestCase):
 
     def test_predict_versions(self):
         self.verify_predict(self.predict('versions'), 'versions', 124)
-        self.verify_predict(self.predict('versions', number=124), 'versions', 124)
-        self.fails(grpc.StatusCode.NOT_FOUND, 'Specific(versions, 123)', self.predict, 'versions', number=123)
+        self.verify_predict(self.predict('versions', number=123), 'versions', 123)
+        self.verify_predict(self.predict('versions', label='stable'), 'versions', 123)
+        self.verify_predict(self.predict('versions', label='canary'), 'versions', 124)
+        self.fails(grpc.StatusCode.NOT_FOUND, 'Specific(versions, 5)', self.predict, 'versions', number=5)
         self.fails(grpc.StatusCode.INVALID_ARGUMENT, 'Unrecognized servable version label: x', self.predict, 'versions', label='x')
 
     def test_predict_errors(self):
@@ -185,7 +187,7 @@ class TensorflowModelServerTest(unittest.TestCase):
         self.assertEqual({'outputs': [[3.0, 3.5], [4.0, 2.0]]}, call_rest('/v1/models/half_plus_two:predict', {'inputs': [[2, 3], [4, 0]]}))
         named = {'signature_name': 'serving_default', 'instances': [{'x': [2.0]}, {'x': [3.0]}]}
         self.assertEqual({'predictions': [[3.0], [3.5]]}, call_rest('/v1/models/half_plus_two:predict', named))
-        for path in ('/versions/124', '/versions/00000124'):
+        for path in ('/versions/123', '/versions/00000123', '/labels/stable'):
             self.assertEqual({'predictions': [3.0]}, call_rest('/v1/models/versions' + path + ':predict', {'instances': [2.0]}))
         self.assertEqual({'predictions': [3.0]}, call_rest('/V1/MODELS/half_plus_two:PREDICT', {'instances': [2.0]}))
 
@@ -220,7 +222,8 @@ class TensorflowModelServerTest(unittest.TestCase):
         self.assertEqual(expected, call_rest('/v1/models/half_plus_two'))
         self.assertEqual(expected, call_rest('/v1/models/half_plus_two/versions/123'))
         # A label is ignored: all versions are told.
-        self.assertEqual(expected, call_rest('/v1/models/half_plus_two/labels/any'))
+        self.assertEqual(call_rest('/v1/models/versions'), call_rest('/v1/models/versions/labels/stable'))
+        self.assertEqual(['124', '123'], [each['version'] for each in call_rest('/v1/models/versions')['model_version_status']])
 
 
 if __name__ == '__main__':

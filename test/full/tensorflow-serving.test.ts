@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { cp } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,7 @@ const models = {
   half_plus_two_tf2: sharedData('tfs-testdata/saved_model_half_plus_two_tf2_cpu'),
   versions: sharedData('tfs-testdata/saved_model_half_plus_two_2_versions'),
 };
+const labels = 'version_labels { key: "stable" value: 123 } version_labels { key: "canary" value: 124 }';
 const areThere = Object.values(models).every((path) => path !== undefined);
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
@@ -33,12 +34,20 @@ async function freePort(): Promise<number> {
 
 test.runIf(hasClient && areThere)('the client of TensorFlow Serving notices no difference', async () => {
   await using folder = await openTempFolder();
-  for (const [name, source] of Object.entries(models)) await cp(source!, join(folder.path, 'models', name), { recursive: true });
+  const configs: string[] = [];
+  for (const [name, source] of Object.entries(models)) {
+    const basePath = join(folder.path, 'models', name);
+    await cp(source!, basePath, { recursive: true });
+    const versions = name === 'versions' ? `${labels} model_version_policy { all {} }` : '';
+    configs.push(`config { name: "${name}" base_path: "${basePath}" model_platform: "tensorflow" ${versions} }`);
+  }
+  const config = join(folder.path, 'models.config');
+  await writeFile(config, `model_config_list { ${configs.join('\n')} }`);
   const [port, restPort] = [await freePort(), await freePort()];
   const server = spawn(
     process.execPath,
     [
-      ...[path('../../dist/cli/main.js'), 'serve', '--host=127.0.0.1', `--models=${join(folder.path, 'models')}`],
+      ...[path('../../dist/cli/main.js'), 'serve', '--host=127.0.0.1', `--model_config_file=${config}`],
       ...[`--port=${port}`, `--rest_api_port=${restPort}`, '--rest_api_timeout_in_ms=5000', `--cache_dir=${join(folder.path, 'cache')}`],
       '--log_level=warn',
     ],

@@ -66,7 +66,7 @@ describe('flags', () => {
     ]);
   });
 
-  test.each(['--per_process_gpu_memory_fraction=0.5', '--ssl_config_file=/ssl.config', '--prefer_tflite_model=true'])(
+  test.each(['--per_process_gpu_memory_fraction=0.5', '--use_alts_credentials', '--prefer_tflite_model=true'])(
     'that cannot be honoured end the start with the reason: %s',
     (flag) => {
       expect(() => parse(['--models=/models', flag])).toThrow(expect.objectContaining({ code: 'unsupported' }));

@@ -77,6 +77,16 @@ test('counts the examples of Classify and Regress', async () => {
   expect(text).toContain(':tensorflow:serving:request_example_counts_bucket{le="4",model="m"} 1');
 });
 
+test('counts the requests of a batch as one run of the graph', async () => {
+  const metrics = metricsOf('m');
+
+  for (const rows of [1, 3]) metrics.recordRequest(record({ servable: { ...servable, rows, timing: { ...timing, batchSize: 4 } } }));
+
+  const text = await metrics.registry.metrics();
+  expect(text).toContain(':tensorflow:core:graph_runs 1\n');
+  expect(text).toContain(':tensorflow:core:graph_run_time_usecs 2000\n');
+});
+
 test('counts loads and warm-ups by the path of the version', async () => {
   const metrics = metricsOf('m');
 

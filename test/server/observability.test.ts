@@ -15,7 +15,7 @@ import {
   readTfRecords,
 } from '../../src/core/index.ts';
 import { readWarmup } from '../../src/publish/warm-up-inputs.ts';
-import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
+import { parseConfig, type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { openOtlpReceiver } from '../support/otlp-receiver.ts';
@@ -218,6 +218,38 @@ describe('the request log', () => {
     );
   });
 
+  test('follows the model config file while the server runs', async () => {
+    const [file, logs] = [join(folder.path, 'models.config'), join(folder.path, 'logs')];
+    const configure = (extra: string) =>
+      writeFile(
+        file,
+        `model_config_list { config { name: "everyday10" base_path: "${join(folder.path, 'models/everyday10')}" model_platform: "tensorflow" ${extra} } }`,
+      );
+    const asks = (prefix: string) =>
+      `logging_config { log_collector_config { type: "file" filename_prefix: "${prefix}" } sampling_config { sampling_rate: 1 } }`;
+    await configure('');
+    const { config } = parseConfig([`--model_config_file=${file}`, `--request_log_dir=${logs}`], {});
+    const server = await startReady({
+      models: config.models,
+      modelConfigFile: config.modelConfigFile,
+      requestLogDir: config.requestLogDir,
+    });
+
+    await predictRest(server);
+    await configure(asks('later'));
+    await server.reloadModels();
+    await predictRest(server);
+    await configure(asks('../outside'));
+    await server.reloadModels();
+    await predictRest(server);
+    await server.close();
+
+    const names = await readdir(logs);
+    expect(names).toEqual([expect.stringMatching(/^later-/)]);
+    expect(readWarmup(new Uint8Array(await readFile(join(logs, names[0]!))))).toHaveLength(2);
+    expect(() => parseConfig([`--model_config_file=${file}`, `--request_log_dir=${logs}`], {})).toThrow('filename_prefix is a path in');
+  });
+
   test('is off unless a model asks for it, takes no more than its share, and fails no request when it cannot be written', async () => {
     const requestLogDir = join(folder.path, 'logs');
     await writeFile(requestLogDir, 'a file where the folder should be');
@@ -237,12 +269,16 @@ describe('the request log', () => {
 });
 
 describe('the page for Prometheus', () => {
-  test('is where the monitoring config says', async () => {
+  test('is where the monitoring config says, and counts changes too', async () => {
     const server = await start({ metricsPaths: ['/secret/metrics'] });
+    await fetch(`${server.restAddress}/nearfar/v1/config`, { method: 'PUT', body: '{}' });
 
     const pages = await Promise.all(['/secret/metrics', '/metrics'].map((path) => fetch(`${server.restAddress}${path}`)));
     await server.close();
 
     expect(pages.map(({ status }) => status)).toEqual([200, 404]);
+    expect(await pages[0]!.text()).toMatch(
+      /nearfar_requests_total\{[^}]*api="configure",entrypoint="REST",[^}]*status="INVALID_ARGUMENT"\} 1/,
+    );
   });
 });

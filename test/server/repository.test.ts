@@ -1,4 +1,4 @@
-import { appendFile, cp, mkdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { openSigner } from '../../src/publish/sign.ts';
@@ -16,6 +16,7 @@ function openRepository(
     models?: readonly ModelSource[];
     importVersion?: ImportVersion;
     now?: () => number;
+    fileClock?: () => number;
     trust?: readonly string[];
     pollIntervalMs?: number;
   } = {},
@@ -35,6 +36,7 @@ function openRepository(
     imports,
     trust: options.trust ?? [],
     log,
+    now: options.fileClock,
     onModel: () => {},
     onModelRemoved: (name) => removed.push(name),
   });
@@ -258,6 +260,50 @@ describe('a plain TensorFlow Serving version', () => {
     await importNothing.repository.look();
     expect(importNothing.wanted('m')).toEqual(['1']);
     expect(importNothing.repository.snapshot('m')?.versions.get('1')?.digest).toBe((await makeVersion('m', '1', 'half whole')).digest);
+  });
+
+  test('in which nothing changed for a while is imported at the first look, whatever time its files were given', async () => {
+    await using folder = await openTempFolder();
+    const directory = join(folder.path, 'models/m/1');
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, 'saved_model.pb'), 'graph');
+    await utimes(join(directory, 'saved_model.pb'), 1, 1);
+    const now = openRepository(folder.path, { importVersion });
+    const later = openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000 });
+
+    await now.repository.look();
+    await later.repository.look();
+
+    expect(now.pending('m', '1')).toMatch(/still being copied/);
+    expect(later.pending('m', '1')).toMatch(/being imported/);
+    await later.imports.settle();
+  });
+
+  test('that an older importer left in the cache is imported anew', async () => {
+    await using folder = await openTempFolder();
+    const { repository, imports, wanted } = openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000 });
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'graph');
+    await repository.look();
+    await imports.settle();
+    const [revision] = await readdir(join(folder.path, 'cache'));
+    await rename(join(folder.path, 'cache', revision!), join(folder.path, 'cache', String(Number(revision) - 1)));
+    const imported: string[] = [];
+    const second = openRepository(folder.path, {
+      fileClock: () => Date.now() + 60_000,
+      importVersion: (plain, out, signal) => {
+        imported.push(plain.version);
+        return importVersion(plain, out, signal);
+      },
+    });
+
+    await second.repository.look();
+    await second.imports.settle();
+    await second.repository.look();
+
+    expect(wanted('m')).toEqual([]);
+    expect(imported).toEqual(['1']);
+    expect(second.wanted('m')).toEqual(['1']);
   });
 
   test('is imported by two servers that share a cache, at the same time', async () => {

@@ -175,6 +175,26 @@ describe('startServer', () => {
     expect(Array.from(outputs['probabilities']!.data.slice(0, 3), Number)[0]).toBeCloseTo(expected[0]!, 4);
   });
 
+  test('answers what comes before its models are loaded when they are; until then no model is said to be missing', async () => {
+    await copyEveryday10(join(folder.path, 'models/everyday10'), '1');
+    await using server = await start({
+      modelsRoot: undefined,
+      models: [{ name: 'everyday10', basePath: join(folder.path, 'models/everyday10') }],
+    });
+    const predictMissing = async () => {
+      const response = await fetch(`${server.restAddress}/v1/models/missing:predict`, { method: 'POST', body: '{"instances": [1]}' });
+      return { status: response.status, error: ((await response.json()) as { error: string }).error };
+    };
+
+    const [early, missing] = await Promise.all([predict(server.restAddress!), predictMissing()]);
+    await server.whenReady();
+
+    expect(early.status).toBe(200);
+    expectRight(early.predictions);
+    expect(missing).toEqual({ status: 503, error: 'the server is starting: its models are not loaded yet' });
+    expect(await predictMissing()).toEqual({ status: 404, error: 'Servable not found for request: Latest(missing)' });
+  });
+
   test('refuses a port that is taken', async () => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
@@ -250,7 +270,8 @@ describe('nearfar serve', () => {
   });
 
   test.each([
-    [['--models=/nowhere', '--ssl_config_file=/ssl'], /--ssl_config_file=\/ssl cannot be honoured/],
+    [['--models=/nowhere', '--use_alts_credentials'], /--use_alts_credentials=true cannot be honoured/],
+    [['--models=/nowhere', '--ssl_config_file=/ssl'], /--ssl_config_file: cannot read \/ssl: ENOENT/],
     [['--model_name=m'], /--model_name needs --model_base_path/],
     [[], /nothing to serve/],
   ])('ends with 1 and the reason: %j', async (flags, reason) => {

@@ -61,11 +61,20 @@ export async function findModel(folder: ModelFolder, file?: string): Promise<Fou
   });
 }
 
+export interface ReadModelOptions {
+  /** Tags of the graph to take of a SavedModel. @default ['serve'], or none where no graph has that */
+  readonly savedModelTags?: readonly string[] | undefined;
+}
+
 /** Reads what `findModel` found, other than ONNX, into a graph. */
-export function readModelGraph(folder: ModelFolder, { format, entry }: FoundModel): Promise<ModelGraph> {
+export function readModelGraph(
+  folder: ModelFolder,
+  { format, entry }: FoundModel,
+  { savedModelTags: tags }: ReadModelOptions = {},
+): Promise<ModelGraph> {
   switch (format) {
     case 'saved-model':
-      return readSavedModel(folder);
+      return readSavedModel(folder, tags ? { tags } : {});
     case 'graph-def':
       return readGraphDef(fileOf(folder, entry ?? ''));
     case 'tfjs-graph':

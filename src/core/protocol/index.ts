@@ -32,8 +32,10 @@ export {
   NearfarOptions_Transition,
   NearfarOptionsSchema,
 } from './gen/nearfar/options_pb.ts';
+export { ExampleSchema } from './gen/tensorflow/core/example/example_pb.ts';
 export {
   type ClassificationRequest,
+  ClassificationRequestSchema,
   type ClassificationResponse,
   ClassificationResponseSchema,
 } from './gen/tensorflow_serving/apis/classification_pb.ts';
@@ -51,9 +53,11 @@ export {
 export {
   type InferenceTask,
   type MultiInferenceRequest,
+  MultiInferenceRequestSchema,
   type MultiInferenceResponse,
   MultiInferenceResponseSchema,
 } from './gen/tensorflow_serving/apis/inference_pb.ts';
+export type { InputSchema } from './gen/tensorflow_serving/apis/input_pb.ts';
 export { LogMetadataSchema } from './gen/tensorflow_serving/apis/logging_pb.ts';
 export {
   type ReloadConfigRequest,
@@ -70,7 +74,12 @@ export {
 } from './gen/tensorflow_serving/apis/predict_pb.ts';
 export { PredictionLogSchema } from './gen/tensorflow_serving/apis/prediction_log_pb.ts';
 export { PredictionService } from './gen/tensorflow_serving/apis/prediction_service_pb.ts';
-export { type RegressionRequest, type RegressionResponse, RegressionResponseSchema } from './gen/tensorflow_serving/apis/regression_pb.ts';
+export {
+  type RegressionRequest,
+  RegressionRequestSchema,
+  type RegressionResponse,
+  RegressionResponseSchema,
+} from './gen/tensorflow_serving/apis/regression_pb.ts';
 export { type LoggingConfig, LoggingConfigSchema } from './gen/tensorflow_serving/config/logging_config_pb.ts';
 export {
   type ModelConfig as ServingModelConfig,
@@ -80,6 +89,7 @@ export {
   ModelType,
 } from './gen/tensorflow_serving/config/model_server_config_pb.ts';
 export { MonitoringConfigSchema } from './gen/tensorflow_serving/config/monitoring_config_pb.ts';
+export { SSLConfigSchema } from './gen/tensorflow_serving/config/ssl_config_pb.ts';
 export {
   type BatchingParameters,
   BatchingParametersSchema,
@@ -107,7 +117,7 @@ export {
 } from './oip.ts';
 export { classifyOutput } from './oip-classification.ts';
 export { type GrpcStatusName, grpcStatusName, grpcStatusNameOf } from './status-names.ts';
-export { decodeTensorProto, encodeTensorProto } from './tensor-proto.ts';
+export { decodeTensorProto, encodeTensorProto, encodeTensorProtoToWrite } from './tensor-proto.ts';
 export { parseTextMessage } from './text-format.ts';
 export { decodeExamplesJson, encodeClassificationsJson, encodeRegressionsJson } from './tfs-example-json.ts';
 export { decodePredictJson, encodePredictJson, type JsonPredictRequest, type PredictFormat } from './tfs-json.ts';

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
@@ -13,6 +14,8 @@ export interface PlainVersion {
   readonly directory: string;
   /** Of its files; another one is another version's content. */
   readonly fingerprint: string;
+  /** Tags of the graph to take of a SavedModel; those of TensorFlow Serving where it is not said. */
+  readonly savedModelTags?: readonly string[] | undefined;
 }
 
 /** Writes the version with its manifest into `out`, an empty directory; an abort ends it. */
@@ -23,6 +26,25 @@ type Import =
   | { readonly state: 'done'; readonly version: VersionOnDisk }
   | { readonly state: 'failed'; readonly error: NearfarError; readonly attempts: number; readonly retryAt: number };
 
+export interface ImportCacheOptions {
+  readonly folder: string;
+  readonly importVersion: ImportVersion;
+  /** Another graph of the same files is another import. */
+  readonly savedModelTags?: readonly string[] | undefined;
+  readonly backOff: BackOff;
+  readonly log: Logger;
+  /** @default Date.now */
+  readonly now?: (() => number) | undefined;
+  /** Called when `lookUp` has another version of a model to tell of. */
+  readonly onImported?: ((name: string) => void) | undefined;
+}
+
+/**
+ * Counts up when an import has to be made anew because of what the importer writes now, such as a new field of the manifest that the server
+ * depends on. 2: `savedModel`.
+ */
+const importRevision = 2;
+
 /**
  * Plain TensorFlow Serving versions with their manifests, kept in a cache folder under the fingerprint of the original, so that
  * a restart finds them again.
@@ -31,23 +53,31 @@ export class ImportCache {
   readonly #folder: string;
   readonly #importVersion: ImportVersion;
   readonly #backOff: BackOff;
+  readonly #savedModelTags: readonly string[] | undefined;
   readonly #log: Logger;
   readonly #now: () => number;
+  readonly #onImported: (name: string) => void;
   readonly #imports = new Map<string, Import>();
   readonly #running = new Set<Promise<void>>();
   readonly #closing = new AbortController();
 
-  constructor(options: { folder: string; importVersion: ImportVersion; backOff: BackOff; log: Logger; now?: () => number }) {
-    this.#folder = options.folder;
+  constructor(options: ImportCacheOptions) {
+    this.#folder = join(options.folder, String(importRevision));
+    // Every import that runs listens.
+    setMaxListeners(0, this.#closing.signal);
     this.#importVersion = options.importVersion;
+    this.#savedModelTags = options.savedModelTags;
     this.#backOff = options.backOff;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
+    this.#onImported = options.onImported ?? (() => {});
   }
 
   /** The imported version, or why there is none yet; starts the import, or starts it again after a failure. */
   lookUp(plain: PlainVersion): VersionOnDisk | NearfarError {
-    const key = join(plain.name, plain.version, plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16));
+    const fingerprint = plain.fingerprint.slice('sha256:'.length, 'sha256:'.length + 16);
+    const tags = this.#savedModelTags;
+    const key = join(plain.name, plain.version, tags ? `${fingerprint}-${encodeURIComponent([...tags].sort().join(','))}` : fingerprint);
     const known = this.#imports.get(key);
     if (known?.state === 'done') return known.version;
     if (known?.state === 'failed' && this.#now() < known.retryAt) return known.error;
@@ -61,7 +91,10 @@ export class ImportCache {
     this.#imports.set(key, { state: 'running', previous });
     const running = this.#openOrImport(key, plain)
       .then(
-        (version) => void this.#imports.set(key, { state: 'done', version }),
+        (version) => {
+          this.#imports.set(key, { state: 'done', version });
+          this.#onImported(plain.name);
+        },
         (cause: unknown) => {
           if (this.#closing.signal.aborted) return;
           const reason = cause instanceof Error ? cause.message : String(cause);
@@ -93,7 +126,7 @@ export class ImportCache {
     await mkdir(dirname(final), { recursive: true });
     try {
       this.#log.info({ model: plain.name, version: plain.version, directory: plain.directory }, 'importing a TensorFlow Serving version');
-      await this.#importVersion(plain, work, this.#closing.signal);
+      await this.#importVersion({ ...plain, savedModelTags: this.#savedModelTags }, work, this.#closing.signal);
       await rename(work, final).catch(async () => {
         // What that server made meanwhile may be in use, and is the same; half an import is not.
         if (await readImported(final, plain.version)) return;

@@ -1,25 +1,59 @@
 import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { deserializeError, isSerializedError, NearfarError } from '../../core/index.ts';
 import { workerUrl } from '../worker-url.ts';
-import type { PlainVersion } from './import-cache.ts';
-import type { ImportWorkerData } from './import-worker.ts';
+import type { ImportVersion } from './import-cache.ts';
+import type { ImportJob } from './import-worker.ts';
+
+/** Threads that import side by side, so that one large version does not hold up all others. */
+const mostThreads = Math.max(2, availableParallelism() - 1);
 
 /**
- * Imports a plain TensorFlow Serving version in a thread of its own.
- * @throws {NearfarError} what `importDirectory` throws; `internal` when the thread dies; rejects when aborted.
+ * Imports plain TensorFlow Serving versions in threads of its own. A thread takes what waits, one after the other, since loading the importer
+ * takes longer than a small import, and ends when nothing does.
+ * @param options.isServing Whether there is somebody to hold up: then imports run at low priority.
+ * @returns which throws what `importDirectory` throws; `internal` when the thread dies; rejects when aborted.
  */
-export async function importInThread(plain: PlainVersion, out: string, signal: AbortSignal): Promise<void> {
-  const data: ImportWorkerData = { plain, out };
-  const worker = new Worker(workerUrl('import-worker', import.meta.url), { workerData: data, name: 'nearfar-import' });
+export function createImporter({ isServing }: { isServing: () => boolean }): ImportVersion {
+  const idle: Worker[] = [];
+  const waiting: (() => void)[] = [];
+  let running = 0;
+
+  return async ({ name, version, directory, savedModelTags }, out, signal) => {
+    if (running >= mostThreads) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running++;
+    const worker = idle.pop() ?? new Worker(workerUrl('import-worker', import.meta.url), { name: 'nearfar-import' });
+    let isIntact = false;
+    try {
+      signal.throwIfAborted();
+      const error = await runJob(worker, { name, version, directory, savedModelTags, out, isUrgent: !isServing() }, signal);
+      isIntact = true;
+      if (isSerializedError(error)) throw deserializeError(error);
+    } finally {
+      const next = waiting.shift();
+      if (next && isIntact) idle.push(worker);
+      // Safe in the middle of a run, as it is not for native code: reference runs are plain JavaScript and WebAssembly.
+      else await worker.terminate();
+      // The place goes straight to the next one.
+      if (next) next();
+      else running--;
+    }
+  };
+}
+
+async function runJob(worker: Worker, job: ImportJob, signal: AbortSignal): Promise<unknown> {
+  const listening = new AbortController();
   try {
-    const ended = once(worker, 'exit').then(([code]): never => {
+    const ended = once(worker, 'exit', { signal: listening.signal }).then(([code]): never => {
       throw new NearfarError('internal', `the import thread ended with code ${code}`);
     });
-    const [error]: unknown[] = await Promise.race([once(worker, 'message', { signal }), ended]);
-    if (isSerializedError(error)) throw deserializeError(error);
+    const answered = once(worker, 'message', { signal: AbortSignal.any([signal, listening.signal]) });
+    ended.catch(() => {});
+    worker.postMessage(job);
+    const [answer]: unknown[] = await Promise.race([answered, ended]);
+    return answer;
   } finally {
-    // Safe in the middle of a run, as it is not for native code: reference runs are plain JavaScript and WebAssembly.
-    await worker.terminate();
+    listening.abort();
   }
 }

@@ -1,6 +1,6 @@
 export { fileDigest } from './checked-files.ts';
 export { ImportCache, type ImportVersion } from './import-cache.ts';
-export { importInThread } from './import-thread.ts';
+export { createImporter } from './import-thread.ts';
 export { listVersions, type ModelSnapshot } from './model-directory.ts';
 export { type ModelPlatform, type ModelSource, modelPlatforms } from './model-source.ts';
 export type { PublishedFile, PublishedFiles } from './published-files.ts';

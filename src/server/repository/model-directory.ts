@@ -6,9 +6,9 @@ import type { ImportCache } from './import-cache.ts';
 import type { ModelSource } from './model-source.ts';
 import {
   checkSignature,
-  directoryFingerprint,
   fileStamp,
   isMissing,
+  readDirectoryState,
   readVersionDirectory,
   underWay,
   type VersionOnDisk,
@@ -33,14 +33,29 @@ export interface ModelSnapshot {
   readonly versionsFile: { readonly bytes: Uint8Array<ArrayBuffer>; readonly digest: string };
 }
 
+/**
+ * A plain directory in which nothing changed for so long counts at the first look, in milliseconds. Longer than two looks are apart: the
+ * clock of a network drive may be behind.
+ */
+const settledAgeMs = 5000;
+
 const defaultPolicy: VersionPolicy = { kind: 'latest', count: 1 };
+
+export interface ModelDirectoryOptions {
+  readonly imports: ImportCache;
+  readonly trust: readonly string[];
+  /** How long a plain version stays as it is before it counts as copied, in milliseconds. */
+  readonly settleMs: number;
+  /** The clock that file times are compared with. */
+  readonly now: () => number;
+}
 
 type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarError };
 
 /**
  * The folder of one model, looked at again and again. A directory whose name is a number is a version; with a manifest.json it
- * counts once every file is there, without one it is a plain TensorFlow Serving version, which counts once two looks agree and
- * is then imported.
+ * counts once every file is there, without one it is a plain TensorFlow Serving version, which counts once two looks agree, or
+ * nothing in it changed for a while, and is then imported.
  */
 export class ModelDirectory {
   /** May change between two looks in everything but its name and folder. */
@@ -48,18 +63,19 @@ export class ModelDirectory {
   readonly #imports: ImportCache;
   readonly #trust: readonly string[];
   readonly #settleMs: number;
+  readonly #now: () => number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
-  /** @param settleMs How long a plain version stays as it is before it counts as copied, in milliseconds. */
-  constructor(source: ModelSource, imports: ImportCache, trust: readonly string[], settleMs: number) {
+  constructor(source: ModelSource, { imports, trust, settleMs, now }: ModelDirectoryOptions) {
     this.source = source;
     this.#imports = imports;
     this.#trust = trust;
     // Timers of the poll may fire a little early.
     this.#settleMs = 0.9 * settleMs;
+    this.#now = now;
   }
 
   /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
@@ -122,13 +138,14 @@ export class ModelDirectory {
     if (this.#trust.length > 0) {
       return new NearfarError('signature-invalid', 'a version without a manifest is not signed, and only signed versions are trusted');
     }
-    const fingerprint = await directoryFingerprint(directory);
+    const state = await readDirectoryState(directory);
+    if (state === undefined) return underWay('the version is still being copied: there is no file yet');
+    const { fingerprint, changedAt } = state;
     const before = this.#fingerprints.get(directory);
-    const isSame = fingerprint !== undefined && fingerprint === before?.fingerprint;
-    if (fingerprint !== undefined && !isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
-    if (!isSame || performance.now() - before.since < this.#settleMs) {
-      return underWay('the version is still being copied: its files change between two looks');
-    }
+    const isSame = fingerprint === before?.fingerprint;
+    if (!isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
+    const isSettled = (isSame && performance.now() - before.since >= this.#settleMs) || this.#now() - changedAt >= settledAgeMs;
+    if (!isSettled) return underWay('the version is still being copied: its files change between two looks');
     return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint });
   }
 

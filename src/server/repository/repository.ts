@@ -18,6 +18,8 @@ export interface RepositoryOptions {
   /** Public keys in PEM, one of which must have signed each version; none: signatures are not looked at. */
   readonly trust: readonly string[];
   readonly log: Logger;
+  /** The clock that file times are compared with. @default Date.now */
+  readonly now?: (() => number) | undefined;
   /** Called after each look at a model that could be read. */
   readonly onModel: (snapshot: ModelSnapshot) => void;
   /** Called when a model is configured no more, or its folder left the root. */
@@ -128,13 +130,9 @@ export class Repository {
   }
 
   #watch(source: ModelSource): void {
-    const { imports, trust, pollIntervalMs } = this.#options;
-    const directory = new ModelDirectory(
-      source,
-      imports,
-      trust,
-      Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs)),
-    );
+    const { imports, trust, pollIntervalMs, now = Date.now } = this.#options;
+    const settleMs = Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs));
+    const directory = new ModelDirectory(source, { imports, trust, settleMs, now });
     this.#models.set(source.name, { directory, looking: undefined, snapshot: undefined, failure: undefined, trouble: '' });
   }
 

@@ -77,21 +77,32 @@ export function isUnderWay({ details }: NearfarError): boolean {
   return details['isUnderWay'] === true;
 }
 
-/**
- * A fingerprint of all names, sizes and times below a directory: two that are equal, one poll apart, mean that nobody is still
- * copying. `undefined` for an empty directory.
- */
-export async function directoryFingerprint(directory: string): Promise<string | undefined> {
+/** The state of a directory, without reading its files. */
+export interface DirectoryState {
+  /** Of all names, sizes and times: two that are equal, one poll apart, mean that nobody is still copying. */
+  readonly fingerprint: string;
+  /** When anything in it changed last, in milliseconds of the system's clock. */
+  readonly changedAt: number;
+}
+
+/** @returns undefined for an empty directory. */
+export async function readDirectoryState(directory: string): Promise<DirectoryState | undefined> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
-  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
-  if (files.length === 0) return undefined;
+  const paths = entries.map((entry) => ({ path: join(entry.parentPath, entry.name), isDirectory: entry.isDirectory() }));
+  if (paths.every(({ isDirectory }) => isDirectory)) return undefined;
+  // Both times: tools that copy set mtime back to that of the original, ctime nobody sets.
+  const { mtimeMs, ctimeMs } = await stat(directory);
+  let changedAt = Math.max(mtimeMs, ctimeMs);
   const lines = await Promise.all(
-    files.sort().map(async (path) => {
-      const { size, mtimeMs } = await stat(path);
-      return `${path.slice(directory.length)}\0${size}\0${mtimeMs}`;
-    }),
+    paths
+      .sort((a, b) => (a.path < b.path ? -1 : 1))
+      .map(async ({ path, isDirectory }) => {
+        const { size, mtimeMs, ctimeMs } = await stat(path);
+        changedAt = Math.max(changedAt, mtimeMs, ctimeMs);
+        return isDirectory ? [] : [`${path.slice(directory.length)}\0${size}\0${mtimeMs}`];
+      }),
   );
-  return digestOf(new TextEncoder().encode(lines.join('\n')));
+  return { fingerprint: await digestOf(new TextEncoder().encode(lines.flat().join('\n'))), changedAt };
 }
 
 /** Whether a file system call failed because the path is not there. */

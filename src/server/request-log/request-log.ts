@@ -1,7 +1,7 @@
-import { grpcStatusName, type LoggingConfig, type NearfarError, type RunRequest, type TensorMap } from '../../core/index.ts';
+import { grpcStatusName, type LoggingConfig, NearfarError, type TensorMap } from '../../core/index.ts';
 import type { Logger } from '../log.ts';
 import { type ModelLogging, resolveLogging } from './logging-config.ts';
-import { encodeLoggedRequest, encodePredictionLog, type LoggedVersion } from './prediction-log.ts';
+import { encodeLoggedRequest, encodePredictionLog, type LoggedCall, type LoggedRequest, type LoggedVersion } from './prediction-log.ts';
 import { RecordFiles } from './record-files.ts';
 
 export interface RequestLogOptions {
@@ -18,9 +18,9 @@ export interface RequestLogOptions {
 /** A request that is logged once it is answered. */
 export interface SampledRequest {
   /** Keeps a copy of what is to run. */
-  take(run: RunRequest): void;
-  /** Writes the record. */
-  answer(outputs: TensorMap): void;
+  take(call: LoggedCall): void;
+  /** Writes the record. @param outputs Of each run. */
+  answer(outputs: readonly TensorMap[]): void;
 }
 
 interface ModelLog {
@@ -48,16 +48,24 @@ export class RequestLog implements AsyncDisposable {
     const model = this.#find(version.name);
     if (!model?.files || (this.#options.random ?? Math.random)() >= model.samplingRate) return undefined;
     const { files, samplingRate } = model;
-    let taken: { readonly request: Uint8Array; readonly signature: string } | undefined;
+    let taken: LoggedRequest | undefined;
+    // What cannot be written down is counted, and answered nevertheless.
+    const attempt = (work: () => void) => {
+      try {
+        work();
+      } catch (error) {
+        this.#count(version.name, error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error }));
+      }
+    };
     return {
-      take: (run) => {
-        taken = { request: encodeLoggedRequest(version, run), signature: run.signature };
-      },
-      answer: (outputs) => {
-        if (!taken) return;
-        const { request, signature } = taken;
-        files.append(encodePredictionLog(request, outputs, { version, signature, samplingRate, now: Date.now() }));
-      },
+      take: (call) =>
+        attempt(() => {
+          taken = encodeLoggedRequest(version, call);
+        }),
+      answer: (outputs) =>
+        attempt(() => {
+          if (taken) files.append(encodePredictionLog(taken, outputs, { version, samplingRate, now: Date.now() }));
+        }),
     };
   }
 

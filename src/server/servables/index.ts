@@ -1,4 +1,5 @@
 export { EngineHost } from './engine-host.ts';
+export { InlineRuns } from './inline-runs.ts';
 export {
   type CacheOutcome,
   type ServableHandle,

@@ -1,6 +1,6 @@
 import { errorStatuses, NearfarError, signatureChanges } from '../../core/index.ts';
 import type { ModelOptions } from '../model-options.ts';
-import { compareVersions, type ModelSnapshot, type VersionOnDisk } from '../repository/index.ts';
+import { compareVersions, isUnderWay, type ModelSnapshot, type VersionOnDisk } from '../repository/index.ts';
 import type { VersionStatus } from './servable.ts';
 import { ServableVersion, type ServableVersionOptions } from './servable-version.ts';
 
@@ -81,12 +81,18 @@ export class ModelServables {
     return [...this.#labels].filter(([, target]) => target === version).map(([label]) => label);
   }
 
+  /** The version of a digest that is there or loads. */
+  statusOf(digest: string): VersionStatus | undefined {
+    return [...this.#versions].find(({ source, isRetired }) => source.digest === digest && !isRetired)?.status;
+  }
+
   /** Every known version, newest first. */
   statuses(): readonly VersionStatus[] {
     const statuses = new Map<string, VersionStatus>();
     if (this.#ended) statuses.set(this.#ended.version, this.#ended);
     for (const [version, error] of this.#snapshot?.pending ?? []) {
-      statuses.set(version, { version, state: 'START', errorCode: errorStatuses[error.code].grpc, errorMessage: error.message });
+      const errorCode = isUnderWay(error) ? 0 : errorStatuses[error.code].grpc;
+      statuses.set(version, { version, state: 'START', errorCode, errorMessage: error.message });
     }
     for (const { source, status } of [...this.#versions].sort((a, b) => Number(a.isWanted) - Number(b.isWanted))) {
       if (statuses.get(source.version)?.state !== 'AVAILABLE') statuses.set(source.version, status);

@@ -72,6 +72,11 @@ export class Servables implements ServableStore {
     throw new NearfarError('not-found', text, { details: { name, version } });
   }
 
+  /** The version of a digest, also while another one of its number answers in its place; undefined when it is not wanted. */
+  statusOf(name: string, digest: string): VersionStatus | undefined {
+    return this.#models.get(name)?.statusOf(digest);
+  }
+
   labels(name: string): Readonly<Record<string, string>> {
     return this.#models.get(name)?.labels() ?? {};
   }

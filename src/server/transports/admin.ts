@@ -1,10 +1,13 @@
 import { isIP } from 'node:net';
 import { NearfarError } from '../../core/index.ts';
+import type { ModelControl } from '../model-control.ts';
 import type { ModelAdmin } from '../served-models.ts';
 
 /** What calls that change what is served need. */
 export interface AdminContext {
   readonly models: ModelAdmin;
+  /** Loads and unloads models as the Open Inference Protocol asks. */
+  readonly onDemand: ModelControl;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
   /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */

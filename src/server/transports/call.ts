@@ -1,13 +1,14 @@
 import {
+  type ExampleMethod,
   grpcStatusName,
-  type LegTiming,
   NearfarError,
   type NearfarErrorCode,
   type RunRequest,
   serializeError,
   type TensorMap,
 } from '../../core/index.ts';
-import type { ServableHandle, ServableSpec, ServableTiming } from '../servables/index.ts';
+import type { Timing } from '../request-record.ts';
+import type { ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
 
@@ -31,14 +32,13 @@ export interface Call {
 /** What every answer says about the version behind it. */
 export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
 
-/** Where the time went, whether the answer was known, and with how many rows it ran. */
-export type Timing = LegTiming & Pick<ServableTiming, 'cache' | 'batchSize'>;
-
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
   readonly run: RunRequest;
   /** What else is asked of the same version in the same call: it runs beside it. */
   readonly beside?: readonly RunRequest[] | undefined;
+  /** What MultiInference asks of each run. */
+  readonly tasks?: readonly { readonly method: ExampleMethod }[] | undefined;
   readonly examples?: number | undefined;
   /** How long the request itself allows from its decoding on, in milliseconds. */
   readonly deadlineMs?: number | undefined;
@@ -89,7 +89,7 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
   };
   const predict = async () => {
     using _ = context.admission.enter(call.client);
-    using handle = context.servables.lend(call.spec);
+    using handle = await lend(context, call);
     progress.handle = handle;
     call.onVersion(handle);
     const decodeAt = performance.now();
@@ -97,10 +97,9 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
     if (decoded.deadlineMs !== undefined) call.limit(decoded.deadlineMs);
     progress.decoded = decoded;
     const sampled = context.requestLog?.sample(handle);
-    sampled?.take(decoded.run); // the run takes the inputs away
+    sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
     const runAt = performance.now();
     const [{ outputs, timing }, ...beside] = await runAll(handle, decoded, call.signal);
-    sampled?.answer(outputs);
     const encodeAt = performance.now();
     const answer = codec.encode(
       outputs,
@@ -108,7 +107,9 @@ export async function answerCall<Decoded extends DecodedCall, Answer>(
       handle,
       beside.map((ran) => ran.outputs),
     );
-    return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs: performance.now() - encodeAt } };
+    const postprocessMs = performance.now() - encodeAt;
+    sampled?.answer([outputs, ...beside.map((ran) => ran.outputs)]);
+    return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs } };
   };
 
   try {
@@ -140,6 +141,19 @@ export async function observeControl<T>(
     const errorCode = serializeError(error).code;
     record(grpcStatusName(errorCode), errorCode);
     throw error;
+  }
+}
+
+/** Waits for a model whose first version is on its way. */
+async function lend({ servables, arrivals }: TransportContext, { spec, signal }: Call): Promise<ServableHandle> {
+  for (;;) {
+    try {
+      return servables.lend(spec);
+    } catch (error) {
+      const arrival = error instanceof NearfarError && error.code === 'not-found' ? arrivals?.of(spec.name, signal) : undefined;
+      if (!arrival) throw error;
+      await arrival;
+    }
   }
 }
 

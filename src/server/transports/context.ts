@@ -1,12 +1,14 @@
 import type { Socket } from 'node:net';
 import type { Admission } from '../admission.ts';
+import type { Arrivals } from '../arrivals.ts';
 import type { BufferPool } from '../buffer-pool.ts';
+import type { ChannelArguments } from '../channel-arguments.ts';
 import type { PrepareImage } from '../media/index.ts';
-import type { ModelControl } from '../model-control.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
 import type { ServableStore } from '../servables/index.ts';
+import type { TlsIdentity } from '../ssl-config.ts';
 import type { InferenceStatistics } from '../statistics.ts';
 import type { AdminContext } from './admin.ts';
 import type { ClassLabels } from './class-labels.ts';
@@ -27,6 +29,8 @@ export interface TransportContext {
   readonly servables: ServableStore;
   /** What is served, for calls that change it. */
   readonly admin: AdminContext;
+  /** What to do about a model that was not found; without it that is an error at once. */
+  readonly arrivals?: Pick<Arrivals, 'of'> | undefined;
   /** Whether a prediction is taken. */
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
@@ -36,14 +40,16 @@ export interface TransportContext {
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
-  /** Loads and unloads models. */
-  readonly control?: ModelControl | undefined;
   /** What Triton's statistics extension tells. */
   readonly statistics: Pick<InferenceStatistics, 'of'>;
   /** Class names of models. */
   readonly classLabels: ClassLabels;
   /** Whether Classify and Regress refuse a signature that was exported for another method. @default false, as in TensorFlow Serving */
   readonly checksSignatureMethod?: boolean | undefined;
+  /** Key and certificates, where connections are encrypted. */
+  readonly tls?: TlsIdentity | undefined;
+  /** How long a closing transport still takes requests, in milliseconds. @default 250 */
+  readonly lameDuckMs?: number | undefined;
   /** Version of the server, as it says in metadata. */
   readonly serverVersion: string;
 }
@@ -81,7 +87,12 @@ export interface RestContext extends TransportContext {
 export interface GrpcContext extends TransportContext {
   /** Answers carry `tensor_content` instead of typed values. @default false, as in TensorFlow Serving */
   readonly respondsWithTensorContent?: boolean | undefined;
+  /** Limits of connections and messages, over the defaults. */
+  readonly channelArguments?: ChannelArguments | undefined;
 }
+
+/** How long a closing transport goes on unless it is told otherwise, in milliseconds: for what is on its way to it. */
+export const defaultLameDuckMs = 250;
 
 /** A transport that is not listening yet. */
 export interface Transport {
@@ -92,8 +103,21 @@ export interface Transport {
   listen(options: { readonly host: string; readonly port: number }): Promise<{ readonly port: number }>;
   /** Gets ready for connections that are accepted elsewhere, which the result takes. */
   accept(): Promise<(socket: Socket) => void>;
-  /** Takes no new request and resolves when those in flight are answered. */
+  /**
+   * Goes on for `lameDuckMs`, then takes no new request, and resolves when those in flight are answered. HTTP refuses what comes from then
+   * on; gRPC listens no more and lets its clients go, so that they find another server.
+   */
+  drain(): Promise<void>;
+  /** Drains, and then listens no more. */
   close(): Promise<void>;
   /** Cuts the connections that are still open, so that close() resolves: a client that never ends its request holds one for ever. */
   cut(): void;
+}
+
+export interface GrpcTransport extends Transport {
+  /**
+   * Listens on a Unix socket too.
+   * @throws {NearfarError} `unavailable` when the path cannot be had.
+   */
+  listenAtSocket(path: string): Promise<void>;
 }

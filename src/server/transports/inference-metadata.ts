@@ -8,6 +8,8 @@ export const inferenceExtensions: readonly string[] = [
   'binary_tensor_data',
   'classification',
   'model_configuration',
+  'model_repository',
+  'model_repository(unload_dependents)',
   'parameters',
   'statistics',
 ];

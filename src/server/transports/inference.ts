@@ -50,14 +50,18 @@ export async function prepareInference(handle: ServableHandle, asked: AskedInfer
   };
 }
 
-/** Whether the first dimension of all tensors counts the rows of a batch, as Triton's `max_batch_size` above 0 says. */
+/** Whether the first dimension of all tensors counts the rows of a batch, and others follow it, as Triton's `max_batch_size` above 0 says. */
 export function isBatchedSignature(signature: Signature | undefined): boolean {
-  const tensors = signature ? [...Object.values(signature.inputs), ...Object.values(signature.outputs)] : [];
-  return tensors.length > 0 && tensors.every(({ shape }) => shape.length > 1 && shape[0] === -1);
+  return hasRows(signature, 2);
 }
 
-/** Rows of the batch that a request brings; 1 where the signature has no batches. */
+/** Rows that a request brings; 1 where its signature does not count them. */
 export function batchRows(manifest: Manifest, { signature, inputs }: RunRequest): number {
   const [first] = Object.values(inputs);
-  return first && isBatchedSignature(manifest.signatures[signature]) ? (first.shape[0] ?? 1) : 1;
+  return first && hasRows(manifest.signatures[signature], 1) ? (first.shape[0] ?? 1) : 1;
+}
+
+function hasRows(signature: Signature | undefined, leastRank: number): boolean {
+  const tensors = signature ? [...Object.values(signature.inputs), ...Object.values(signature.outputs)] : [];
+  return tensors.length > 0 && tensors.every(({ shape }) => shape.length >= leastRank && shape[0] === -1);
 }

@@ -1,7 +1,5 @@
 import { decodeBase64, NearfarError } from '../../core/index.ts';
-import type { LoadRequest, ModelControl } from '../model-control.ts';
-import { assertMayChange, type Caller } from './admin.ts';
-import type { TransportContext } from './context.ts';
+import type { LoadRequest } from '../model-control.ts';
 
 /**
  * Reads the parameters of Triton's load: `config`, the model's configuration as JSON, and `file:<version>/<path>`, what a file of the
@@ -18,15 +16,6 @@ export function parseLoadParameters(parameters: Readonly<Record<string, unknown>
     else config = value;
   }
   return { config: config === undefined ? undefined : parseConfig(config), files };
-}
-
-/** @throws {NearfarError} `unsupported` where nothing can be loaded by request; `permission-denied`. */
-export function controlOf({ control, admin }: Pick<TransportContext, 'control' | 'admin'>, caller: Caller): ModelControl {
-  if (control) {
-    assertMayChange(admin, caller);
-    return control;
-  }
-  throw new NearfarError('unsupported', 'models are not loaded and unloaded by request');
 }
 
 function parseConfig(text: string): Readonly<Record<string, unknown>> {

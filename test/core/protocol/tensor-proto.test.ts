@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createTensor, dataTypeOf, decodeTensorProto, encodeTensorProto } from '../../../src/core/index.ts';
+import { createTensor, dataTypeOf, decodeTensorProto, encodeTensorProto, encodeTensorProtoToWrite } from '../../../src/core/index.ts';
 import { TensorProtoSchema } from '../../../src/core/protocol/gen/tensorflow/core/framework/tensor_pb.ts';
 import { GetModelMetadataRequestSchema } from '../../../src/core/protocol/gen/tensorflow_serving/apis/get_model_metadata_pb.ts';
 import { PredictRequestSchema, PredictResponseSchema } from '../../../src/core/protocol/gen/tensorflow_serving/apis/predict_pb.ts';
@@ -22,6 +22,18 @@ describe('TensorProto', () => {
         expect(decoded.dtype).toBe(tensor.dtype);
         expect(decoded.shape).toEqual(tensor.shape);
         expect(decoded.data).toEqual(tensor.data);
+      }),
+    );
+  });
+
+  test('is the same message where it is only made to be written', () => {
+    fc.assert(
+      fc.property(arbitraryTensor(), (tensor) => {
+        const written = toBinary(TensorProtoSchema, encodeTensorProtoToWrite(tensor));
+
+        expect(fromBinary(TensorProtoSchema, written)).toEqual(
+          fromBinary(TensorProtoSchema, toBinary(TensorProtoSchema, encodeTensorProto(tensor))),
+        );
       }),
     );
   });

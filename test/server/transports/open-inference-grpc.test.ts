@@ -158,22 +158,42 @@ describe('ModelStreamInfer', () => {
     expect(answers[1]?.inferResponse?.parameters['triton_final_response']).toBeUndefined();
   });
 
-  test('cancelling reaches what runs', async () => {
+  /** A stream of a server of its own, with one request that runs. */
+  const openSlow = async () => {
     const own = createSlowVersion();
     const other = createGrpcServer(createStandInContext(createStandInStore([own])));
     const { port } = await other.listen({ host: '127.0.0.1', port: 0 });
     const otherClient = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
     const stream = otherClient.makeBidiStreamRequest(`/${GRPCInferenceService.typeName}/ModelStreamInfer`, serialize, (bytes) => bytes);
-    stream.on('error', () => {});
+    const ended = new Promise<ServiceError>((resolve) => stream.on('error', resolve));
     stream.write(toBinary(modelInfer.input, create(modelInfer.input, { modelName: 'slow', inputs: [typed([1])] })));
     await own.started;
+    return { own, other, stream, ended, close: () => otherClient.close() };
+  };
+
+  test('cancelling reaches what runs', async () => {
+    const { own, other, stream, close } = await openSlow();
 
     stream.cancel();
 
     expect(await own.aborted).toMatchObject({ code: 'cancelled' });
     own.finish();
-    otherClient.close();
+    close();
     await other.close();
+  });
+
+  test('a server that closes answers what it has read, and ends the stream', async () => {
+    const { own, other, stream, ended, close } = await openSlow();
+    const answers: Buffer[] = [];
+    stream.on('data', (answer: Buffer) => answers.push(answer));
+
+    const closing = other.close();
+    own.finish();
+
+    await closing;
+    expect(await ended).toMatchObject({ code: status.UNAVAILABLE });
+    expect(answers.map((bytes) => fromBinary(modelStreamInfer.output, bytes))).toMatchObject([{ errorMessage: '' }]);
+    close();
   });
 });
 

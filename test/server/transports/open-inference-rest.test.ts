@@ -19,14 +19,16 @@ const context = createStandInContext(store);
 let transport: Transport;
 let base: string;
 
+const restContext = () => ({
+  ...context,
+  files: createStandInFiles({}),
+  metricsPage: { contentType: 'text/plain', metrics: async () => '' },
+  corsAllowedOrigins: [],
+  timeoutMs: 30_000,
+});
+
 beforeAll(async () => {
-  transport = createRestServer({
-    ...context,
-    files: createStandInFiles({}),
-    metricsPage: { contentType: 'text/plain', metrics: async () => '' },
-    corsAllowedOrigins: [],
-    timeoutMs: 30_000,
-  });
+  transport = createRestServer(restContext());
   const { port } = await transport.listen({ host: '127.0.0.1', port: 0 });
   base = `http://127.0.0.1:${port}`;
 });
@@ -244,6 +246,19 @@ describe('the model repository', () => {
     ]);
   });
 
+  test('changes only for those who may', async () => {
+    const own = createRestServer({ ...restContext(), admin: { ...context.admin, access: 'elsewhere' } });
+    const { port } = await own.listen({ host: '127.0.0.1', port: 0 });
+    const there = `http://127.0.0.1:${port}/v2/repository`;
+
+    const answers = await Promise.all(
+      ['models/a/load', 'models/a/unload', 'index'].map((path) => fetch(`${there}/${path}`, { method: 'POST' })),
+    );
+
+    expect(answers.map(({ status }) => status)).toEqual([403, 403, 200]);
+    await own.close();
+  });
+
   test.each([
     [{ config: '{' }, /^the parameter 'config' is no JSON: /],
     [{ config: '[]' }, /^the parameter 'config' is no JSON object$/],
@@ -275,7 +290,15 @@ test.each([
 });
 
 test('the server says what it has, and both names of ready', async () => {
-  const extensions = ['binary_tensor_data', 'classification', 'model_configuration', 'parameters', 'statistics'];
+  const extensions = [
+    'binary_tensor_data',
+    'classification',
+    'model_configuration',
+    'model_repository',
+    'model_repository(unload_dependents)',
+    'parameters',
+    'statistics',
+  ];
 
   expect(await get('/v2')).toEqual([200, { name: 'nearfar', version: '9.9.9', extensions }]);
   expect(await get('/v2/health/ready')).toEqual([200, { live: true, ready: true }]);

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -213,9 +214,12 @@ describe('TensorFlow Serving REST', () => {
     const good = await post('/v1/models/half_plus_two:predict', new Uint8Array(gzipSync('{"instances": [4]}')), gzip);
     const broken = await post('/v1/models/half_plus_two:predict', '{"instances": [4]}', gzip);
     const unknown = await post('/v1/models/half_plus_two:predict', 'x', { 'content-encoding': 'br' });
+    // Zlib's error comes when nobody reads any more: it must not end the process.
+    const empty = await post('/v1/models/half_plus_two:predict', '', gzip);
 
     expect(await good.json()).toEqual({ predictions: [4] });
-    expect([broken.status, unknown.status]).toEqual([400, 400]);
+    expect([broken.status, unknown.status, empty.status]).toEqual([400, 415, 400]);
+    expect(await unknown.json()).toMatchObject({ error: 'content-encoding br is not supported, use gzip or deflate' });
   });
 
   test.each([
@@ -909,3 +913,29 @@ function rawStatus(path: string): Promise<number | undefined> {
     asked.on('error', reject).end();
   });
 }
+
+describe('what no handler sees', () => {
+  /** Everything that the server says to these bytes, until it ends the connection. */
+  async function raw(bytes: string): Promise<{ status: number; error: unknown }> {
+    const socket = connect(Number(new URL(base).port), '127.0.0.1');
+    socket.write(bytes);
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket) chunks.push(chunk);
+    const answer = Buffer.concat(chunks).toString();
+    const [, status, body] = /^HTTP\/1\.1 (\d+) .*?(\{.*\})/s.exec(answer) ?? [];
+    return { status: Number(status), error: JSON.parse(body ?? '{}').error };
+  }
+
+  test.each([
+    ['GARBAGE\r\n\r\n', 400, /^the request is no HTTP: /],
+    ['GET / HTTP/1.1\r\nConnection: close\r\n\r\n', 400, /no Host header/],
+    ['POST /v1/models/half_plus_two:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1e3\r\n\r\n', 400, /Content-Length/],
+    [`GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`, 431, /Header Fields Too Large/],
+    ['GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\n\r\n', 417, /miracles/],
+    ['POST /v1/models/half_plus_two:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n', 413, /too large/],
+    ['POST /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n', 405, /use GET/],
+    ['DELETE /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 405, /use GET/],
+  ])('is refused in JSON: %s', async (bytes, status, error) => {
+    expect(await raw(bytes)).toEqual({ status, error: expect.stringMatching(error) });
+  });
+});

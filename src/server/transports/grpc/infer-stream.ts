@@ -6,6 +6,7 @@ import { type CallSignal, openCallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 import { infer, takeOverInfer } from './infer.ts';
+import { endStream, type OpenStreams } from './streams.ts';
 import { deadlineMsOf, factsOf, readMessage, writeMessage } from './unary.ts';
 
 const { modelStreamInfer: method } = GRPCInferenceService.method;
@@ -22,19 +23,20 @@ const finalAsked = 'triton_enable_empty_final_response';
  * GRPCInferenceService.ModelStreamInfer: requests run side by side, each has one answer, in the order of the requests. One that fails
  * is answered by its error, and the stream goes on.
  */
-export function addInferStream(server: Server, context: GrpcContext): void {
+export function addInferStream(server: Server, context: GrpcContext, streams: OpenStreams): void {
   server.register<Request, Answer>(
     `/${method.parent.typeName}/${method.name}`,
-    (call: ServerDuplexStream<Request, Answer>) => serveStream(call, context),
+    (call: ServerDuplexStream<Request, Answer>) => serveStream(call, context, streams),
     (message) => writeMessage(method.output, message),
     (bytes) => readMessage(method.input, bytes, (request) => takeOverInfer(request, context.buffers)),
     'bidi',
   );
 }
 
-function serveStream(call: ServerDuplexStream<Request, Answer>, context: GrpcContext): void {
+function serveStream(call: ServerDuplexStream<Request, Answer>, context: GrpcContext, streams: OpenStreams): void {
   const signals = new Set<CallSignal>();
   let inFlight = 0;
+  let isClosing = false;
   let written = Promise.resolve();
   const answer = async (request: Request): Promise<Answer> => {
     using deadline = openCallSignal(deadlineMsOf(call));
@@ -48,12 +50,18 @@ function serveStream(call: ServerDuplexStream<Request, Answer>, context: GrpcCon
       const message = await answering;
       if (!call.cancelled && !call.write(message)) await once(call, 'drain');
       inFlight--;
-      call.resume();
+      if (!isClosing) call.resume();
     });
   });
   call.on('end', () => void written.then(() => call.end()));
-  call.on('cancelled', () => {
+  const cancelAll = () => {
     for (const signal of signals) signal.cancel();
+  };
+  streams.add(call, cancelAll, () => {
+    // What was read is answered.
+    isClosing = true;
+    call.pause();
+    void written.then(() => endStream(call));
   });
 }
 

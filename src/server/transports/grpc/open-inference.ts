@@ -15,21 +15,23 @@ import {
   ServerReadyResponseSchema,
 } from '../../../core/index.ts';
 import type { ServableHandle } from '../../servables/index.ts';
+import { assertMayChange } from '../admin.ts';
 import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
 import { modelConfig } from '../model-config.ts';
 import { versionOrLabel } from '../model-spec.ts';
 import { modelStatistics } from '../model-statistics.ts';
-import { controlOf, parseLoadParameters } from '../repository-control.ts';
+import { parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { infer, plainParameters, takeOverInfer } from './infer.ts';
 import { addInferStream } from './infer-stream.ts';
+import type { OpenStreams } from './streams.ts';
 import { addUnary, setVersionTrailer, type UnaryCall } from './unary.ts';
 
 /** The Open Inference Protocol over gRPC, with Triton's extensions: inference.GRPCInferenceService. */
-export function addOpenInference(server: Server, context: GrpcContext): void {
-  const { servables, log, serverVersion } = context;
+export function addOpenInference(server: Server, context: GrpcContext, streams: OpenStreams): void {
+  const { servables, log, serverVersion, admin } = context;
   const { method } = GRPCInferenceService;
   const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
     observeControl(context, { model, api, entrypoint: 'GRPC', header }, work);
@@ -74,20 +76,22 @@ export function addOpenInference(server: Server, context: GrpcContext): void {
   );
   addUnary(server, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
-      await controlOf(context, call).load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
+      assertMayChange(admin, call);
+      await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
   addUnary(server, method.repositoryModelUnload, log, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
-      await controlOf(context, call).unload(modelName);
+      assertMayChange(admin, call);
+      await admin.onDemand.unload(modelName);
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );
   addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call), {
     takeOver: (request) => takeOverInfer(request, context.buffers),
   });
-  addInferStream(server, context);
+  addInferStream(server, context, streams);
   refuseUnserved(server);
 }
 

@@ -3,6 +3,7 @@ import {
   decodeTensorProto,
   defaultSignatureName,
   encodeTensorProto,
+  encodeTensorProtoToWrite,
   NearfarError,
   type PredictRequest,
   type PredictResponse,
@@ -45,7 +46,7 @@ export function predict(context: GrpcContext, request: PredictRequest, call: Una
           outputs: Object.fromEntries(
             Object.entries(outputs).map(([alias, tensor]) => [
               alias,
-              encodeTensorProto(tensor, { asContent: context.respondsWithTensorContent ?? false }),
+              context.respondsWithTensorContent ? encodeTensorProto(tensor, { asContent: true }) : encodeTensorProtoToWrite(tensor),
             ]),
           ),
         }),

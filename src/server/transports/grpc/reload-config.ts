@@ -7,11 +7,17 @@ import {
 } from '../../../core/index.ts';
 import { toModelSources } from '../../model-config.ts';
 import { assertMayChange } from '../admin.ts';
+import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import type { UnaryCall } from './unary.ts';
 
 /** ModelService.HandleReloadConfigRequest: the config supersedes the whole one before, and is answered when new models are available. */
-export async function reloadConfig(
+export function reloadConfig(context: GrpcContext, request: ReloadConfigRequest, call: UnaryCall): Promise<ReloadConfigResponse> {
+  const observed = { model: '', api: 'HandleReloadConfigRequest', entrypoint: 'GRPC', header: call.header } as const;
+  return observeControl(context, observed, () => reload(context, request, call));
+}
+
+async function reload(
   { admin }: GrpcContext,
   { config, metricNames }: ReloadConfigRequest,
   call: UnaryCall,

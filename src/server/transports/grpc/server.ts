@@ -1,6 +1,8 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService } from '../../../core/index.ts';
-import type { GrpcContext, Transport } from '../context.ts';
+import type { TlsIdentity } from '../../ssl-config.ts';
+import { defaultLameDuckMs, type GrpcContext, type GrpcTransport } from '../context.ts';
 import { classify } from './classify.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
@@ -13,17 +15,27 @@ import { reloadConfig } from './reload-config.ts';
 import { status } from './status.ts';
 import { OpenStreams } from './streams.ts';
 import { addUnary } from './unary.ts';
+import { clearSocketPath } from './unix-socket.ts';
 
-/** TensorFlow Serving takes messages up to the largest int32. */
-const maxMessageBytes = 2 ** 31 - 1;
+/** `--grpc_channel_arguments` may say otherwise. */
+const defaultArguments = {
+  // TensorFlow Serving takes messages up to the largest int32.
+  'grpc.max_receive_message_length': 2 ** 31 - 1,
+  'grpc.max_send_message_length': 2 ** 31 - 1,
+  // Of one connection; clients hold further calls back until one of theirs has ended.
+  'grpc.max_concurrent_streams': 1024,
+  // Connections whose other end is gone, or never spoke HTTP/2, are ended.
+  'grpc.keepalive_time_ms': 120_000,
+  'grpc.keepalive_timeout_ms': 20_000,
+};
 
 /**
  * The gRPC side of the server: PredictionService, ModelService, GRPCInferenceService, health and reflection. What is not
  * registered, such as TensorFlow's ProfilerService, is answered UNIMPLEMENTED.
  */
-export function createGrpcServer(context: GrpcContext): Transport {
-  const { log } = context;
-  const server = new Server({ 'grpc.max_receive_message_length': maxMessageBytes, 'grpc.max_send_message_length': maxMessageBytes });
+export function createGrpcServer(context: GrpcContext): GrpcTransport {
+  const { log, tls, lameDuckMs = defaultLameDuckMs, channelArguments } = context;
+  const server = new Server({ ...defaultArguments, ...channelArguments });
   addUnary(server, PredictionService.method.predict, log, (request, call) => predict(context, request, call), {
     takeOver: (request) => takeOverPredict(request, context.buffers),
   });
@@ -33,34 +45,56 @@ export function createGrpcServer(context: GrpcContext): Transport {
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
   addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call));
-  addOpenInference(server, context);
   const streams = new OpenStreams();
+  addOpenInference(server, context, streams);
   addHealth(server, context, streams);
   addReflection(server, [PredictionService, ModelService, GRPCInferenceService, Health], streams);
+  const bind = (address: string, where: object, credentials: ServerCredentials): Promise<number> =>
+    new Promise((resolve, reject) => {
+      server.bindAsync(address, credentials, (cause, port) => {
+        if (!cause) return resolve(port);
+        reject(new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, { cause, details: { ...where } }));
+      });
+    });
+  let isListening = false;
+  const shutDown = async () => {
+    if (isListening) await pause(lameDuckMs);
+    context.admission.startDraining();
+    await new Promise<void>((resolve, reject) => {
+      server.tryShutdown((error) => (error ? reject(error) : resolve()));
+      streams.endAll();
+    });
+  };
+  let draining: Promise<void> | undefined;
+  const drain = () => {
+    draining ??= shutDown();
+    return draining;
+  };
   return {
-    listen: ({ host, port }) =>
-      new Promise((resolve, reject) => {
-        const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-        server.bindAsync(address, ServerCredentials.createInsecure(), (cause, bound) => {
-          if (cause)
-            reject(
-              new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, {
-                cause,
-                details: { transport: 'grpc', host, port },
-              }),
-            );
-          else resolve({ port: bound });
-        });
-      }),
+    listen: async ({ host, port }) => {
+      const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+      const bound = await bind(address, { transport: 'grpc', host, port }, credentialsOf(tls));
+      isListening = true;
+      return { port: bound };
+    },
+    listenAtSocket: async (path) => {
+      await clearSocketPath(path);
+      await bind(`unix:${path}`, { transport: 'socket', path }, ServerCredentials.createInsecure());
+      isListening = true;
+    },
     accept: async () => {
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
       return (socket) => injector.injectConnection(socket);
     },
-    close: () =>
-      new Promise((resolve, reject) => {
-        server.tryShutdown((error) => (error ? reject(error) : resolve()));
-        streams.endAll();
-      }),
+    drain,
+    close: drain,
     cut: () => server.forceShutdown(),
   };
+}
+
+function credentialsOf(tls: TlsIdentity | undefined): ServerCredentials {
+  if (!tls) return ServerCredentials.createInsecure();
+  const { key, cert, clientCa, requiresClientCertificate } = tls;
+  const pair = { private_key: Buffer.from(key), cert_chain: Buffer.from(cert) };
+  return ServerCredentials.createSsl(clientCa === undefined ? null : Buffer.from(clientCa), [pair], requiresClientCertificate);
 }

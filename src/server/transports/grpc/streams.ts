@@ -7,11 +7,14 @@ interface Stream {
 
 /** Streams that last until their client, or the server, ends them: a graceful close would wait for them for ever. */
 export class OpenStreams {
-  readonly #streams = new Set<Stream>();
+  readonly #streams = new Map<Stream, () => void>();
 
-  /** @param onEnd Called once, when the stream has ended either way. */
-  add(stream: Stream, onEnd: () => void): void {
-    this.#streams.add(stream);
+  /**
+   * @param onEnd Called once, when the stream has ended either way.
+   * @param close Ends the stream for the server; at once where it is not given.
+   */
+  add(stream: Stream, onEnd: () => void, close: () => void = () => endStream(stream)): void {
+    this.#streams.set(stream, close);
     for (const event of ['cancelled', 'error', 'finish'] as const) {
       stream.on(event, () => {
         if (this.#streams.delete(stream)) onEnd();
@@ -20,6 +23,10 @@ export class OpenStreams {
   }
 
   endAll(): void {
-    for (const stream of [...this.#streams]) stream.emit('error', { code: status.UNAVAILABLE, details: 'the server is shutting down' });
+    for (const close of [...this.#streams.values()]) close();
   }
+}
+
+export function endStream(stream: Stream): void {
+  stream.emit('error', { code: status.UNAVAILABLE, details: 'the server is shutting down' });
 }

@@ -2,8 +2,9 @@ import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, 
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
+import type { Timing } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal, type Timing } from '../call.ts';
+import { type AnsweringVersion, answerCall, type CallSignal, type Codec, type DecodedCall, openCallSignal } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 

@@ -1,4 +1,6 @@
-import type { FastifyReply } from 'fastify';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
 import { retryAfterMs } from '../retry-after.ts';
@@ -17,6 +19,42 @@ export function sendError(reply: FastifyReply, error: unknown, log: TransportLog
   reply.removeHeader('etag').header('cache-control', 'no-store').code(status);
   if (retryMs !== undefined) reply.header('retry-after', Math.ceil(retryMs / 1000));
   sendJson(reply, JSON.stringify(body));
+}
+
+/** Of Node, for a connection whose bytes are no request that a handler could see. */
+const brokenStatuses: Readonly<Record<string, number>> = {
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+};
+
+/** Answers what the HTTP parser refuses, and what came too slowly, and ends the connection. */
+export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  const { code = '' } = error;
+  const isParsed = code.startsWith('HPE_') || code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  // A client that hung up, or whose TLS failed, hears nothing; nor does one in whose answer this would stand.
+  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: { readonly headersSent: boolean } };
+  if (!socket.writable || !isParsed || answer?.headersSent) return void socket.destroy();
+  const status = brokenStatuses[code] ?? 400;
+  const message = status === 400 ? `the request is no HTTP: ${error.message}` : (STATUS_CODES[status] ?? '');
+  const body = JSON.stringify(errorBody({ code: 'invalid-argument', message }));
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}
+
+/** Refuses in JSON what Node itself refuses without a word. */
+export function addProtocolErrors(app: FastifyInstance): void {
+  app.addHook('onRequest', async ({ raw }) => {
+    if (raw.httpVersion === '1.1' && raw.headers.host === undefined)
+      throw new NearfarError('invalid-argument', 'the request has no Host header');
+  });
+  app.server.on('checkExpectation', ({ headers }, response) => {
+    const message = `cannot meet the expectation ${headers.expect}`;
+    response.writeHead(417, { 'content-type': 'application/json', connection: 'close' });
+    response.end(JSON.stringify(errorBody({ code: 'unsupported', message })));
+  });
 }
 
 function describeError(error: unknown, log: TransportLog): { status: number; body: object } {

@@ -1,20 +1,21 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { FastifyInstance } from 'fastify';
-
-/** How long a closing server still takes what clients were sending when it began to close, in milliseconds. */
-const lastCallMs = 250;
+import type { Transport } from '../context.ts';
 
 /**
  * Closes an HTTP server without failing a request: for a moment it goes on and ends each connection with its next answer, then it
  * only finishes what it took, and answers what still comes by a refusal; last it listens no more, and connections on which nothing
  * is in flight (kept alive by clients, opened ahead by browsers) are cut.
- * @param refuseMore Called when the moment is over: from here on requests are refused.
+ * @param options.refuseMore Called when the moment is over: from here on requests are refused.
  * @remarks Fastify alone answers 503 on kept connections and then waits for clients to let go of them.
  */
-export function prepareGracefulClose(app: FastifyInstance, refuseMore: () => void): () => Promise<void> {
+export function prepareGracefulClose(
+  app: FastifyInstance,
+  { lameDuckMs, refuseMore }: { readonly lameDuckMs: number; readonly refuseMore: () => void },
+): Pick<Transport, 'drain' | 'close'> {
   /** Of those that are finished, however long it takes; one that comes later keeps nobody waiting. */
   let inFlight = 0;
-  let phase: 'open' | 'last-call' | 'closing' = 'open';
+  let phase: 'open' | 'lame-duck' | 'closing' = 'open';
   let onIdle = () => {};
   app.server.on('request', (_, response) => {
     if (phase === 'closing') return;
@@ -27,17 +28,28 @@ export function prepareGracefulClose(app: FastifyInstance, refuseMore: () => voi
   app.addHook('onSend', async (_, reply) => {
     if (phase !== 'open') reply.header('connection', 'close');
   });
-  return async () => {
-    phase = 'last-call';
-    if (app.server.listening) await pause(lastCallMs);
+  const startDraining = async () => {
+    phase = 'lame-duck';
+    if (app.server.listening) await pause(lameDuckMs);
     phase = 'closing';
     refuseMore();
     await new Promise<void>((resolve) => {
       onIdle = resolve;
       if (inFlight === 0) resolve();
     });
-    const closed = app.close();
-    app.server.closeAllConnections();
-    await closed;
+  };
+  let draining: Promise<void> | undefined;
+  const drain = () => {
+    draining ??= startDraining();
+    return draining;
+  };
+  return {
+    drain,
+    close: async () => {
+      await drain();
+      const closed = app.close();
+      app.server.closeAllConnections();
+      await closed;
+    },
   };
 }

@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import type { Timing } from '../../request-record.ts';
 import type { ServableTiming } from '../../servables/index.ts';
 import type { Caller } from '../admin.ts';
-import type { AnsweringVersion, Timing } from '../call.ts';
+import type { AnsweringVersion } from '../call.ts';
 
 /** Headers a page of another origin may read. */
 export const exposedHeaders = [

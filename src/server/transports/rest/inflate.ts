@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http';
 import { type Readable, Transform } from 'node:stream';
 import { createGunzip, createInflate } from 'node:zlib';
 import type { FastifyInstance } from 'fastify';
-import { NearfarError } from '../../../core/index.ts';
 
 /** Request bodies with `Content-Encoding: gzip` or `deflate` (RFC 9110: zlib's format); the limit of a body counts what comes out. */
 export function addInflate(app: FastifyInstance): void {
@@ -11,7 +10,7 @@ export function addInflate(app: FastifyInstance): void {
     if (encoding === 'identity') return payload;
     if (encoding === 'gzip' || encoding === 'x-gzip') return inflate(payload, createGunzip());
     if (encoding === 'deflate') return inflate(payload, createInflate());
-    throw new NearfarError('invalid-argument', `content-encoding ${encoding} is not supported, use gzip or deflate`);
+    throw Object.assign(new Error(`content-encoding ${encoding} is not supported, use gzip or deflate`), { statusCode: 415 });
   });
 }
 
@@ -31,6 +30,8 @@ function inflate(payload: Readable | IncomingMessage, inflater: Transform): Payl
       done(null, chunk);
     },
   });
+  // Whoever reads the body hears of it; but nobody does where it is empty, and an error that nobody hears ends the process.
+  inflated.on('error', () => {});
   payload.on('error', (error) => inflated.destroy(error));
   payload.pipe(counted).pipe(inflated as Readable & NodeJS.WritableStream);
   return inflated;

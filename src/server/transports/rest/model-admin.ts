@@ -8,7 +8,7 @@ import { openCallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { callerOf, deadlineOf } from './headers.ts';
-import { bodyBytes } from './rest-call.ts';
+import { bodyBytes, observeRest } from './rest-call.ts';
 
 const modelPath = '/nearfar/v1/models/:model';
 
@@ -28,7 +28,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
     routes.addHook('onRequest', async (request) => {
       assertMayChange(context.admin, callerOf(request));
     });
-    routes.put('/nearfar/v1/config', (request) =>
+    routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
       change(context, request, async (signal) => {
         await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), { signal });
         return describeAll(models.models);
@@ -40,8 +40,8 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
         return describe(known(request.params.model));
       }),
     );
-    routes.delete<Path>(modelPath, async ({ params }, reply) => {
-      await models.remove(params.model);
+    routes.delete<Path>(modelPath, async (request, reply) => {
+      await change(context, request, () => models.remove(request.params.model));
       return reply.code(204).send();
     });
     routes.put<Path>(`${modelPath}/labels/:label`, (request) =>
@@ -51,8 +51,8 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
         return describe(known(model));
       }),
     );
-    routes.delete<Path>(`${modelPath}/labels/:label`, async ({ params }, reply) => {
-      await models.setLabel(params.model, params.label, undefined);
+    routes.delete<Path>(`${modelPath}/labels/:label`, async (request, reply) => {
+      await change(context, request, () => models.setLabel(request.params.model, request.params.label, undefined));
       return reply.code(204).send();
     });
     routes.put<Path>(`${modelPath}/versions/:version`, (request) =>
@@ -62,8 +62,8 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
         return describe(known(model));
       }),
     );
-    routes.delete<Path>(`${modelPath}/versions/:version`, async ({ params }, reply) => {
-      await models.setLoaded(params.model, parseVersion(params.version), false);
+    routes.delete<Path>(`${modelPath}/versions/:version`, async (request, reply) => {
+      await change(context, request, () => models.setLoaded(request.params.model, parseVersion(request.params.version), false));
       return reply.code(204).send();
     });
   });
@@ -76,9 +76,15 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
 }
 
 /** Waits for what the change begins as long as any request may take; it goes on when nobody waits. */
-async function change<T>(context: RestContext, request: FastifyRequest, make: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  using deadline = openCallSignal(deadlineOf(request, context.timeoutMs));
-  return await make(deadline.signal);
+function change<T>(
+  context: RestContext,
+  request: FastifyRequest<{ Params: Partial<Path['Params']> }>,
+  make: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return observeRest(context, request, { model: request.params.model ?? '', api: 'configure' }, async () => {
+    using deadline = openCallSignal(deadlineOf(request, context.timeoutMs));
+    return await make(deadline.signal);
+  });
 }
 
 const jsonOptions = { useProtoFieldName: true, alwaysEmitImplicit: false } as const;

@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { NearfarError, readJson, toPlain } from '../../../core/index.ts';
 import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
+import { assertMayChange } from '../admin.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
 import { modelConfig } from '../model-config.ts';
 import { versionOrLabel } from '../model-spec.ts';
 import { modelStatistics } from '../model-statistics.ts';
-import { controlOf, parseLoadParameters } from '../repository-control.ts';
+import { parseLoadParameters } from '../repository-control.ts';
 import { repositoryIndex } from '../repository-index.ts';
 import { addTensorBodies } from './bodies.ts';
 import { callerOf, setVersionHeaders, wantedDigest } from './headers.ts';
@@ -15,6 +16,7 @@ import { jsonLimitOf } from './json-limit.ts';
 import { bodyBytes, observeRest } from './rest-call.ts';
 import { sendJson } from './send-json.ts';
 
+const repositoryPaths = ['/v2/repository', '/v2/repository/:repository'];
 const modelPaths = ['/v2/models/:model', '/v2/models/:model/versions/:version'];
 
 interface PathParts {
@@ -70,28 +72,13 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
     );
   }
   // All models lie in one repository; that of a path may have any name.
-  for (const path of ['/v2/repository', '/v2/repository/:repository']) {
+  for (const path of repositoryPaths) {
     post(
       `${path}/index`,
       observed('index', (request) => repositoryIndex(servables, readJsonObject(request)['ready'] === true)),
     );
-    post(
-      `${path}/models/:model/load`,
-      observed('load', async (request) => {
-        await controlOf(context, callerOf(request)).load(partsOf(request).model ?? '', parseLoadParameters(readParameters(request)));
-        return {};
-      }),
-    );
-    post(
-      `${path}/models/:model/unload`,
-      observed('unload', async (request) => {
-        // Models do not depend on each other here, so `unload_dependents` asks for nothing more.
-        readParameters(request);
-        await controlOf(context, callerOf(request)).unload(partsOf(request).model ?? '');
-        return {};
-      }),
-    );
   }
+  app.register(async (routes) => addModelControl(routes, context, observed));
   app.register(async (routes) => {
     addTensorBodies(routes, context);
     for (const path of modelPaths) {
@@ -99,9 +86,33 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
         await infer(context, request, reply, specOf(request));
         return reply;
       });
-      refuseOtherMethods(routes, 'POST', `${path}/infer`);
     }
   });
+}
+
+/** Loading and unloading, for those who may change what is served. */
+function addModelControl(app: FastifyInstance, context: RestContext, observed: (api: string, answer: Answer) => Answer): void {
+  const { admin } = context;
+  // Before the body is read.
+  app.addHook('onRequest', async (request) => {
+    if (request.method === 'POST') assertMayChange(admin, callerOf(request));
+  });
+  const post = (url: string, change: (model: string, parameters: Readonly<Record<string, unknown>>) => Promise<void>, api: string) =>
+    addRoute(
+      app,
+      'POST',
+      url,
+      observed(api, async (request) => {
+        await change(partsOf(request).model ?? '', readParameters(request));
+        return {};
+      }),
+      jsonLimitOf(context),
+    );
+  for (const path of repositoryPaths) {
+    post(`${path}/models/:model/load`, (model, parameters) => admin.onDemand.load(model, parseLoadParameters(parameters)), 'load');
+    // Models do not depend on each other here, so `unload_dependents` asks for nothing more.
+    post(`${path}/models/:model/unload`, (model) => admin.onDemand.unload(model), 'unload');
+  }
 }
 
 function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, answer: Answer, bodyLimit?: number): void {
@@ -112,19 +123,6 @@ function addRoute(app: FastifyInstance, method: 'GET' | 'POST', url: string, ans
     handler: async (request, reply) => {
       sendJson(reply, JSON.stringify(await answer(request, reply)));
       return reply;
-    },
-  });
-  refuseOtherMethods(app, method, url);
-}
-
-/** As Triton does; a path of ours is otherwise not found under another method. */
-function refuseOtherMethods(app: FastifyInstance, method: 'GET' | 'POST', url: string): void {
-  app.route({
-    method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((other) => other !== method),
-    url,
-    handler: (request, reply) => {
-      reply.code(405).header('allow', method);
-      sendJson(reply, JSON.stringify({ error: `Method Not Allowed: ${request.method}, use ${method}`, code: 'unsupported', details: {} }));
     },
   });
 }

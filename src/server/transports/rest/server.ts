@@ -1,9 +1,12 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { fastify } from 'fastify';
 import { NearfarError } from '../../../core/index.ts';
-import type { RestContext, Transport } from '../context.ts';
+import { defaultLameDuckMs, type RestContext, type Transport } from '../context.ts';
+import { tlsOptions } from '../tls-options.ts';
 import { defaultBodyLimitBytes } from './bodies.ts';
 import { addCors } from './cors.ts';
-import { sendError } from './errors.ts';
+import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
 import { addImageClassification } from './image-classification.ts';
@@ -11,6 +14,7 @@ import { addInflate } from './inflate.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
+import { watchMethods } from './other-methods.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
@@ -20,22 +24,28 @@ const defaultRequestTimeoutMs = 300_000;
 /** Headers are small: whoever needs longer only holds a connection. */
 const headersTimeoutMs = 60_000;
 
+/** A connection that is kept open between two requests, as fastify has it. */
+const keepAliveTimeoutMs = 72_000;
+
 /** The largest delay of a timer in Node. */
 const maxDelayMs = 2 ** 31 - 1;
 
-/** Fastify's own defaults let a client send, or not read, for ever. */
-function timeLimits({ timeoutMs, requestTimeoutMs = defaultRequestTimeoutMs }: RestContext) {
-  return {
+/** Node's own defaults let a client be silent, or not read, for ever. */
+function createHttpServer(handler: RequestListener, { tls, timeoutMs, requestTimeoutMs = defaultRequestTimeoutMs }: RestContext): Server {
+  const limits = {
     requestTimeout: requestTimeoutMs,
-    // Silence on a connection. A prediction may take its whole deadline, in which no byte goes either way.
-    connectionTimeout: Math.min(timeoutMs + requestTimeoutMs, maxDelayMs),
-    http: {
-      requestTimeout: requestTimeoutMs,
-      headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
-      // Node looks for requests that are late every 30 s, too seldom for a shorter limit.
-      connectionsCheckingInterval: Math.min(30_000, requestTimeoutMs),
-    },
+    headersTimeout: Math.min(headersTimeoutMs, requestTimeoutMs),
+    keepAliveTimeout: keepAliveTimeoutMs,
+    // Node looks for requests that are late every 30 s, too seldom for a shorter limit.
+    connectionsCheckingInterval: Math.min(30_000, requestTimeoutMs),
+    // Ours says so in JSON.
+    requireHostHeader: false,
   };
+  const server = tls
+    ? createSecureServer({ ...limits, ...tlsOptions(tls), handshakeTimeout: Math.min(headersTimeoutMs, requestTimeoutMs) }, handler)
+    : createServer(limits, handler);
+  // Silence on a connection. A prediction may take its whole deadline, in which no byte goes either way.
+  return server.setTimeout(Math.min(timeoutMs + requestTimeoutMs, maxDelayMs));
 }
 
 /**
@@ -47,7 +57,8 @@ export function createRestServer(context: RestContext): Transport {
     logger: false,
     return503OnClosing: false,
     bodyLimit: context.bodyLimitBytes ?? defaultBodyLimitBytes,
-    ...timeLimits(context),
+    serverFactory: (handler) => createHttpServer(handler, context),
+    clientErrorHandler: answerBrokenRequest,
     // Paths that the router cannot read, such as /models/%zz.
     frameworkErrors: (error, _, reply) => sendError(reply, error, context.log),
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 2048 },
@@ -60,9 +71,12 @@ export function createRestServer(context: RestContext): Transport {
   app.setNotFoundHandler((request, reply) =>
     sendError(reply, new NearfarError('not-found', `no such path: ${request.method} ${request.raw.url?.split('?', 1)[0]}`), context.log),
   );
-  const close = prepareGracefulClose(app, () => context.admission.startDraining());
+  const { lameDuckMs = defaultLameDuckMs } = context;
+  const { drain, close } = prepareGracefulClose(app, { lameDuckMs, refuseMore: () => context.admission.startDraining() });
+  addProtocolErrors(app);
   addInflate(app);
   app.register(async (routes) => {
+    const refuseOtherMethods = watchMethods(routes);
     await addCors(routes, context.corsAllowedOrigins);
     addTensorFlowServing(routes, context);
     addOpenInference(routes, context);
@@ -72,6 +86,8 @@ export function createRestServer(context: RestContext): Transport {
     addImageClassification(routes, context);
     addHealth(routes, context);
     if (context.site) addSite(routes, context.site);
+    // Behind those that add theirs later.
+    routes.register(async () => refuseOtherMethods());
   });
   return {
     listen: async ({ host, port }) => {
@@ -90,6 +106,7 @@ export function createRestServer(context: RestContext): Transport {
       await app.ready();
       return (socket) => app.server.emit('connection', socket);
     },
+    drain,
     close,
     cut: () => app.server.closeAllConnections(),
   };

@@ -298,7 +298,8 @@ const standInAdmin: ModelAdmin = {
   remove: cannotChange,
   setLabel: cannotChange,
   setLoaded: cannotChange,
-  settle: cannotChange,
+  load: cannotChange,
+  unload: cannotChange,
 };
 
 /** Everything is admitted. */
@@ -317,17 +318,21 @@ export function createStandInContext(servables: ServableStore) {
   const errors: string[] = [];
   return {
     servables,
-    admin: { models: standInAdmin, access: 'loopback' as const, metricValues: async () => new Map<string, number>() },
+    admin: {
+      models: standInAdmin,
+      onDemand: {
+        load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
+        unload: async (name: string) => void changes.push({ unload: name }),
+      },
+      access: 'loopback' as const,
+      metricValues: async () => new Map<string, number>(),
+    },
     admission: new Admission(noLimits),
     records,
     errors,
     changes,
     statistics,
     observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
-    control: {
-      load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
-      unload: async (name: string) => void changes.push({ unload: name }),
-    },
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
     buffers: new BufferPool(),
