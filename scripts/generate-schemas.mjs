@@ -32,9 +32,9 @@ function encode(title, schema) {
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const load = (/** @type {string} */ path) => import(new URL(`../dist/core/${path}`, import.meta.url).href);
-  const validators = { ...(await load('index.js')), ...(await load('manifest/task-schemas/index.js')) };
+  const core = await import(new URL('../dist/core/index.js', import.meta.url).href);
+  const tasks = await import(new URL('../dist/core/manifest/task-schemas/index.js', import.meta.url).href);
   const folder = fileURLToPath(new URL('../schemas', import.meta.url));
   await mkdir(folder, { recursive: true });
-  for (const [name, text] of Object.entries(generateSchemas(validators))) await writeFile(`${folder}/${name}`, text);
+  for (const [name, text] of Object.entries(generateSchemas({ ...core, ...tasks }))) await writeFile(`${folder}/${name}`, text);
 }

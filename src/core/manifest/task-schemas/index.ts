@@ -49,37 +49,40 @@ const textInputSchema = v.looseObject({
 
 const hertzSchema = v.pipe(v.number(), v.minValue(0));
 
-const spectralSchema = v.looseObject({
-  /** Samples of a frame, from one frame to the next, and of the transform. */
-  frameLength: countSchema,
-  hop: countSchema,
-  fft: countSchema,
-  window: v.picklist(['hann', 'hamming', 'none']),
-  edges: v.picklist(['none', 'end', 'reflect', 'zeros']),
-  /** 1 for magnitudes, 2 for power. */
-  power: v.picklist([1, 2]),
-  mel: v.optional(
-    v.looseObject({
-      bins: countSchema,
-      lowHz: hertzSchema,
-      highHz: hertzSchema,
-      scale: v.picklist(['htk', 'slaney']),
-      triangles: v.picklist(['mel', 'hertz']),
-      norm: v.picklist(['none', 'slaney']),
-    }),
-  ),
-  log: v.optional(
-    v.union([
-      v.looseObject({ kind: v.literal('natural'), offset: v.pipe(v.number(), v.minValue(0)) }),
+const spectralSchema = v.pipe(
+  v.looseObject({
+    /** Samples of a frame, from one frame to the next, and of the transform. */
+    frameLength: countSchema,
+    hop: countSchema,
+    fft: countSchema,
+    window: v.picklist(['hann', 'hamming', 'none']),
+    edges: v.picklist(['none', 'end', 'reflect', 'zeros']),
+    /** 1 for magnitudes, 2 for power. */
+    power: v.picklist([1, 2]),
+    mel: v.optional(
       v.looseObject({
-        kind: v.literal('decibels'),
-        floor: v.pipe(v.number(), v.gtValue(0)),
-        range: v.optional(v.pipe(v.number(), v.gtValue(0))),
+        bins: countSchema,
+        lowHz: hertzSchema,
+        highHz: hertzSchema,
+        scale: v.picklist(['htk', 'slaney']),
+        triangles: v.picklist(['mel', 'hertz']),
+        norm: v.picklist(['none', 'slaney']),
       }),
-    ]),
-  ),
-  mfcc: v.optional(v.looseObject({ coefficients: countSchema, norm: v.picklist(['htk', 'ortho']) })),
-});
+    ),
+    log: v.optional(
+      v.union([
+        v.looseObject({ kind: v.literal('natural'), offset: v.pipe(v.number(), v.minValue(0)) }),
+        v.looseObject({
+          kind: v.literal('decibels'),
+          floor: v.pipe(v.number(), v.gtValue(0)),
+          range: v.optional(v.pipe(v.number(), v.gtValue(0))),
+        }),
+      ]),
+    ),
+    mfcc: v.optional(v.looseObject({ coefficients: countSchema, norm: v.picklist(['htk', 'ortho']) })),
+  }),
+  v.check(({ frameLength, fft }) => frameLength <= fft, 'expected a frame no longer than the transform'),
+);
 
 const audioInputSchema = v.looseObject({
   name: v.string(),

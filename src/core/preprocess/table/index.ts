@@ -1,1 +1,1 @@
-export { type Cell, type Column, type ColumnTransform, createColumn, type EncodeCell, widthOf } from './column.ts';
+export { type Cell, type Column, createColumn, type EncodeCell, widthOf } from './column.ts';

@@ -1,2 +1,1 @@
-export type { Encoding } from './post-processor.ts';
 export { parseTokenizer, type TextInput, type Tokenizer } from './tokenizer.ts';
