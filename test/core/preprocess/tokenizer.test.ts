@@ -59,3 +59,18 @@ test.each(Object.keys(blocks))('%s gives the ids of Hugging Face tokenizers for 
 
   expect(Object.fromEntries(got)).toEqual(blocks[name]);
 });
+
+test('cuts words and runs of white space of any length', () => {
+  const many = 100_000;
+
+  expect(tokenizerOf('gpt2').encode('ab'.repeat(many / 2)).ids.length).toBeGreaterThan(many / 10);
+  expect(tokenizerOf('roberta').encode(`a${' '.repeat(many)}b <mask>`).ids.length).toBeGreaterThan(many / 10);
+  expect(tokenizerOf('bert-uncased').encode('a'.repeat(many)).ids).toEqual([2, 1, 3]);
+  expect(tokenizerOf('bpe-suffix').encode(`a${'\t'.repeat(many)}b `).ids).toHaveLength(2);
+});
+
+test('takes half of a surrogate pair for U+FFFD, as UTF-8 has it', () => {
+  const tokenizer = tokenizerOf('gpt2');
+
+  expect(tokenizer.encode('a\ud83db').ids).toEqual(tokenizer.encode('a\ufffdb').ids);
+});

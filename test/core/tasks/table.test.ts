@@ -44,6 +44,22 @@ test('gives back the numbers of a regression, scaled', async () => {
   expect(() => task.decode({ price: createTensor('float32', [1, 1], Float32Array.of(1)) }, batch, {})).toThrow(/with 2 rows/);
 });
 
+test('gives texts to a model that looks them up itself', async () => {
+  const spec = {
+    input: { columns: [{ name: 'job', input: 'job', transform: { kind: 'none' }, missing: 'none' }] },
+    output: { name: 'scores', activation: 'none' },
+  };
+  const task = await openTask(
+    'tabular-classification',
+    taskSource('tabular-classification', spec, { inputs: { job: ['string', [-1, 1]] } }),
+  );
+
+  const { tensors } = task.encode([{ job: 'pilot' }, {}]);
+
+  expect(tensors['job']).toMatchObject({ dtype: 'string', shape: [2, 1] });
+  expect((tensors['job']!.data as Uint8Array[]).map((bytes) => new TextDecoder().decode(bytes))).toEqual(['pilot', 'none']);
+});
+
 test('refuses an unknown column and a file that the manifest does not list', async () => {
   const spec = { input: { columns }, output: { name: 'scores', activation: 'none' } };
   const task = await openTask('tabular-classification', taskSource('tabular-classification', spec, tensors));

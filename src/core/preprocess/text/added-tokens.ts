@@ -1,4 +1,8 @@
+import { skipSpaceBefore, skipSpaceBehind, wordCharacters } from './code-points.ts';
 import type { AddedToken } from './tokenizer-json.ts';
+
+const endsInWord = new RegExp(`[${wordCharacters}]$`, 'u');
+const beginsWithWord = new RegExp(`^[${wordCharacters}]`, 'u');
 
 /** A text between added tokens, or the id of one. */
 export type Segment = string | number;
@@ -18,13 +22,12 @@ export function createAddedTokens(tokens: readonly AddedToken[], contentOf: (tok
       let end = start + match[0].length;
       if (
         token.single_word &&
-        (/[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u.test(text.slice(0, start)) ||
-          /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u.test(text.slice(end)))
+        (endsInWord.test(text.slice(Math.max(0, start - 2), start)) || beginsWithWord.test(text.slice(end, end + 2)))
       )
         continue;
       // White space that the token before has taken is gone.
-      if (token.lstrip) start = Math.max(done, text.slice(0, start).replace(/\p{White_Space}+$/u, '').length);
-      if (token.rstrip) end = text.length - text.slice(end).replace(/^\p{White_Space}+/u, '').length;
+      if (token.lstrip) start = Math.max(done, skipSpaceBefore(text, start));
+      if (token.rstrip) end = skipSpaceBehind(text, end);
       if (start > done) segments.push(text.slice(done, start));
       segments.push(token.id);
       done = end;

@@ -37,3 +37,24 @@ export const byteLevelWords: RegExp = new RegExp(
   `'s|'t|'re|'ve|'m|'ll|'d| ?[${letter}]+| ?[${number}]+| ?[^\\p{White_Space}${letter}${number}]+|\\p{White_Space}+(?!\\P{White_Space})|\\p{White_Space}+`,
   'gu',
 );
+
+const whiteSpace = /^\p{White_Space}/u;
+
+// By hand, since the pattern /\s+$/ takes quadratic time on long runs of white space. All of it lies in the basic plane.
+
+/** Where white space before `start` begins. */
+export function skipSpaceBefore(text: string, start: number): number {
+  let at = start;
+  while (at > 0 && whiteSpace.test(text.charAt(at - 1))) at--;
+  return at;
+}
+
+/** Where white space from `end` on ends. */
+export function skipSpaceBehind(text: string, end: number): number {
+  let at = end;
+  while (at < text.length && whiteSpace.test(text.charAt(at))) at++;
+  return at;
+}
+
+/** The inside of the class `\w` of Rust's regular expressions. */
+export const wordCharacters = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}';

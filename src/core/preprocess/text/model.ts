@@ -13,10 +13,11 @@ export function idOf(vocabulary: Vocabulary, token: string): number {
   throw new NearfarError('invalid-argument', `the tokenizer has no token ${token}`, { details: { token } });
 }
 
-/** Remembers words already cut: language repeats a few of them most of the time. */
+/** Remembers words already cut: language repeats a few of them most of the time. Those longer than any word of a language pass through. */
 export function remember(cut: CutWord, capacity: number): CutWord {
   const known = new Map<string, readonly number[]>();
   return (word) => {
+    if (word.length > longestRemembered) return cut(word);
     const found = known.get(word);
     if (found) return found;
     const ids = cut(word);
@@ -25,3 +26,5 @@ export function remember(cut: CutWord, capacity: number): CutWord {
     return ids;
   };
 }
+
+const longestRemembered = 64;

@@ -1,5 +1,5 @@
 import { NearfarError } from '../../errors.ts';
-import { bertAccents, bertControls, ideographs } from './code-points.ts';
+import { bertAccents, bertControls, ideographs, skipSpaceBefore, skipSpaceBehind } from './code-points.ts';
 import type { NormalizerJson } from './tokenizer-json.ts';
 
 /** What a tokenizer does to a text before it looks for words. */
@@ -25,8 +25,8 @@ export function createNormalizer(json: NormalizerJson | null | undefined): Norma
       return (text) => text.replace(/\p{M}+/gu, '');
     case 'Strip':
       return (text) => {
-        const start = json.strip_left ? text.replace(/^\p{White_Space}+/u, '') : text;
-        return json.strip_right ? start.replace(/\p{White_Space}+$/u, '') : start;
+        const start = json.strip_left ? skipSpaceBehind(text, 0) : 0;
+        return text.slice(start, json.strip_right ? Math.max(start, skipSpaceBefore(text, text.length)) : text.length);
       };
     case 'Replace': {
       const { pattern, content } = json;

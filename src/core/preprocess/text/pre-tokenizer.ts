@@ -1,4 +1,4 @@
-import { bertWords, byteLevelWords } from './code-points.ts';
+import { bertWords, byteLevelWords, wordCharacters } from './code-points.ts';
 import type { PreTokenizerJson } from './tokenizer-json.ts';
 
 /** Splits a normalised text into the words that the model cuts into tokens. */
@@ -14,10 +14,7 @@ export function createPreTokenizer(json: PreTokenizerJson | null | undefined): P
     case 'BertPreTokenizer':
       return (text) => text.match(bertWords) ?? [];
     case 'Whitespace':
-      return (text) =>
-        text.match(
-          /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu,
-        ) ?? [];
+      return (text) => text.match(wordsAndSigns) ?? [];
     case 'WhitespaceSplit':
       return (text) => text.match(/\P{White_Space}+/gu) ?? [];
     case 'ByteLevel': {
@@ -30,6 +27,9 @@ export function createPreTokenizer(json: PreTokenizerJson | null | undefined): P
     }
   }
 }
+
+/** Rust's `\w+|[^\w\s]+`. */
+const wordsAndSigns = new RegExp(`[${wordCharacters}]+|[^${wordCharacters}\\p{White_Space}]+`, 'gu');
 
 const encoder = new TextEncoder();
 

@@ -59,7 +59,8 @@ export function parseTokenizer(bytes: Uint8Array): Tokenizer {
     for (const raw of splitRaw(wellFormed(text))) {
       for (const segment of typeof raw === 'number' ? [raw] : splitNormalized(normalize(raw))) {
         if (typeof segment === 'number') ids.push(segment);
-        else for (const word of preTokenize(segment)) ids.push(...cut(word));
+        // A word may have more tokens than a call takes arguments.
+        else for (const word of preTokenize(segment)) for (const id of cut(word)) ids.push(id);
       }
     }
     return ids;

@@ -92,13 +92,13 @@ async function toColumn({ readFile }: TaskSource, { name, transform, oneHot, mis
 }
 
 function encodeGroup({ input, info, columns, width }: ColumnGroup, rows: readonly Row[]): AnyTensor {
+  if (info.dtype === 'string') return encodeTexts({ input, info, columns, width }, rows);
   const values = new Float64Array(rows.length * width);
   for (const [index, row] of rows.entries()) {
     for (const { column, encode, at } of columns)
       encode(Object.hasOwn(row, column.name) ? row[column.name] : undefined, values, index * width + at);
   }
-  // One number per row may be declared as a vector.
-  const shape = width === 1 && info.shape.length === 1 ? [rows.length] : [rows.length, width];
+  const shape = shapeOf(info, rows.length, width);
   switch (info.dtype) {
     case 'float32':
       return createTensor('float32', shape, Float32Array.from(values));
@@ -115,12 +115,32 @@ function encodeGroup({ input, info, columns, width }: ColumnGroup, rows: readonl
     default:
       throw new NearfarError(
         'unsupported',
-        `input "${input}" takes columns as float32, float64, int32 or int64, the signature says ${info.dtype}`,
+        `input "${input}" takes columns as float32, float64, int32, int64 or string, the signature says ${info.dtype}`,
         {
           details: { name: input, dtype: info.dtype },
         },
       );
   }
+}
+
+/** Texts for a model that looks them up itself: columns without a transform. */
+function encodeTexts({ input, info, columns, width }: ColumnGroup, rows: readonly Row[]): AnyTensor {
+  const encoder = new TextEncoder();
+  const texts = rows.flatMap((row) =>
+    columns.map(({ column: { name, transform, missing } }) => {
+      const cell = (Object.hasOwn(row, name) ? row[name] : undefined) ?? missing;
+      if (transform.kind === 'none' && cell !== undefined && cell !== null) return encoder.encode(String(cell));
+      throw new NearfarError('invalid-argument', `column "${name}" of input "${input}" takes a text without a transform`, {
+        details: { column: name },
+      });
+    }),
+  );
+  return createTensor('string', shapeOf(info, rows.length, width), texts);
+}
+
+/** One value per row may be declared as a vector. */
+function shapeOf({ shape }: TensorInfo, rows: number, width: number): number[] {
+  return width === 1 && shape.length === 1 ? [rows] : [rows, width];
 }
 
 function toInt64(input: string, value: number): bigint {
