@@ -59,6 +59,7 @@ const cases: Readonly<Record<string, (scene: Scene) => Promise<void>>> = {
   loop: loopDelay,
   rate: fixedRate,
   concurrency: concurrencies,
+  settings: otherSettings,
   peers: againstPeers,
 };
 
@@ -118,7 +119,9 @@ async function compareThroughput(
 }
 
 function timesOf(load: Load | undefined): string {
-  return load ? `p50/p95/p99 ${[load.p50, load.p95, load.p99].map((ms) => ms.toFixed(ms < 10 ? 2 : 0)).join('/')} ms` : '';
+  return load
+    ? `p50/p95/p99 ${[load.p50, load.p95, load.p99].map((ms) => ms.toFixed(ms < 10 ? 2 : 0)).join('/')} ms${load.failed > 0 ? `, ${load.failed} refused` : ''}`
+    : '';
 }
 
 function assertAlike(ours: readonly number[], theirs: readonly number[], name: string): void {
@@ -232,10 +235,10 @@ async function loopDelay(scene: Scene): Promise<void> {
 async function fixedRate(scene: Scene): Promise<void> {
   const { tiny, image } = scene.models;
   const rates = [
-    { workload: workloadOf(tiny, 'tfs-json'), perSecond: 2000 },
-    { workload: workloadOf(tiny, 'predict'), perSecond: 1000 },
-    { workload: workloadOf(tiny, 'infer'), perSecond: 1000 },
-    ...(image ? (['v2-binary', 'infer'] as const).map((protocol) => ({ workload: workloadOf(image, protocol), perSecond: 100 })) : []),
+    { workload: workloadOf(tiny, 'tfs-json'), perSecond: 1000 },
+    { workload: workloadOf(tiny, 'predict'), perSecond: 500 },
+    { workload: workloadOf(tiny, 'infer'), perSecond: 500 },
+    ...(image ? (['v2-binary', 'infer'] as const).map((protocol) => ({ workload: workloadOf(image, protocol), perSecond: 50 })) : []),
   ];
   for (const { workload, perSecond } of rates) {
     const last: Load[] = [];
@@ -252,7 +255,7 @@ async function fixedRate(scene: Scene): Promise<void> {
   }
 }
 
-/** One call at a time and 64 at once, and both with a second engine worker. */
+/** One call at a time, and 64 at once. */
 async function concurrencies(scene: Scene): Promise<void> {
   const { tiny, image } = scene.models;
   for (const workload of [workloadOf(tiny, 'tfs-json'), workloadOf(tiny, 'infer'), ...(image ? [workloadOf(image, 'v2-binary')] : [])]) {
@@ -268,6 +271,23 @@ async function concurrencies(scene: Scene): Promise<void> {
       const sides = { subject: scene.nearfar.name, reference: `${inFlight} in flight` };
       scene.context.report(compare({ ...about, ...sides, details: timesOf(last.at(-1)) }, pairs));
     }
+  }
+}
+
+/** The server once more with another setting each, against the one with its defaults. */
+async function otherSettings(scene: Scene): Promise<void> {
+  const { tiny, image, repository } = scene.models;
+  const settings = {
+    '2 engine workers': { engineWorkers: 2 },
+    'batching that tunes itself': { batching: { kind: 'auto', p99TargetMs: 50 } },
+    'no runs on the event loop': { inlineRunsBelowMs: 0 },
+  };
+  for (const [name, setting] of Object.entries(settings)) {
+    const options = { modelsRoot: repository, backends: [backend], engineThreads: engineThreads(), ...setting };
+    await using changed = await startOwn(name, 'server.mjs', options);
+    const isImage = setting !== settings['no runs on the event loop'] && image;
+    const workload = isImage ? workloadOf(image, 'v2-binary') : workloadOf(tiny, 'tfs-json');
+    await compareThroughput({ ...scene, nearfar: changed }, workload, { ...scene.nearfar, name: 'the defaults' }, undefined);
   }
 }
 

@@ -34,10 +34,14 @@ answerParent(async (/** @type {Question} */ { address, workload, ...options }) =
       const connection = free ? (free.pop() ?? add(connections, open(address))) : connections[0];
       connection?.send((answer) => {
         free?.push(connection);
-        // The first one is read, the others are compared with it: reading all of them would cost the server the core.
-        if (expected === undefined || answer.length !== expected.length) read(answer);
-        expected ??= answer;
-        resolve(undefined);
+        // The first one is read, and those of another length: reading all of them would cost the server the core.
+        try {
+          if (expected === undefined || answer.length !== expected.length) read(answer);
+          expected ??= answer;
+          resolve(undefined);
+        } catch (error) {
+          reject(error);
+        }
       }, reject);
     });
   try {

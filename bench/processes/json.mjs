@@ -8,7 +8,8 @@ const shape = [1, 224, 224, 3];
 const count = 224 * 224 * 3;
 /** @type {Record<Numbers, (value: number) => number>} */
 const written = {
-  digits4: (value) => Number((value * 2 - 1).toFixed(4)),
+  // JSON.stringify writes -0 as 0.
+  digits4: (value) => Number((value * 2 - 1).toFixed(4)) + 0,
   float32: (value) => Math.fround(value * 2 - 1),
   uint8: (value) => Math.floor(value * 256),
 };

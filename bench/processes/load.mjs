@@ -1,20 +1,22 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 /** @typedef {{ inFlight?: number | undefined, perSecond?: number | undefined, durationMs: number }} LoadOptions */
-/** @typedef {{ perSecond: number, p50: number, p95: number, p99: number, late: number }} LoadResult */
+/** @typedef {{ perSecond: number, p50: number, p95: number, p99: number, late: number, failed: number }} LoadResult */
 
 /**
  * Keeps a number of calls in flight for a while, or begins a number of calls a second whatever becomes of them.
  * @param {() => Promise<unknown>} call
  * @param {LoadOptions} options
  * @returns {Promise<LoadResult>} Calls a second, counted to the end of the last call that was begun in time; milliseconds of a call, at a
- * fixed rate from when it was due (a stalled driver, or server, then shows); `late` is the longest that the driver itself was behind.
+ * fixed rate from when it was due (a stalled driver, or server, then shows); `late` is the longest that the driver itself was behind, `failed` counts
+ * the calls that were refused at a fixed rate; with a number in flight the first failure ends the bench.
  */
 export async function load(call, { inFlight = 1, perSecond, durationMs }) {
   /** @type {number[]} */
   const times = [];
   const startedAt = performance.now();
   let late = 0;
+  let failed = 0;
   if (perSecond === undefined) {
     const keepCalling = async () => {
       for (let at = performance.now(); at - startedAt < durationMs; ) {
@@ -30,8 +32,10 @@ export async function load(call, { inFlight = 1, perSecond, durationMs }) {
     /** @type {Promise<void>[]} */
     const open = [];
     const one = async (/** @type {number} */ dueAt) => {
-      await call();
-      times.push(performance.now() - dueAt);
+      await call().then(
+        () => times.push(performance.now() - dueAt),
+        () => failed++,
+      );
     };
     for (let dueAt = startedAt; dueAt - startedAt < durationMs; ) {
       const now = performance.now();
@@ -48,7 +52,7 @@ export async function load(call, { inFlight = 1, perSecond, durationMs }) {
   const seconds = (performance.now() - startedAt) / 1000;
   const sorted = Float64Array.from(times).sort();
   const at = (/** @type {number} */ share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-  return { perSecond: sorted.length / seconds, p50: at(0.5), p95: at(0.95), p99: at(0.99), late };
+  return { perSecond: sorted.length / seconds, p50: at(0.5), p95: at(0.95), p99: at(0.99), late, failed };
 }
 
 /** Pixel-like values, the same for every side. @param {number} length */

@@ -29,6 +29,8 @@ export interface Load {
   readonly p99: number;
   /** The longest that the driver itself was behind at a fixed rate. */
   readonly late: number;
+  /** Calls that were refused, at a fixed rate. */
+  readonly failed: number;
   /** The first values of the answer. */
   readonly sample: readonly number[];
 }

@@ -15,6 +15,7 @@ function openRepository(
   options: {
     models?: readonly ModelSource[];
     importVersion?: ImportVersion;
+    savedModelTags?: readonly string[];
     now?: () => number;
     fileClock?: () => number;
     trust?: readonly string[];
@@ -25,6 +26,7 @@ function openRepository(
   const imports = new ImportCache({
     folder: join(folder, 'cache'),
     importVersion: options.importVersion ?? (() => Promise.reject(new TypeError('this test imports nothing'))),
+    savedModelTags: options.savedModelTags,
     backOff: { firstMs: 1000, maxMs: 8000 },
     log,
     ...(options.now ? { now: options.now } : {}),
@@ -234,6 +236,25 @@ describe('a plain TensorFlow Serving version', () => {
   /** Stands in for the importer of src/publish: a manifest over the file that is there. */
   const importVersion: ImportVersion = async ({ name, version, directory }, out) =>
     writeVersion(out, await makeVersion(name, version, await readFile(join(directory, 'saved_model.pb'), 'utf8')));
+
+  test('is imported anew for other tags of its graph', async () => {
+    await using folder = await openTempFolder();
+    const imported: (readonly string[] | undefined)[] = [];
+    const recording: ImportVersion = async (plain, out, signal) => {
+      imported.push(plain.savedModelTags);
+      await importVersion(plain, out, signal);
+    };
+    await mkdir(join(folder.path, 'models/m/1'), { recursive: true });
+    await writeFile(join(folder.path, 'models/m/1/saved_model.pb'), 'whole');
+
+    for (const savedModelTags of [undefined, ['serve', 'gpu'], ['gpu', 'serve']]) {
+      const { repository, imports } = openRepository(folder.path, { importVersion: recording, ...(savedModelTags && { savedModelTags }) });
+      for (let looks = 0; looks < 2; looks++) await repository.look();
+      await imports.settle();
+    }
+
+    expect(imported).toEqual([undefined, ['serve', 'gpu']]);
+  });
 
   test('is imported once two looks agree, and found in the cache after a restart', async () => {
     await using folder = await openTempFolder();
