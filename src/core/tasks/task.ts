@@ -66,6 +66,15 @@ export function floatOutput(outputs: TensorMap, name: string, ranks: readonly nu
   return tensor;
 }
 
+/** Whole numbers, which models give as integers or as floats. @throws {NearfarError} as {@link floatOutput}. */
+export function numberOutput(outputs: TensorMap, name: string, ranks: readonly number[]): Tensor<'float32'> {
+  const tensor = outputOf(outputs, name);
+  if (tensor.dtype !== 'int32' && tensor.dtype !== 'int64') return floatOutput(outputs, name, ranks);
+  const { shape, data } = tensor;
+  const numbers = Float32Array.from({ length: data.length }, (_, index) => Number(data[index]!));
+  return floatOutput({ [name]: { dtype: 'float32', shape, data: numbers } }, name, ranks);
+}
+
 export function outputOf(outputs: TensorMap, name: string): AnyTensor {
   const tensor = Object.hasOwn(outputs, name) ? outputs[name] : undefined;
   if (tensor) return tensor;

@@ -96,7 +96,7 @@ test('reads boxes that are suppressed already, as the TensorFlow Object Detectio
   const outputs = {
     boxes: createTensor('float32', [1, 3, 4], Float32Array.of(0, 0.5, 0.5, 1.25, 0, 0, 1, 1, 0, 0, 1, 1)),
     scores: createTensor('float32', [1, 3], Float32Array.of(0.5, 0.75, 1)),
-    classes: createTensor('float32', [1, 3], Float32Array.of(2, 1, 1)),
+    classes: createTensor('int64', [1, 3], BigInt64Array.of(2n, 1n, 1n)),
     count: createTensor('float32', [1], Float32Array.of(2)),
   };
 

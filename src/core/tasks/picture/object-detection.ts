@@ -5,7 +5,7 @@ import type { Pixels, Size } from '../../preprocess/index.ts';
 import type { TensorMap } from '../../tensor/index.ts';
 import { readLabels } from '../classes.ts';
 import { parseTask } from '../parse-task.ts';
-import { assertCount, floatOutput, type OpenedTask, type TaskSource, wrongShape } from '../task.ts';
+import { assertCount, floatOutput, numberOutput, type OpenedTask, type TaskSource, wrongShape } from '../task.ts';
 import { encodePictures, frameOf, type PreparedPicture, picturesOf, regionOf } from './whole-picture.ts';
 
 /** Something found in a picture. */
@@ -58,8 +58,8 @@ type JoinedTensors = Exclude<DetectionOutput['tensors'], { predictions?: undefin
 function separate(outputs: TensorMap, names: SeparateTensors, output: DetectionOutput): (picture: number) => Candidates {
   const boxes = floatOutput(outputs, names.boxes, [3]);
   const scores = floatOutput(outputs, names.scores, names.classes === undefined ? [3] : [2]);
-  const numbers = names.classes === undefined ? undefined : floatOutput(outputs, names.classes, [2]);
-  const counts = names.count === undefined ? undefined : floatOutput(outputs, names.count, [1, 2]);
+  const numbers = names.classes === undefined ? undefined : numberOutput(outputs, names.classes, [2]);
+  const counts = names.count === undefined ? undefined : numberOutput(outputs, names.count, [1, 2]);
   const [, total = 0, four] = boxes.shape;
   if (four !== 4) throw wrongShape(names.boxes, 'as [images, boxes, 4]', boxes.shape);
   for (const [name, tensor] of [
