@@ -281,7 +281,7 @@ export class ServedModels implements ModelAdmin {
     }
     if (missing.size === 0) return;
     const reasons = [...missing].map(([name, reason]) => `{name: ${name} version: ${version ?? 'latest'} due to error: ${reason}}`);
-    throw new NearfarError('unavailable', `${missing.size} model(s) did not become available: {${reasons.join(', ')}}`, {
+    throw new NearfarError('unavailable', `${missing.size} servable(s) did not become available: {${reasons.join(', ')}}`, {
       details: { models: Object.fromEntries(missing) },
     });
   }

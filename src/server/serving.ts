@@ -11,6 +11,7 @@ import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
 import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { warnOfSavedModelConfig } from './saved-model-config.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
@@ -78,6 +79,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
   const servables = new Servables({
     load: inlineRuns.around(async (source, options) => {
       await versionBatching.read(source);
+      await warnOfSavedModelConfig(source, log);
       return engines.load(source, backends, options);
     }),
     optionsOf,

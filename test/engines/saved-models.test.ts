@@ -87,6 +87,7 @@ const beyondOnnx: Readonly<Record<string, readonly string[]>> = {
   'control_flow_v1 serving_default': words(
     'Enter Exit LoopCond Merge NextIteration Switch TensorArrayGatherV3 TensorArrayV3 TensorArrayWriteV3',
   ),
+  'half_plus_three regress_x_to_y': ['ParseExampleV2', 'Placeholder'],
   'loops serving_default': ['HashTableV2', 'If', 'LookupTableFindV2', 'While'],
   'parse_example serving_default': ['ParseExampleV2', 'Placeholder', 'StringJoin'],
   'random dropout': ['RandomUniform'],

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rename, stat, truncate } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
@@ -9,8 +9,9 @@ import { Client, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTensor, decodeTensorProto, encodeTensorProto, PredictionService, parseManifest } from '../../src/core/index.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
+import { warnOfSavedModelConfig } from '../../src/server/saved-model-config.ts';
 import { mobileNetInput, mobileNetLogits } from '../support/imported-mobilenet.ts';
-import { openTempFolder } from '../support/model-folder.ts';
+import { makeVersion, openTempFolder } from '../support/model-folder.ts';
 import { until } from '../support/serving.ts';
 import { sharedData } from '../support/shared-data.ts';
 
@@ -135,6 +136,55 @@ describe('SavedModels of TensorFlow 1 with several signatures', () => {
     expect(refused.status).toBe(400);
     expect(refused.body.error).toMatch(/counted/);
   });
+});
+
+test('a regress signature that says float of what is a placeholder of strings answers, and tells what it says', async () => {
+  await addVersion(fixtures('half_plus_three'), 'half_plus_three', '00000123');
+  await using server = await start();
+  await untilAvailable(server, 'half_plus_three', '123');
+
+  const answer = await ask(server, '/v1/models/half_plus_three:regress', {
+    signature_name: 'regress_x_to_y',
+    examples: [{ x: 2.5 }, { x: 4.5 }],
+  });
+  const metadata = await ask(server, '/v1/models/half_plus_three/metadata');
+
+  expect(answer).toMatchObject({ status: 200, body: { results: [4.25, 5.25] } });
+  expect(metadata.body).toMatchObject({
+    metadata: { signature_def: { signature_def: { regress_x_to_y: { inputs: { inputs: { name: 'tf_example:0', dtype: 'DT_FLOAT' } } } } } },
+  });
+});
+
+test('what a saved_model_config.pb asks for is said to have no effect', async () => {
+  const warnings: string[] = [];
+  const directory = join(folder.path, 'models/m/1');
+  const version = { version: '1', ...(await makeVersion('m', '1')), manifestBytes: new Uint8Array(), directory };
+  const log = { warn: (_: object, text: string) => void warnings.push(text) };
+
+  await warnOfSavedModelConfig(version, log);
+  await mkdir(join(directory, 'assets.extra'), { recursive: true });
+  await writeFile(join(directory, 'assets.extra/saved_model_config.pb'), '');
+  await warnOfSavedModelConfig(version, log);
+
+  expect(warnings).toEqual([expect.stringMatching(/saved_model_config.pb has no effect/)]);
+});
+
+test('strings and whole numbers of a SavedModel come over REST, by row and by column', async () => {
+  await addVersion(fixtures('table_v1'), 'table', '1');
+  await addVersion(fixtures('aliases'), 'aliases', '1');
+  await using server = await start();
+  await untilAvailable(server, 'table', '1');
+  await untilAvailable(server, 'aliases', '1');
+
+  const numbers = await ask(server, '/v1/models/table:predict', { inputs: { words: ['dog', 'bär', 'fish', 'b'] } });
+  const strings = await ask(server, '/v1/models/aliases:predict', {
+    signature_name: 'join',
+    instances: [{ word: 'a' }, { word: { b64: '/g==' } }],
+  });
+
+  expect(numbers).toMatchObject({ status: 200, body: { outputs: { ids: [5, -7, -1, -1], size: 3 } } });
+  expect(strings.status).toBe(200);
+  expect(strings.body).toMatchObject({ predictions: [{ word: 'a' }, { raw: 'ok' }] });
 });
 
 describe('the test data of TensorFlow Serving', () => {

@@ -145,7 +145,7 @@ describe('HandleReloadConfigRequest', () => {
 
     await expect(reloading).rejects.toMatchObject({
       code: 14,
-      details: expect.stringMatching(/1 model\(s\) did not become available: .*Could not find base path .*nowhere for servable nowhere/),
+      details: expect.stringMatching(/1 servable\(s\) did not become available: .*Could not find base path .*nowhere for servable nowhere/),
     });
     expect([states(server, 'a'), states(server, 'b')]).toEqual([{ '1': 'AVAILABLE' }, { '1': 'AVAILABLE' }]);
     await copyVersion('nowhere', '1');

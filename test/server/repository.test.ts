@@ -300,6 +300,46 @@ describe('a plain TensorFlow Serving version', () => {
     await later.imports.settle();
   });
 
+  test('that is older than one that is being imported is not loaded before it, but serves on until then', async () => {
+    await using folder = await openTempFolder();
+    const imports = new Map<string, () => void>();
+    const { repository, wanted } = openRepository(folder.path, {
+      fileClock: () => Date.now() + 60_000,
+      importVersion: async (plain, out, signal) => {
+        await new Promise<void>((resolve) => imports.set(plain.version, resolve));
+        await importVersion(plain, out, signal);
+      },
+    });
+    const add = async (version: string) => {
+      await mkdir(join(folder.path, `models/m/${version}`), { recursive: true });
+      await writeFile(join(folder.path, `models/m/${version}/saved_model.pb`), 'graph');
+      await repository.look();
+      await vi.waitUntil(() => imports.has(version), { interval: 1 });
+    };
+    const finish = async (version: string) => {
+      imports.get(version)?.();
+      await vi.waitUntil(
+        async () => {
+          await repository.look();
+          return repository.snapshot('m')?.versions.has(version);
+        },
+        { interval: 1 },
+      );
+    };
+
+    await add('1');
+    await add('2');
+    await finish('1');
+    const whileTwoIsImported = wanted('m');
+    await finish('2');
+    const withTwo = wanted('m');
+    await add('3');
+    const whileThreeIsImported = wanted('m');
+    await finish('3');
+
+    expect([whileTwoIsImported, withTwo, whileThreeIsImported, wanted('m')]).toEqual([[], ['2'], ['2'], ['3']]);
+  });
+
   test('that an older importer left in the cache is imported anew', async () => {
     await using folder = await openTempFolder();
     const { repository, imports, wanted } = openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000 });

@@ -6,7 +6,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { Client, credentials, status } from '@grpc/grpc-js';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { type AnyTensor, createTensor, encodeTensorProto, PredictionService } from '../../src/core/index.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { openTempFolder } from '../support/model-folder.ts';
@@ -193,6 +196,54 @@ describe('startServer', () => {
     expectRight(early.predictions);
     expect(missing).toEqual({ status: 503, error: 'the server is starting: its models are not loaded yet' });
     expect(await predictMissing()).toEqual({ status: 404, error: 'Servable not found for request: Latest(missing)' });
+  });
+
+  test('drops what waits for the engine when its client hangs up, cancels or has no more time', async () => {
+    await copyEveryday10(join(folder.path, 'models/everyday10'), '1');
+    await using server = await start();
+    await server.whenReady();
+    const rows = 1000;
+    using handle = server.servables.lend({ name: 'everyday10' });
+    let isBusy = true;
+    const long = Array.from({ length: 3 }, () => {
+      const inputs = { image: createTensor('float32', [rows, 32, 32, 3], new Float32Array(rows * 3072)) as AnyTensor };
+      return handle.run({ signature: 'serving_default', inputs }, {});
+    });
+    const busy = Promise.all(long).then(() => {
+      isBusy = false;
+    });
+    const inFlight = async () => Number(/nearfar_requests_in_flight (\d+)/.exec(await server.metrics.registry.metrics())?.[1]);
+    const { predict: method } = PredictionService.method;
+    const message = create(method.input, {
+      modelSpec: { name: 'everyday10' },
+      inputs: { image: encodeTensorProto(createTensor('float32', [1, 32, 32, 3], new Float32Array(3072))) },
+    });
+    const client = new Client(server.grpcAddress!, credentials.createInsecure());
+    const codes: (number | undefined)[] = [];
+    const call = (options: { deadline?: number }) =>
+      client.makeUnaryRequest(
+        `/${method.parent.typeName}/${method.name}`,
+        (bytes: Uint8Array) => Buffer.from(bytes),
+        (bytes) => bytes,
+        toBinary(method.input, message),
+        options,
+        (error) => codes.push(error?.code),
+      );
+    const agent = new Agent();
+
+    const gone = predict(server.restAddress!, agent).catch(() => 'gone');
+    const cancelled = call({});
+    call({ deadline: Date.now() + 100 });
+    await vi.waitUntil(async () => (await inFlight()) >= 2, { interval: 1 });
+    agent.destroy();
+    cancelled.cancel();
+    await vi.waitUntil(async () => codes.length === 2 && (await inFlight()) === 0, { interval: 1, timeout: 10_000 });
+
+    expect(isBusy).toBe(true);
+    expect(codes.sort()).toEqual([status.CANCELLED, status.DEADLINE_EXCEEDED]);
+    expect(await gone).toBe('gone');
+    await busy;
+    client.close();
   });
 
   test('refuses a port that is taken', async () => {

@@ -14,6 +14,8 @@ export interface PlainVersion {
   readonly directory: string;
   /** Of its files; another one is another version's content. */
   readonly fingerprint: string;
+  /** How many newer ones of the model there are: what is served soonest is imported first. */
+  readonly rank: number;
   /** Tags of the graph to take of a SavedModel; those of TensorFlow Serving where it is not said. */
   readonly savedModelTags?: readonly string[] | undefined;
 }
@@ -84,7 +86,7 @@ export class ImportCache {
     const previous = known?.state === 'failed' ? known.error : known?.previous;
     if (known?.state !== 'running' && !this.#closing.signal.aborted) this.#start(key, plain, known?.attempts ?? 0, previous);
     // While it is tried again what went wrong still is the news.
-    return previous ?? underWay('the version is being imported');
+    return previous ?? underWay('the version is being imported', { isImporting: true });
   }
 
   #start(key: string, plain: PlainVersion, attempts: number, previous: NearfarError | undefined): void {

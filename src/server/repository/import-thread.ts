@@ -9,34 +9,46 @@ import type { ImportJob } from './import-worker.ts';
 /** Threads that import side by side, so that one large version does not hold up all others. */
 const mostThreads = Math.max(2, availableParallelism() - 1);
 
+/** A job that waits for its turn. */
+interface Turn {
+  readonly rank: number;
+  readonly begin: () => void;
+}
+
 /**
- * Imports plain TensorFlow Serving versions in threads of its own. A thread takes what waits, one after the other, since loading the importer
- * takes longer than a small import, and ends when nothing does.
+ * Imports plain TensorFlow Serving versions in threads of its own. A thread takes what waits, newest versions first, one after the other,
+ * since loading the importer takes longer than a small import, and ends when nothing waits.
  * @param options.isServing Whether there is somebody to hold up: then imports run at low priority.
  * @returns which throws what `importDirectory` throws; `internal` when the thread dies; rejects when aborted.
  */
 export function createImporter({ isServing }: { isServing: () => boolean }): ImportVersion {
   const idle: Worker[] = [];
-  const waiting: (() => void)[] = [];
+  const waiting: Turn[] = [];
+  const takeNext = (): Turn | undefined => {
+    const lowest = Math.min(...waiting.map(({ rank }) => rank));
+    const index = waiting.findIndex(({ rank }) => rank === lowest);
+    return index < 0 ? undefined : waiting.splice(index, 1)[0];
+  };
   let running = 0;
 
-  return async ({ name, version, directory, savedModelTags }, out, signal) => {
-    if (running >= mostThreads) await new Promise<void>((resolve) => waiting.push(resolve));
+  return async ({ name, version, directory, savedModelTags, rank }, out, signal) => {
+    if (running >= mostThreads) await new Promise<void>((begin) => waiting.push({ rank, begin }));
     else running++;
-    const worker = idle.pop() ?? new Worker(workerUrl('import-worker', import.meta.url), { name: 'nearfar-import' });
+    let worker: Worker | undefined;
     let isIntact = false;
     try {
       signal.throwIfAborted();
+      worker = idle.pop() ?? new Worker(workerUrl('import-worker', import.meta.url), { name: 'nearfar-import' });
       const error = await runJob(worker, { name, version, directory, savedModelTags, out, isUrgent: !isServing() }, signal);
       isIntact = true;
       if (isSerializedError(error)) throw deserializeError(error);
     } finally {
-      const next = waiting.shift();
-      if (next && isIntact) idle.push(worker);
+      const next = takeNext();
+      if (worker && next && isIntact) idle.push(worker);
       // Safe in the middle of a run, as it is not for native code: reference runs are plain JavaScript and WebAssembly.
-      else await worker.terminate();
+      else await worker?.terminate();
       // The place goes straight to the next one.
-      if (next) next();
+      if (next) next.begin();
       else running--;
     }
   };

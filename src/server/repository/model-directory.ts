@@ -7,6 +7,7 @@ import type { ModelSource } from './model-source.ts';
 import {
   checkSignature,
   fileStamp,
+  isImporting,
   isMissing,
   readDirectoryState,
   readVersionDirectory,
@@ -66,6 +67,8 @@ export class ModelDirectory {
   readonly #now: () => number;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
+  /** What the last look wanted. */
+  #wanted: ReadonlySet<string> = new Set();
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
@@ -86,10 +89,11 @@ export class ModelDirectory {
     const published = listed ? new Map(listed.content.versions.map(({ version, digest }) => [version, digest])) : undefined;
     const versions = new Map<string, VersionOnDisk>();
     const pending = new Map<string, NearfarError>();
+    const newestFirst = [...directories].sort(([a], [b]) => compareVersions(b, a));
     await Promise.all(
-      [...directories].map(async ([version, directory]) => {
+      newestFirst.map(async ([version, directory], rank) => {
         if (published && !published.has(version)) return;
-        const found = await this.#lookAtVersion(version, directory);
+        const found = await this.#lookAtVersion(version, directory, rank);
         const outcome = found instanceof NearfarError ? found : assertPublished(found, published?.get(version));
         if (outcome instanceof NearfarError) pending.set(version, outcome);
         else versions.set(version, outcome);
@@ -102,23 +106,35 @@ export class ModelDirectory {
     this.#forgetRemoved(new Set(directories.values()));
     const isUnloaded = policy.kind === 'specific' && policy.versions.length === 0;
     const labels = isUnloaded ? {} : { ...listed?.content.labels, ...configured };
-    const wanted = selectVersions(policy, [...versions.keys()], labels).flatMap((version) => versions.get(version) ?? []);
+    const importing = [...pending].flatMap(([version, error]) => (isImporting(error) ? [version] : []));
+    const wanted = this.#choose(policy, [...versions.keys()], importing, labels);
     return {
       name,
       versions,
       pending,
       labels,
-      wanted,
+      wanted: wanted.flatMap((version) => versions.get(version) ?? []),
       isUnloaded,
       options,
       versionsFile: listed ?? (await makeVersionsFile(name, versions)),
     };
   }
 
-  async #lookAtVersion(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+  /**
+   * A version does not begin to load when it will be replaced as soon as another one is imported; one that was wanted before serves until
+   * then.
+   */
+  #choose(policy: VersionPolicy, complete: readonly string[], importing: readonly string[], labels: ModelSnapshot['labels']) {
+    const soon = new Set(selectVersions(policy, [...complete, ...importing], labels));
+    const chosen = selectVersions(policy, complete, labels).filter((version) => soon.has(version) || this.#wanted.has(version));
+    this.#wanted = new Set(chosen);
+    return chosen;
+  }
+
+  async #lookAtVersion(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {
     try {
       const manifestStamp = await fileStamp(join(directory, 'manifest.json'));
-      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory);
+      if (manifestStamp === undefined) return await this.#lookAtPlain(version, directory, rank);
       const stamp = `${manifestStamp} ${await fileStamp(join(directory, 'manifest.sig'))}`;
       const known = this.#complete.get(directory);
       if (known?.stamp === stamp) return known.outcome;
@@ -134,7 +150,7 @@ export class ModelDirectory {
     }
   }
 
-  async #lookAtPlain(version: string, directory: string): Promise<VersionOnDisk | NearfarError> {
+  async #lookAtPlain(version: string, directory: string, rank: number): Promise<VersionOnDisk | NearfarError> {
     if (this.#trust.length > 0) {
       return new NearfarError('signature-invalid', 'a version without a manifest is not signed, and only signed versions are trusted');
     }
@@ -146,7 +162,7 @@ export class ModelDirectory {
     if (!isSame) this.#fingerprints.set(directory, { fingerprint, since: performance.now() });
     const isSettled = (isSame && performance.now() - before.since >= this.#settleMs) || this.#now() - changedAt >= settledAgeMs;
     if (!isSettled) return underWay('the version is still being copied: its files change between two looks');
-    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint });
+    return this.#imports.lookUp({ name: this.source.name, version, directory, fingerprint, rank });
   }
 
   #forgetRemoved(present: ReadonlySet<string>): void {

@@ -73,6 +73,11 @@ export function underWay(message: string, details: ErrorDetails = {}): NearfarEr
   return new NearfarError('unavailable', message, { details: { ...details, isUnderWay: true } });
 }
 
+/** Whether it is there in full, and only its import is not. */
+export function isImporting({ details }: NearfarError): boolean {
+  return details['isImporting'] === true;
+}
+
 export function isUnderWay({ details }: NearfarError): boolean {
   return details['isUnderWay'] === true;
 }
