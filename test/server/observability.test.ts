@@ -163,8 +163,8 @@ describe('traces', () => {
   test('begin where a request comes with none, by the share that is asked for', async () => {
     await using all = await openOtlpReceiver();
     await using none = await openOtlpReceiver();
-    const recording = await start({ otlpEndpoint: all.endpoint });
-    const silent = await start({ otlpEndpoint: none.endpoint, traceSamplingRatio: 0 });
+    const recording = await startReady({ otlpEndpoint: all.endpoint });
+    const silent = await startReady({ otlpEndpoint: none.endpoint, traceSamplingRatio: 0 });
 
     await Promise.all([predictRest(recording, { model: 'other' }), predictRest(silent, { model: 'other' })]);
     await Promise.all([recording.close(), silent.close()]);

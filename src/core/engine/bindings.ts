@@ -1,5 +1,5 @@
 import { NearfarError } from '../errors.ts';
-import type { Manifest, Variant } from '../manifest/index.ts';
+import { type Manifest, taskReferences, type Variant } from '../manifest/index.ts';
 import { type Activation, activate } from '../postprocess/index.ts';
 import type { AnyTensor, TensorMap } from '../tensor/index.ts';
 import type { RunRequest } from './engine.ts';
@@ -81,8 +81,8 @@ export function assertBound(manifest: Manifest, variant: Variant, own: OwnTensor
 }
 
 function layoutOf(manifest: Manifest, signatureName: string): Layout {
-  const task = manifest.tasks?.['image-classification'];
-  return task?.signature === signatureName ? task.input.layout : 'NHWC';
+  const ofTask = taskReferences(manifest.tasks).find(({ signature, layout }) => signature === signatureName && layout !== undefined);
+  return ofTask?.layout ?? 'NHWC';
 }
 
 /**

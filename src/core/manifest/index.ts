@@ -4,8 +4,6 @@ export { type LockFile, lockSchema, parseLockFile } from './lock.ts';
 export {
   type DeclaredSignature,
   digestSchema,
-  type ImageClassification,
-  type ImageInput,
   type Manifest,
   type ManifestFile,
   manifestSchema,
@@ -20,5 +18,7 @@ export { type ChunkPlace, type ChunkRequest, filesOfVariant, listChunks, type Pl
 export { type Pin, selectVersion, type VersionChoice } from './select.ts';
 export { encodeSignature, encodeStatement, notSigned, readPublicKey, type SignedManifest, verifySignature } from './signature.ts';
 export { signatureChanges } from './signature-changes.ts';
+export type { AudioInput, ColumnSpec, DetectionOutput, PictureInput, TaskName, TaskSpecs, TextInputSpec } from './task-schemas/index.ts';
+export { type ImageClassification, type ImageInput, type TaskReferences, type Tasks, taskReferences } from './tasks.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
 export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

@@ -1,7 +1,9 @@
 import * as v from 'valibot';
 import { NearfarError } from '../errors.ts';
 import { dtypes } from '../tensor/index.ts';
+import { filePathSchema, layoutSchema } from './fields.ts';
 import { parseDocument } from './parse.ts';
+import { taskReferences, tasksSchema } from './tasks.ts';
 
 /** `sha256:` and 64 lower-case hex digits. */
 export const digestSchema = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hex digits'));
@@ -13,18 +15,11 @@ export const versionSchema = v.pipe(
   v.check((version) => BigInt.asIntN(64, BigInt(version)) > 0n, 'expected a positive int64 as a decimal string'),
 );
 
-/** A path inside a version directory: relative, forward slashes, no empty, `.` or `..` segment. */
-const filePathSchema = v.pipe(
-  v.string(),
-  v.regex(/^(?!\.{1,2}(?:\/|$))[^/\\\0]+(?:\/(?!\.{1,2}(?:\/|$))[^/\\\0]+)*$/, 'expected a relative path that stays inside the version'),
-);
-
 /** A model name: one path segment without `/` or `:`. */
 export const modelNameSchema = v.pipe(v.string(), v.regex(/^(?!\.{1,2}$)[^/:\\\0]{1,255}$/, 'expected one path segment without / or :'));
 
 const byteCountSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const dimensionSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(-1));
-const layoutSchema = v.picklist(['NHWC', 'NCHW']);
 
 const tensorInfoSchema = v.looseObject({ dtype: v.picklist(dtypes), shape: v.array(dimensionSchema) });
 
@@ -47,39 +42,6 @@ const declaredSignatureSchema = v.looseObject({
   methodName: v.string(),
   inputs: v.record(v.string(), declaredTensorSchema),
   outputs: v.record(v.string(), declaredTensorSchema),
-});
-
-const channelsSchema = v.pipe(v.array(v.number()), v.length(3));
-const sideSchema = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
-
-const imageInputSchema = v.looseObject({
-  /** Name of the signature's input. */
-  name: v.string(),
-  resize: v.union([
-    v.looseObject({ shorterSide: sideSchema, filter: v.literal('bilinear'), antialias: v.literal(true) }),
-    v.looseObject({
-      /** Only tells the two apart. */
-      shorterSide: v.optional(v.never()),
-      /** Height and width in pixels; the aspect ratio is not kept. */
-      size: v.tuple([sideSchema, sideSchema]),
-      filter: v.literal('bilinear'),
-      antialias: v.literal(true),
-    }),
-  ]),
-  /** Height and width of the centre crop, in pixels. */
-  crop: v.tuple([sideSchema, sideSchema]),
-  layout: layoutSchema,
-  /** Tensor value = (pixel * scale - mean) / std, per channel. */
-  scale: v.number(),
-  mean: channelsSchema,
-  /** Never 0: pixels are divided by it. */
-  std: v.pipe(v.array(v.pipe(v.number(), v.notValue(0))), v.length(3)),
-});
-
-const imageClassificationSchema = v.looseObject({
-  signature: v.string(),
-  input: imageInputSchema,
-  output: v.looseObject({ name: v.string(), activation: v.picklist(['none', 'softmax', 'sigmoid']), labels: v.optional(filePathSchema) }),
 });
 
 const bindingSchema = v.looseObject({
@@ -126,7 +88,7 @@ export const manifestSchema = v.looseObject({
   signatures: v.record(v.string(), signatureSchema),
   /** The signatures as the SavedModel declares them that the version came from, which is what clients of TensorFlow Serving expect to be told. */
   savedModel: v.optional(v.looseObject({ signatures: v.record(v.string(), declaredSignatureSchema) })),
-  tasks: v.optional(v.looseObject({ 'image-classification': v.optional(imageClassificationSchema) })),
+  tasks: v.optional(tasksSchema),
   variants: v.pipe(v.array(variantSchema), v.minLength(1)),
   files: v.record(filePathSchema, fileSchema),
   golden: v.array(v.looseObject({ signature: v.string(), inputs: filePathSchema, outputs: filePathSchema })),
@@ -140,8 +102,6 @@ export type DeclaredSignature = v.InferOutput<typeof declaredSignatureSchema>;
 export type TensorInfo = v.InferOutput<typeof tensorInfoSchema>;
 export type Variant = v.InferOutput<typeof variantSchema>;
 export type ManifestFile = v.InferOutput<typeof fileSchema>;
-export type ImageInput = v.InferOutput<typeof imageInputSchema>;
-export type ImageClassification = v.InferOutput<typeof imageClassificationSchema>;
 
 /**
  * Parses the bytes of a manifest.json; unknown fields are kept.
@@ -176,10 +136,9 @@ function assertManifestReferences(manifest: Manifest): Manifest {
     assertFile(`golden.${index}.inputs`, example.inputs);
     assertFile(`golden.${index}.outputs`, example.outputs);
   }
-  const task = manifest.tasks?.['image-classification'];
-  if (task) {
-    assertSignature('tasks.image-classification.signature', task.signature);
-    if (task.output.labels) assertFile('tasks.image-classification.output.labels', task.output.labels);
+  for (const { name, signature, files } of taskReferences(manifest.tasks)) {
+    if (signature !== undefined) assertSignature(`tasks.${name}.signature`, signature);
+    for (const file of files) assertFile(`tasks.${name}`, file);
   }
   return manifest;
 }

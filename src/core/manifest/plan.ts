@@ -1,5 +1,6 @@
 import { NearfarError } from '../errors.ts';
 import type { Manifest, Variant } from './manifest.ts';
+import { taskReferences } from './tasks.ts';
 
 /** A chunk at its place in a file. */
 export interface ChunkPlace {
@@ -29,11 +30,11 @@ export interface PlanOptions {
 
 const defaults: Required<PlanOptions> = { maxRequestBytes: 4 * 2 ** 20 };
 
-/** Everything a device needs of a variant: its own files, the golden examples and the class names. */
+/** Everything a device needs of a variant: its own files, the golden examples and what the tasks read. */
 export function filesOfVariant({ tasks, golden }: Manifest, variant: Variant): readonly string[] {
-  const labels = tasks?.['image-classification']?.output.labels;
+  const read = taskReferences(tasks).flatMap(({ files }) => files);
   const examples = golden.flatMap(({ inputs, outputs }) => [inputs, outputs]);
-  return [...new Set([...variant.files, ...(labels === undefined ? [] : [labels]), ...examples])];
+  return [...new Set([...variant.files, ...read, ...examples])];
 }
 
 /** Every chunk of some files, in file order. @throws {NearfarError} `invalid-argument` for a file the manifest does not have. */

@@ -1,3 +1,4 @@
+export type { TopKOptions } from './classes.ts';
 export {
   type Classification,
   decodeClassification,
@@ -6,4 +7,8 @@ export {
   prepareImage,
   toPrepared,
 } from './image-classification.ts';
+export type { OpenedTasks } from './open-task/index.ts';
+export type { Detection, DetectionOptions, PreparedPicture, Segmentation } from './picture/index.ts';
+export type { Row } from './table/index.ts';
+export type { EncodedBatch, OpenedTask, TaskSource } from './task.ts';
 export { taskOf } from './task-of.ts';

@@ -1,8 +1,8 @@
 import { NearfarError } from '../errors.ts';
-import type { ImageClassification, Manifest } from '../manifest/index.ts';
+import type { ImageClassification, Manifest, TaskName } from '../manifest/index.ts';
 
-/** What a manifest says about each task nearfar knows. */
-export interface TaskSpecs {
+/** What the manifest says about a task: of image classification checked, of any other as it stands there. */
+interface TasksOfManifest extends Record<TaskName, unknown> {
   readonly 'image-classification': ImageClassification;
 }
 
@@ -10,10 +10,11 @@ export interface TaskSpecs {
  * What the manifest says about a task.
  * @throws {NearfarError} `unsupported` when the model does not have the task.
  */
-export function taskOf<Name extends keyof TaskSpecs>(manifest: Manifest, task: Name): TaskSpecs[Name] {
-  const { name, version, tasks = {} } = manifest;
-  const spec: TaskSpecs[Name] | undefined = tasks[task];
-  if (spec) return spec;
+export function taskOf<Name extends TaskName>(manifest: Manifest, task: Name): TasksOfManifest[Name] {
+  const { name, version } = manifest;
+  const tasks: { readonly [Each in TaskName]?: TasksOfManifest[Each] | undefined } = manifest.tasks ?? {};
+  const spec = tasks[task];
+  if (spec !== undefined) return spec;
   const has = Object.keys(tasks);
   throw new NearfarError('unsupported', `${name} version ${version} has no task ${task}; its tasks: ${has.join(', ') || 'none'}`, {
     details: { name, version, task, tasks: has },

@@ -1,0 +1,1 @@
+export { type Cell, type Column, createColumn, type EncodeCell, widthOf } from './column.ts';

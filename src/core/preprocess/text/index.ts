@@ -1,0 +1,1 @@
+export { parseTokenizer, type TextInput, type Tokenizer } from './tokenizer.ts';
