@@ -46,15 +46,19 @@ function runVitest() {
 }
 
 /**
- * @typedef {{ status: string }} Assertion
- * @typedef {{ status: string, assertionResults: Assertion[] }} TestFile
+ * @typedef {{ title: string, status: string }} Assertion
+ * @typedef {{ name: string, status: string, assertionResults: Assertion[] }} TestFile
  * @param {{ testResults: TestFile[] }} results as vitest's JSON reporter writes them.
  */
 function countResults({ testResults }) {
-  for (const { status, assertionResults } of testResults) {
+  for (const { name, status, assertionResults } of testResults) {
     for (const assertion of assertionResults) {
       if (assertion.status === 'passed' || assertion.status === 'failed') count(assertion.status);
       else count('skipped');
+    }
+    const unfinished = assertionResults.filter((assertion) => assertion.status === 'pending');
+    if (unfinished.length > 0) {
+      console.error(`${name} did not finish: its process died in, or before, ${unfinished.map(({ title }) => `"${title}"`).join(', ')}`);
     }
     // A file that could not even be imported holds no tests to fail.
     if (status === 'failed' && !assertionResults.some((assertion) => assertion.status === 'failed')) count('failed');
