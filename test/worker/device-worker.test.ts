@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   type BackendId,
@@ -13,8 +14,8 @@ import {
   type WorkerEvent,
 } from '../../src/core/index.ts';
 import { systemClock } from '../../src/worker/clock.ts';
-import { createDeviceWorker, type DeviceProbe, type OpenEngine } from '../../src/worker/device/index.ts';
-import { createMemoryStore } from '../../src/worker/store/index.ts';
+import { createDeviceWorker, type DeviceProbe, nearfarVersion, type OpenEngine } from '../../src/worker/device/index.ts';
+import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
 import { createSmallRepository } from '../support/small-repository.ts';
 
@@ -157,14 +158,24 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
   return { openEngine, log, variants, runs, live };
 }
 
-const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), features: async () => [] };
+const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), adapter: async () => undefined };
 
-function createWorker(engines = createEngines(), probe = noGpu, refusal?: NearfarError) {
-  const store = createMemoryStore();
+const hardware = { kind: 'gpu', vendor: 'acme', maxBufferBytes: 2 ** 30, features: ['shader-f16'] } as const;
+
+interface Surroundings {
+  readonly store?: ChunkStore;
+  readonly refusal?: NearfarError;
+  readonly browser?: string;
+}
+
+function createWorker(engines = createEngines(), probe = noGpu, surroundings: Surroundings = {}) {
+  const { store = createMemoryStore(), refusal, browser = 'a browser' } = surroundings;
   const device = createDeviceWorker({
     openStore: async () => ({ store, ...(refusal && { refusal }) }),
     openEngine: engines.openEngine,
     probe,
+    preload: () => undefined,
+    browser: async () => browser,
     fetch: globalThis.fetch,
     clock: systemClock,
     nextTask: () => new Promise((resolve) => setImmediate(resolve)),
@@ -191,6 +202,82 @@ function createWorker(engines = createEngines(), probe = noGpu, refusal?: Nearfa
     device.predict(handle, { callId, signature: 'serving_default', inputs: example(4, 5, 6) });
   return { device, store, engines, events, of, open, predict };
 }
+
+describe('golden examples', () => {
+  const visits = (change: { browser?: string; vendor?: string } = {}, engines = createEngines(), store = createMemoryStore()) => {
+    const { browser = 'a browser', vendor = 'acme' } = change;
+    return createWorker(engines, { ...noGpu, adapter: async () => ({ ...hardware, features: [], vendor }) }, { store, browser });
+  };
+  const isKnown = (events: readonly WorkerEvent[]) =>
+    events.flatMap((event) => (event.type === 'phase' && event.phase === 'warm-up' ? [event.isSelfTestKnown] : []));
+
+  test('that passed are not run again on the same device, where a GPU is only warmed up', async () => {
+    const first = visits();
+    await first.device.close((await first.open()).handle);
+    await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
+    const second = visits({}, createEngines(), first.store);
+    server.forget();
+
+    const opened = await second.open();
+    const onWasm = await second.open({ backends: ['tfjs-wasm'] });
+
+    expect([opened.cache, onWasm.cache]).toEqual(['hit', 'hit']);
+    expect(isKnown(second.events)).toEqual([true, true]);
+    // The example has one row of three values, too, but so have the zeros: one run for the GPU, none for wasm.
+    expect(first.engines.runs).toHaveLength(2);
+    expect(second.engines.runs).toEqual([{ signature: 'serving_default', shape: [1, 3] }]);
+    expect(server.requests).toEqual([]);
+  });
+
+  test.each([{ browser: 'its next version' }, { vendor: 'another GPU' }])('are run again where the device has %j', async (change) => {
+    const first = visits();
+    await first.device.close((await first.open()).handle);
+    const second = visits(change, createEngines({ 'tfjs-webgpu': { factor: 3 } }), first.store);
+
+    const opened = await second.open();
+
+    expect(opened).toMatchObject({ backend: 'onnx-webgpu', skipped: [{ backend: 'tfjs-webgpu', code: 'self-test-failed' }] });
+  });
+
+  test('that failed are remembered: the backend is skipped with its reason, without its engine or a byte', async () => {
+    const first = visits({}, createEngines({ 'tfjs-webgpu': { factor: 3 } }));
+    await first.device.close((await first.open()).handle);
+    const second = visits({}, createEngines({ 'tfjs-webgpu': { factor: 3 } }), first.store);
+
+    const opened = await second.open();
+
+    expect(opened).toMatchObject({ backend: 'onnx-webgpu', cache: 'hit' });
+    expect(second.of('fallback')).toMatchObject([{ from: 'tfjs-webgpu', to: 'onnx-webgpu', code: 'self-test-failed' }]);
+    expect(second.of('fallback')[0]).toHaveProperty('message', expect.stringMatching(/not reproduced.*earlier visit/));
+    expect(second.engines.log).toEqual(['open onnx-webgpu']);
+  });
+
+  test('that failed are run again once the cache was cleared', async () => {
+    const engines = createEngines({ 'tfjs-webgpu': { factor: 3 } });
+    const first = visits({}, engines);
+    await first.device.close((await first.open()).handle);
+    await first.device.clearCache('doubling');
+
+    await visits({}, engines, first.store).open();
+
+    expect(engines.log.filter((line) => line === 'open tfjs-webgpu')).toHaveLength(2);
+  });
+
+  test('a device that is lost while they run has proved nothing', async () => {
+    const first = visits({}, createEngines({ 'tfjs-webgpu': { runError: new NearfarError('device-lost', 'a reset') } }));
+    await first.open();
+    const second = visits({}, createEngines(), first.store);
+
+    expect(await second.open()).toMatchObject({ backend: 'tfjs-webgpu' });
+    expect(isKnown(second.events)).toEqual([false]);
+  });
+
+  test('belong to one nearfar', () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+    expect(nearfarVersion).toBe(version);
+  });
+});
 
 describe('opening a model', () => {
   test('takes the first backend and tells each phase in order', async () => {
@@ -265,7 +352,7 @@ describe('opening a model', () => {
   });
 
   test('takes the variant whose features the device has', async () => {
-    const { open, engines } = createWorker(createEngines(), { ...noGpu, features: async () => ['shader-f16'] });
+    const { open, engines } = createWorker(createEngines(), { ...noGpu, adapter: async () => hardware });
 
     expect(await open()).toMatchObject({ variant: 'f16' });
     expect(await open({ backends: ['tfjs-wasm'] })).toMatchObject({ variant: 'f32' });
@@ -539,7 +626,7 @@ test('a plan counts the bytes of the first backend that fits the device, not of 
 
 test('a cache that cannot be opened is told with what the browser said, and the model opens all the same', async () => {
   const refusal = new NearfarError('unavailable', "the browser's storage cannot be opened: a private window");
-  const { open, of } = createWorker(createEngines(), noGpu, refusal);
+  const { open, of } = createWorker(createEngines(), noGpu, { refusal });
 
   const opened = await open();
 
