@@ -13,13 +13,14 @@ import { buffersOf } from './transfer.ts';
 export function serveDevice(): DeviceWorkerApi {
   const platform = openBrowserPlatform({ allowSoftwareAdapter: false });
   const { gpu, nextTask } = platform;
+  const browser = describeBrowser();
   const device = createDeviceWorker({
     openStore: () => openChunkStore(),
     openEngine: openOnBrowser,
     probe: createProbe(gpu),
     // What fails here fails again where the engine opens, and is told there.
     preload: (backend) => void preloadEngine(backend, platform).catch(() => undefined),
-    browser: describeBrowser,
+    browser: () => browser,
     fetch: globalThis.fetch.bind(globalThis),
     clock: systemClock,
     nextTask,

@@ -13,7 +13,7 @@ import {
   type TensorMap,
   type WorkerEvent,
 } from '../../src/core/index.ts';
-import { systemClock } from '../../src/worker/clock.ts';
+import { type Clock, systemClock } from '../../src/worker/clock.ts';
 import { createDeviceWorker, type DeviceProbe, nearfarVersion, type OpenEngine } from '../../src/worker/device/index.ts';
 import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
@@ -163,44 +163,46 @@ const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), adapter: asy
 const hardware = { kind: 'gpu', vendor: 'acme', maxBufferBytes: 2 ** 30, features: ['shader-f16'] } as const;
 
 interface Surroundings {
+  readonly clock?: Clock;
   readonly store?: ChunkStore;
   readonly refusal?: NearfarError;
   readonly browser?: string;
 }
 
 function createWorker(engines = createEngines(), probe = noGpu, surroundings: Surroundings = {}) {
-  const { store = createMemoryStore(), refusal, browser = 'a browser' } = surroundings;
+  const { store = createMemoryStore(), refusal, browser = 'a browser', clock = systemClock } = surroundings;
+  const preloaded: BackendId[] = [];
   const device = createDeviceWorker({
     openStore: async () => ({ store, ...(refusal && { refusal }) }),
     openEngine: engines.openEngine,
     probe,
-    preload: () => undefined,
+    preload: (backend) => void preloaded.push(backend),
     browser: async () => browser,
     fetch: globalThis.fetch,
-    clock: systemClock,
+    clock,
     nextTask: () => new Promise((resolve) => setImmediate(resolve)),
   });
   const events: WorkerEvent[] = [];
   const of = (type: WorkerEvent['type']) => events.filter((event) => event.type === type);
   let lastCallId = 0;
+  const requestFor = (request: Partial<OpenRequest>): OpenRequest => ({
+    name: 'doubling',
+    repositories: [server.origin],
+    choice: {},
+    lock: repository.lockTo('1'),
+    backends: ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm'],
+    allowSoftwareAdapter: false,
+    cacheBudgetBytes: 1_000_000,
+    ...request,
+  });
   const open = (request: Partial<OpenRequest> = {}, callId = ++lastCallId) =>
-    device.open(
-      callId,
-      {
-        name: 'doubling',
-        repositories: [server.origin],
-        choice: {},
-        lock: repository.lockTo('1'),
-        backends: ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm'],
-        allowSoftwareAdapter: false,
-        cacheBudgetBytes: 1_000_000,
-        ...request,
-      },
-      (event) => events.push(event),
-    );
+    device.open(callId, requestFor(request), (event) => events.push(event));
+  /** As the page does before it opens. */
+  const plan = (request: Partial<OpenRequest> = {}) =>
+    device.plan(++lastCallId, requestFor({ ...request, isOpening: true }), () => undefined);
   const predict = (handle: number, callId = ++lastCallId) =>
     device.predict(handle, { callId, signature: 'serving_default', inputs: example(4, 5, 6) });
-  return { device, store, engines, events, of, open, predict };
+  return { device, store, engines, events, of, open, plan, predict, preloaded };
 }
 
 describe('golden examples', () => {
@@ -276,6 +278,66 @@ describe('golden examples', () => {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 
     expect(nearfarVersion).toBe(version);
+  });
+});
+
+describe('a planned opening', () => {
+  const choice = { version: '1' };
+  const reads = (store: ChunkStore) => {
+    const digests: string[] = [];
+    const readChunk = (digest: string) => {
+      digests.push(digest);
+      return store.readChunk(digest);
+    };
+    return { digests, store: { ...store, readChunk } };
+  };
+
+  test('reads cached files once, while the page decides, and tells its phases when it comes', async () => {
+    const first = createWorker();
+    await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
+    const { store, digests } = reads(first.store);
+    const { plan, open, of, preloaded } = createWorker(createEngines(), noGpu, { store });
+
+    await plan({ backends: ['tfjs-wasm'] });
+    await expect.poll(() => digests.length).toBeGreaterThan(0);
+    const opened = await open({ backends: ['tfjs-wasm'], choice });
+
+    expect(opened.cache).toBe('hit');
+    expect(new Set(digests).size).toBe(digests.length);
+    expect(preloaded).toEqual(['tfjs-wasm']);
+    const phases = of('phase').map((event) => event.type === 'phase' && event.phase);
+    expect(phases).toEqual(['download', 'verify', 'compile', 'warm-up', 'ready']);
+  });
+
+  test('fetches nothing of the model before it comes', async () => {
+    const { plan, open } = createWorker();
+
+    await plan({ backends: ['tfjs-wasm'] });
+    const asked = server.requests.map(({ path }) => path);
+    const opened = await open({ backends: ['tfjs-wasm'], choice });
+
+    expect(asked).toEqual(['doubling/1/manifest.json']);
+    expect(opened.cache).toBe('miss');
+  });
+
+  test('that never comes is forgotten with the bytes it read', async () => {
+    let expire: () => void = () => undefined;
+    const delay = () =>
+      new Promise<void>((resolve) => {
+        expire = resolve;
+      });
+    const first = createWorker();
+    await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
+    const { store, digests } = reads(first.store);
+    const { plan, open } = createWorker(createEngines(), noGpu, { store, clock: { ...systemClock, delay } });
+    await plan({ backends: ['tfjs-wasm'] });
+    await expect.poll(() => digests.length).toBe(1);
+
+    expire();
+    const opened = await open({ backends: ['tfjs-wasm'], choice });
+
+    expect(opened.cache).toBe('hit');
+    expect(digests).toEqual([digests[0], digests[0]]);
   });
 });
 

@@ -28,6 +28,7 @@ import { createEnginePool, type OpenEngine } from './engine-pool.ts';
 import { createJobQueue, createKeyedLock } from './job-queue.ts';
 import { createModelTable } from './model-table.ts';
 import { type LoadedModel, openModel } from './open-model.ts';
+import { type Preparation, prepareOpening } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
 
 export interface DeviceWorkerOptions {
@@ -44,6 +45,9 @@ export interface DeviceWorkerOptions {
   readonly nextTask: () => Promise<void>;
 }
 
+/** How long a planned opening is waited for. */
+const plannedMs = 10_000;
+
 /** The device worker's side of the protocol: the cache, the engines and the models on them. */
 export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerApi {
   const calls = createCalls();
@@ -53,7 +57,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   const models = createModelTable();
   const loading = new Set<string>();
   /** Versions that were settled on and will be opened in a moment, by their digests. */
-  const planned = new Map<string, ResolvedVersion>();
+  const planned = new Map<string, Preparation>();
   let opened: Promise<OpenedStore> | undefined;
   const openStore = () => {
     opened ??= options.openStore();
@@ -65,27 +69,41 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     clock: options.clock,
     notify,
     signal,
-    isProtected: (digest) => loading.has(digest) || models.isOpen(digest),
+    isProtected: (digest) => loading.has(digest) || planned.has(digest) || models.isOpen(digest),
   });
 
-  const takePlanned = ({ name, choice, lock }: OpenRequest): ResolvedVersion | undefined => {
+  const takePlanned = ({ name, choice, lock }: OpenRequest): Preparation | undefined => {
     const pin = lock && Object.hasOwn(lock.models, name) ? lock.models[name] : undefined;
-    const version = pin && planned.get(pin.digest);
-    if (!version || version.manifest.name !== name || choice.version !== pin.version) return undefined;
+    if (!pin || choice.version !== pin.version) return undefined;
+    const preparation = planned.get(pin.digest);
+    if (preparation?.version.manifest.name !== name) return undefined;
     planned.delete(pin.digest);
-    return version;
+    return preparation;
+  };
+  const prepare = async (version: ResolvedVersion, variant: FitVariant, request: OpenRequest, loader: LoaderContext) => {
+    const { digest } = version.pin;
+    options.preload(variant.backend);
+    if (planned.has(digest) || models.isOpen(digest)) return;
+    const preparation = prepareOpening({ loader, probe: options.probe, browser: options.browser }, version, variant, request);
+    planned.set(digest, preparation);
+    // An opening that was given up after it was planned never comes.
+    await options.clock.delay(plannedMs);
+    if (planned.get(digest) !== preparation) return;
+    planned.delete(digest);
+    preparation.drop();
   };
 
   const open = async (request: OpenRequest, notify: (event: WorkerEvent) => void, signal: AbortSignal): Promise<OpenedModel> => {
     const loader = await contextOf(signal, notify);
-    const version = takePlanned(request) ?? (await resolveVersion(loader, request));
+    const preparation = takePlanned(request);
+    const version = preparation?.version ?? (await resolveVersion(loader, request));
     const { digest } = version.pin;
     // A second opening of the same version waits for the first, and then shares what it loaded.
     return locks.run(digest, signal, async () => {
       loading.add(digest);
       try {
         const { model, isShared, skipped } = await openModel(
-          { loader, engines, probe: options.probe, browser: options.browser, findLoaded: models.findShareable },
+          { loader, engines, probe: options.probe, browser: options.browser, findLoaded: models.findShareable, preparation },
           version,
           request,
         );
@@ -108,10 +126,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         const version = await resolveVersion(loader, request);
         const { pin, manifest } = version;
         const first = await firstFit(options.probe, manifest, request);
-        if (first && request.isOpening) {
-          planned.set(pin.digest, version);
-          options.preload(first.backend);
-        }
+        if (first && request.isOpening) void prepare(version, first, request, loader);
         const files = first ? filesOfVariant(manifest, first.variant) : [];
         const lengths = new Map(listChunks(manifest, files).map(({ digest, bytes }) => [digest, bytes]));
         const present = await loader.store.findChunks([...lengths.keys()]).catch(() => new Set<string>());
@@ -165,14 +180,17 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   };
 }
 
+interface FitVariant {
+  readonly backend: BackendId;
+  readonly variant: Variant;
+}
+
 /** The first backend that this device can run, with its variant. */
-async function firstFit(
-  probe: DeviceProbe,
-  manifest: Manifest,
-  request: OpenRequest,
-): Promise<{ backend: BackendId; variant: Variant } | undefined> {
+async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenRequest): Promise<FitVariant | undefined> {
   const policy = { ...request, mode: 'only-on-device', hasServer: false } as const;
-  for (const backend of placeModel(manifest.variants, await probe.profile(), policy).backends) {
+  // Only a GPU has to be looked at.
+  const profile = request.backends.some((backend) => backend.endsWith('-webgpu')) ? await probe.profile() : { probeMs: 0 };
+  for (const backend of placeModel(manifest.variants, profile, policy).backends) {
     const variant = await chooseVariant(variantsFor(manifest, backend), backend, probe);
     if (variant) return { backend, variant };
   }

@@ -13,9 +13,11 @@ import {
   unfitReason,
   type Variant,
 } from '../../core/index.ts';
-import { areFilesStored, type LoaderContext, loadFiles, type ResolvedVersion } from '../loader/index.ts';
+import { areFilesStored, type LoaderContext, type ResolvedVersion } from '../loader/index.ts';
 import { chooseVariant, variantsFor } from './choose-variant.ts';
 import type { EngineLease, EnginePool } from './engine-pool.ts';
+import { createFilePool, type FilePool } from './file-pool.ts';
+import { neededFiles, type Preparation } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
 import { openSelfTest } from './self-test.ts';
 
@@ -41,6 +43,8 @@ export interface OpenContext {
   readonly browser: () => Promise<string>;
   /** The same version on this backend, where it is loaded already. */
   readonly findLoaded: (pin: Pin, backend: BackendId) => LoadedModel | undefined;
+  /** What was begun already of this opening. */
+  readonly preparation?: Preparation | undefined;
 }
 
 export interface OpenOutcome {
@@ -73,7 +77,8 @@ export async function openModel(context: OpenContext, version: ResolvedVersion, 
   const { signal, notify } = context.loader;
   const { pin, manifest } = version;
   let candidates = request.backends.filter((backend) => variantsFor(manifest, backend).length > 0);
-  const files = createFilePool(context.loader, version, request);
+  context.preparation?.tellTo(notify);
+  const files = context.preparation?.files ?? createFilePool(context.loader, version, request);
   const skipped: SkippedBackend[] = [];
   let outage: NearfarError | undefined;
   const giveUp = (backend: BackendId, { code, message }: NearfarError) => {
@@ -148,10 +153,9 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
   const { version, variant, backend, files } = attempt;
   const { pin, manifest } = version;
   const about = { digest: pin.digest, manifest, variant: variant.id, backend };
-  const selfTest = await openSelfTest({ ...context, store }, about);
-  const tests = selfTest.isKnown ? manifest.golden.flatMap(({ inputs, outputs }) => [inputs, outputs]) : [];
-  const paths = filesOfVariant(manifest, variant).filter((path) => !tests.includes(path));
-  const lease = await startEngine(context, attempt, paths);
+  const { preparation } = context;
+  const selfTest = await (preparation?.backend === backend ? preparation.selfTest : openSelfTest({ ...context, store }, about));
+  const lease = await startEngine(context, attempt, neededFiles(manifest, variant, selfTest));
   let loaded: LoadedVariant | undefined;
   try {
     const source = { manifest, variant, readFile: (path: string) => files.readFile(path) };
@@ -214,38 +218,6 @@ function createLoadedModel(parts: Omit<LoadedModel, typeof Symbol.asyncDispose>)
     [Symbol.asyncDispose]() {
       disposed ??= dispose();
       return disposed;
-    },
-  };
-}
-
-/** The verified files of one opening, so that the next backend does not load again what it shares with the last. */
-interface FilePool {
-  load(paths: readonly string[], signal: AbortSignal): Promise<void>;
-  readFile(path: string): Promise<Uint8Array<ArrayBuffer>>;
-  outcome(): CacheOutcome;
-}
-
-function createFilePool(loader: LoaderContext, version: ResolvedVersion, request: OpenRequest): FilePool {
-  const contents = new Map<string, Uint8Array<ArrayBuffer>>();
-  const outcomes = new Set<CacheOutcome>();
-  return {
-    async load(paths, signal) {
-      const files = paths.filter((path) => !contents.has(path));
-      if (files.length === 0) return;
-      const { repositories, cacheBudgetBytes } = request;
-      const loaded = await loadFiles({ ...loader, signal }, { version, files, repositories, cacheBudgetBytes });
-      for (const path of files) contents.set(path, await loaded.readFile(path));
-      outcomes.add(loaded.cache);
-    },
-    async readFile(path) {
-      const content = contents.get(path);
-      if (content) return content;
-      const { name, version: number } = version.manifest;
-      throw new NearfarError('not-found', `${path} is no file of the opened variant of ${name} version ${number}`, { details: { path } });
-    },
-    outcome() {
-      const [only = 'hit', ...others] = outcomes;
-      return others.length === 0 ? only : 'partial';
     },
   };
 }

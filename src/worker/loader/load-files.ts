@@ -144,8 +144,8 @@ interface CorruptChunk {
   readonly got: string | undefined;
 }
 
-/** One chunk is read while others are hashed. */
-const readsAtOnce = 4;
+/** Some are read while others are hashed; enough of them that a thread that is busy starting an engine leaves none of it idle. */
+const readsAtOnce = 16;
 
 /** Reads and verifies what the store has; what is wrong is deleted from it and returned. */
 async function readStored(context: LoaderContext, assembly: Assembly, present: ReadonlySet<string>): Promise<CorruptChunk[]> {
