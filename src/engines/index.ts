@@ -46,4 +46,12 @@ async function openUnchecked(backend: BackendId, platform: EnginePlatform): Prom
   }
 }
 
+/** Fetches the code of a browser's backend without starting it. */
+export async function preloadEngine(backend: BackendId, platform: EnginePlatform): Promise<void> {
+  const [engine, provider] = backend.split('-');
+  const kind = provider === 'webgpu' ? 'webgpu' : 'wasm';
+  if (engine === 'tfjs') await (await import('./tfjs/index.ts')).backendCode[kind]();
+  else await Promise.all([import('./onnx/index.ts'), platform.loadOrt(kind)]);
+}
+
 const tfjsKinds = { 'tfjs-webgpu': 'webgpu', 'tfjs-wasm': 'wasm', 'tfjs-cpu': 'cpu' } as const;

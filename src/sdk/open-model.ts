@@ -105,21 +105,22 @@ export function canUseServer({ servers }: ResolvedOptions, mode: Mode): boolean 
 /**
  * Which version is meant. The device worker knows what is cached and needs no network for a locked one; the media
  * worker stands in when the device worker cannot answer, and goes first where the server is preferred.
- * @param wantsLabels Whether class names are worth a fetch: a model is being opened.
+ * @param isOpening Whether a model is being opened: class names are then worth a fetch, and engines a start.
  */
 export async function settleVersion(
   context: OpenContext,
   request: ModelRequest,
   hub: EventHub,
   signal: AbortSignal,
-  wantsLabels = false,
+  isOpening = false,
 ): Promise<SettledVersion> {
   const { name, mode, choice } = request;
   const { options, device, media } = context;
   const version = { name, choice, repositories: options.repositories, lock: options.lock, trust: options.trust };
-  const planned = { ...openRequestOf(options, version), backends: request.backends };
+  const planned = { ...openRequestOf(options, version), backends: request.backends, isOpening };
   const near = () => device.call((api, callId) => api.plan(callId, planned, settlingEvents(hub)), { signal });
-  const far = () => media.call((api, callId) => api.resolve(callId, { ...version, wantsLabels }, settlingEvents(hub)), { signal });
+  const far = () =>
+    media.call((api, callId) => api.resolve(callId, { ...version, wantsLabels: isOpening }, settlingEvents(hub)), { signal });
   const ways: (() => Promise<SettledVersion>)[] = {
     'only-on-device': [near],
     'only-server': [far],

@@ -1,7 +1,7 @@
 import { transfer } from 'comlink';
 import type { BackendId, DeviceWorkerApi, Engine } from '../core/index.ts';
 import { openBrowserPlatform } from '../engines/browser/index.ts';
-import { openEngine } from '../engines/index.ts';
+import { openEngine, preloadEngine } from '../engines/index.ts';
 import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createDeviceWorker, createProbe, type OpenEngineOptions } from './device/index.ts';
@@ -11,11 +11,16 @@ import { buffersOf } from './transfer.ts';
 
 /** The device worker on this browser, as comlink exposes it. */
 export function serveDevice(): DeviceWorkerApi {
-  const { gpu, nextTask } = openBrowserPlatform({ allowSoftwareAdapter: false });
+  const platform = openBrowserPlatform({ allowSoftwareAdapter: false });
+  const { gpu, nextTask } = platform;
+  const browser = describeBrowser();
   const device = createDeviceWorker({
     openStore: () => openChunkStore(),
     openEngine: openOnBrowser,
     probe: createProbe(gpu),
+    // What fails here fails again where the engine opens, and is told there.
+    preload: (backend) => void preloadEngine(backend, platform).catch(() => undefined),
+    browser: () => browser,
     fetch: globalThis.fetch.bind(globalThis),
     clock: systemClock,
     nextTask,
@@ -38,6 +43,18 @@ export function serveDevice(): DeviceWorkerApi {
     loseDevice: answering(device.loseDevice),
     hang: answering(device.hang),
   };
+}
+
+/** As exact as the browser tells: the user agent alone has no minor version in Chromium. */
+async function describeBrowser(): Promise<string> {
+  const { userAgent, userAgentData }: WorkerNavigator & UserAgentHints = navigator;
+  const exact = await userAgentData?.getHighEntropyValues(['fullVersionList', 'platformVersion']).catch(() => undefined);
+  return `${userAgent} ${JSON.stringify(exact ?? {})}`;
+}
+
+/** Not in the DOM's types yet. */
+interface UserAgentHints {
+  readonly userAgentData?: { getHighEntropyValues(hints: readonly string[]): Promise<object> };
 }
 
 function openOnBrowser(backend: BackendId, { allowSoftwareAdapter, signal }: OpenEngineOptions): Promise<Engine> {

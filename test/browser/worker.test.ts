@@ -163,6 +163,19 @@ describe('every backend', () => {
     expect(of('fallback')).toMatchObject([{ from: 'tfjs-wasm', to: 'onnx-wasm', code: 'self-test-failed' }]);
   });
 
+  test('runs the golden examples once on this device, and remembers a failure without another byte', async () => {
+    const [, failing] = [await openWell('1'), await openWell('2', { backends: ['tfjs-wasm', 'onnx-wasm'] })];
+    await endDevice();
+    repository.forget();
+
+    const [again, failingAgain] = [await openWell('1'), await openWell('2', { backends: ['tfjs-wasm', 'onnx-wasm'] })];
+
+    const known = ({ of }: typeof again) => of('phase').flatMap((event) => ('isSelfTestKnown' in event ? [event.isSelfTestKnown] : []));
+    expect([known(failing), known(again), known(failingAgain)]).toEqual([[false, false], [true], [true]]);
+    expect(failingAgain.of('fallback')).toMatchObject([{ from: 'tfjs-wasm', to: 'onnx-wasm', code: 'self-test-failed' }]);
+    expect(repository.requests).toEqual([]);
+  });
+
   test('is skipped when the device lacks what its variants require', async () => {
     const { opened } = await openWell('3', { backends: ['tfjs-webgpu', 'onnx-wasm'], allowSoftwareAdapter: true });
 

@@ -94,6 +94,25 @@ export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promi
     equal(await store.readVersions('https://b/versions.json'), undefined);
   },
 
+  async 'keeps a verdict for one device, until its version is deleted'(store) {
+    const key = { digest: 'v1', variant: 'f32', backend: 'tfjs-webgpu', device: 'one' } as const;
+    const failure = { code: 'self-test-failed', message: 'wrong' } as const;
+    await store.writeVerdict(key);
+    await store.writeVerdict({ ...key, failure });
+    await store.writeVerdict({ ...key, digest: 'v10' });
+
+    equal(await store.readVerdict(key), { ...key, failure });
+    for (const other of [{ variant: 'f16' }, { backend: 'tfjs-wasm' } as const, { device: 'two' }]) {
+      equal(await store.readVerdict({ ...key, ...other }), undefined);
+    }
+    await store.writeVersion(versionRecord({ digest: 'v1' }));
+    await store.deleteVersion('v1');
+    equal(await store.readVerdict(key), undefined);
+    equal(await store.readVerdict({ ...key, digest: 'v10' }), { ...key, digest: 'v10' });
+    await store.deleteAll();
+    equal(await store.readVerdict({ ...key, digest: 'v10' }), undefined);
+  },
+
   async 'can be emptied'(store) {
     await store.writeChunk('c1', bytes(1));
     await store.writeVersion(versionRecord({ digest: 'v1' }));

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   type BackendId,
@@ -12,9 +13,9 @@ import {
   type TensorMap,
   type WorkerEvent,
 } from '../../src/core/index.ts';
-import { systemClock } from '../../src/worker/clock.ts';
-import { createDeviceWorker, type DeviceProbe, type OpenEngine } from '../../src/worker/device/index.ts';
-import { createMemoryStore } from '../../src/worker/store/index.ts';
+import { type Clock, systemClock } from '../../src/worker/clock.ts';
+import { createDeviceWorker, type DeviceProbe, nearfarVersion, type OpenEngine } from '../../src/worker/device/index.ts';
+import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
 import { createSmallRepository } from '../support/small-repository.ts';
 
@@ -157,40 +158,188 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
   return { openEngine, log, variants, runs, live };
 }
 
-const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), features: async () => [] };
+const noGpu: DeviceProbe = { profile: async () => ({ probeMs: 0 }), adapter: async () => undefined };
 
-function createWorker(engines = createEngines(), probe = noGpu, refusal?: NearfarError) {
-  const store = createMemoryStore();
+const hardware = { kind: 'gpu', vendor: 'acme', maxBufferBytes: 2 ** 30, features: ['shader-f16'] } as const;
+
+interface Surroundings {
+  readonly clock?: Clock;
+  readonly store?: ChunkStore;
+  readonly refusal?: NearfarError;
+  readonly browser?: string;
+}
+
+function createWorker(engines = createEngines(), probe = noGpu, surroundings: Surroundings = {}) {
+  const { store = createMemoryStore(), refusal, browser = 'a browser', clock = systemClock } = surroundings;
+  const preloaded: BackendId[] = [];
   const device = createDeviceWorker({
     openStore: async () => ({ store, ...(refusal && { refusal }) }),
     openEngine: engines.openEngine,
     probe,
+    preload: (backend) => void preloaded.push(backend),
+    browser: async () => browser,
     fetch: globalThis.fetch,
-    clock: systemClock,
+    clock,
     nextTask: () => new Promise((resolve) => setImmediate(resolve)),
   });
   const events: WorkerEvent[] = [];
   const of = (type: WorkerEvent['type']) => events.filter((event) => event.type === type);
   let lastCallId = 0;
+  const requestFor = (request: Partial<OpenRequest>): OpenRequest => ({
+    name: 'doubling',
+    repositories: [server.origin],
+    choice: {},
+    lock: repository.lockTo('1'),
+    backends: ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm'],
+    allowSoftwareAdapter: false,
+    cacheBudgetBytes: 1_000_000,
+    ...request,
+  });
   const open = (request: Partial<OpenRequest> = {}, callId = ++lastCallId) =>
-    device.open(
-      callId,
-      {
-        name: 'doubling',
-        repositories: [server.origin],
-        choice: {},
-        lock: repository.lockTo('1'),
-        backends: ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm'],
-        allowSoftwareAdapter: false,
-        cacheBudgetBytes: 1_000_000,
-        ...request,
-      },
-      (event) => events.push(event),
-    );
+    device.open(callId, requestFor(request), (event) => events.push(event));
+  /** As the page does before it opens. */
+  const plan = (request: Partial<OpenRequest> = {}) =>
+    device.plan(++lastCallId, requestFor({ ...request, isOpening: true }), () => undefined);
   const predict = (handle: number, callId = ++lastCallId) =>
     device.predict(handle, { callId, signature: 'serving_default', inputs: example(4, 5, 6) });
-  return { device, store, engines, events, of, open, predict };
+  return { device, store, engines, events, of, open, plan, predict, preloaded };
 }
+
+describe('golden examples', () => {
+  const visits = (change: { browser?: string; vendor?: string } = {}, engines = createEngines(), store = createMemoryStore()) => {
+    const { browser = 'a browser', vendor = 'acme' } = change;
+    return createWorker(engines, { ...noGpu, adapter: async () => ({ ...hardware, features: [], vendor }) }, { store, browser });
+  };
+  const isKnown = (events: readonly WorkerEvent[]) =>
+    events.flatMap((event) => (event.type === 'phase' && event.phase === 'warm-up' ? [event.isSelfTestKnown] : []));
+
+  test('that passed are not run again on the same device, where a GPU is only warmed up', async () => {
+    const first = visits();
+    await first.device.close((await first.open()).handle);
+    await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
+    const second = visits({}, createEngines(), first.store);
+    server.forget();
+
+    const opened = await second.open();
+    const onWasm = await second.open({ backends: ['tfjs-wasm'] });
+
+    expect([opened.cache, onWasm.cache]).toEqual(['hit', 'hit']);
+    expect(isKnown(second.events)).toEqual([true, true]);
+    // The example has one row of three values, too, but so have the zeros: one run for the GPU, none for wasm.
+    expect(first.engines.runs).toHaveLength(2);
+    expect(second.engines.runs).toEqual([{ signature: 'serving_default', shape: [1, 3] }]);
+    expect(server.requests).toEqual([]);
+  });
+
+  test.each([{ browser: 'its next version' }, { vendor: 'another GPU' }])('are run again where the device has %j', async (change) => {
+    const first = visits();
+    await first.device.close((await first.open()).handle);
+    const second = visits(change, createEngines({ 'tfjs-webgpu': { factor: 3 } }), first.store);
+
+    const opened = await second.open();
+
+    expect(opened).toMatchObject({ backend: 'onnx-webgpu', skipped: [{ backend: 'tfjs-webgpu', code: 'self-test-failed' }] });
+  });
+
+  test('that failed are remembered: the backend is skipped with its reason, without its engine or a byte', async () => {
+    const first = visits({}, createEngines({ 'tfjs-webgpu': { factor: 3 } }));
+    await first.device.close((await first.open()).handle);
+    const second = visits({}, createEngines({ 'tfjs-webgpu': { factor: 3 } }), first.store);
+
+    const opened = await second.open();
+
+    expect(opened).toMatchObject({ backend: 'onnx-webgpu', cache: 'hit' });
+    expect(second.of('fallback')).toMatchObject([{ from: 'tfjs-webgpu', to: 'onnx-webgpu', code: 'self-test-failed' }]);
+    expect(second.of('fallback')[0]).toHaveProperty('message', expect.stringMatching(/not reproduced.*earlier visit/));
+    expect(second.engines.log).toEqual(['open onnx-webgpu']);
+  });
+
+  test('that failed are run again once the cache was cleared', async () => {
+    const engines = createEngines({ 'tfjs-webgpu': { factor: 3 } });
+    const first = visits({}, engines);
+    await first.device.close((await first.open()).handle);
+    await first.device.clearCache('doubling');
+
+    await visits({}, engines, first.store).open();
+
+    expect(engines.log.filter((line) => line === 'open tfjs-webgpu')).toHaveLength(2);
+  });
+
+  test('a device that is lost while they run has proved nothing', async () => {
+    const first = visits({}, createEngines({ 'tfjs-webgpu': { runError: new NearfarError('device-lost', 'a reset') } }));
+    await first.open();
+    const second = visits({}, createEngines(), first.store);
+
+    expect(await second.open()).toMatchObject({ backend: 'tfjs-webgpu' });
+    expect(isKnown(second.events)).toEqual([false]);
+  });
+
+  test('belong to one nearfar', () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+
+    expect(nearfarVersion).toBe(version);
+  });
+});
+
+describe('a planned opening', () => {
+  const choice = { version: '1' };
+  const reads = (store: ChunkStore) => {
+    const digests: string[] = [];
+    const readChunk = (digest: string) => {
+      digests.push(digest);
+      return store.readChunk(digest);
+    };
+    return { digests, store: { ...store, readChunk } };
+  };
+
+  test('reads cached files once, while the page decides, and tells its phases when it comes', async () => {
+    const first = createWorker();
+    await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
+    const { store, digests } = reads(first.store);
+    const { plan, open, of, preloaded } = createWorker(createEngines(), noGpu, { store });
+
+    await plan({ backends: ['tfjs-wasm'] });
+    await expect.poll(() => digests.length).toBeGreaterThan(0);
+    const opened = await open({ backends: ['tfjs-wasm'], choice });
+
+    expect(opened.cache).toBe('hit');
+    expect(new Set(digests).size).toBe(digests.length);
+    expect(preloaded).toEqual(['tfjs-wasm']);
+    const phases = of('phase').map((event) => event.type === 'phase' && event.phase);
+    expect(phases).toEqual(['download', 'verify', 'compile', 'warm-up', 'ready']);
+  });
+
+  test('fetches nothing of the model before it comes', async () => {
+    const { plan, open } = createWorker();
+
+    await plan({ backends: ['tfjs-wasm'] });
+    const asked = server.requests.map(({ path }) => path);
+    const opened = await open({ backends: ['tfjs-wasm'], choice });
+
+    expect(asked).toEqual(['doubling/1/manifest.json']);
+    expect(opened.cache).toBe('miss');
+  });
+
+  test('that never comes is forgotten with the bytes it read', async () => {
+    let expire: () => void = () => undefined;
+    const delay = () =>
+      new Promise<void>((resolve) => {
+        expire = resolve;
+      });
+    const first = createWorker();
+    await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
+    const { store, digests } = reads(first.store);
+    const { plan, open } = createWorker(createEngines(), noGpu, { store, clock: { ...systemClock, delay } });
+    await plan({ backends: ['tfjs-wasm'] });
+    await expect.poll(() => digests.length).toBe(1);
+
+    expire();
+    const opened = await open({ backends: ['tfjs-wasm'], choice });
+
+    expect(opened.cache).toBe('hit');
+    expect(digests).toEqual([digests[0], digests[0]]);
+  });
+});
 
 describe('opening a model', () => {
   test('takes the first backend and tells each phase in order', async () => {
@@ -265,7 +414,7 @@ describe('opening a model', () => {
   });
 
   test('takes the variant whose features the device has', async () => {
-    const { open, engines } = createWorker(createEngines(), { ...noGpu, features: async () => ['shader-f16'] });
+    const { open, engines } = createWorker(createEngines(), { ...noGpu, adapter: async () => hardware });
 
     expect(await open()).toMatchObject({ variant: 'f16' });
     expect(await open({ backends: ['tfjs-wasm'] })).toMatchObject({ variant: 'f32' });
@@ -539,7 +688,7 @@ test('a plan counts the bytes of the first backend that fits the device, not of 
 
 test('a cache that cannot be opened is told with what the browser said, and the model opens all the same', async () => {
   const refusal = new NearfarError('unavailable', "the browser's storage cannot be opened: a private window");
-  const { open, of } = createWorker(createEngines(), noGpu, refusal);
+  const { open, of } = createWorker(createEngines(), noGpu, { refusal });
 
   const opened = await open();
 

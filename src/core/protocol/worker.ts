@@ -42,6 +42,8 @@ export interface OpenRequest extends VersionRequest {
   readonly backends: readonly BackendId[];
   readonly allowSoftwareAdapter: boolean;
   readonly cacheBudgetBytes: number;
+  /** With `plan`: an `open` of this version follows. */
+  readonly isOpening?: boolean | undefined;
 }
 
 export type Phase = 'download' | 'verify' | 'compile' | 'warm-up' | 'ready';
@@ -61,7 +63,13 @@ export type CacheOutcome = 'hit' | 'partial' | 'miss' | 'memory';
 
 /** What happens while a version is opened or used; each becomes an event of the client and of the model. */
 export type WorkerEvent =
-  | { readonly type: 'phase'; readonly phase: Phase; readonly backend?: BackendId }
+  | {
+      readonly type: 'phase';
+      readonly phase: Phase;
+      readonly backend?: BackendId;
+      /** With `warm-up`: whether the golden examples passed on an earlier visit on this adapter, browser and nearfar, and are not run again. */
+      readonly isSelfTestKnown?: boolean;
+    }
   | { readonly type: 'downloadprogress'; readonly loadedBytes: number; readonly totalBytes: number }
   | ({ readonly type: 'retry' } & Retry)
   | {

@@ -34,6 +34,13 @@ const shared = new Map<string, number>();
 const wasmFiles: Record<string, string> = {};
 let nextId = 1;
 
+/** The library's code for each backend. */
+export const backendCode = {
+  cpu: () => import('@tensorflow/tfjs-backend-cpu'),
+  wasm: () => import('@tensorflow/tfjs-backend-wasm'),
+  webgpu: () => import('@tensorflow/tfjs-backend-webgpu'),
+};
+
 /**
  * @throws {NearfarError} `device-unfit` when the backend cannot be had here.
  */
@@ -44,11 +51,11 @@ export async function openTfjsBackend(kind: TfjsBackendKind, platform: EnginePla
   switch (kind) {
     case 'cpu':
       return openShared('cpu', realm, platform, async () => {
-        await import('@tensorflow/tfjs-backend-cpu');
+        await backendCode.cpu();
       });
     case 'wasm':
       return openShared('wasm', realm, platform, async () => {
-        const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
+        const { setWasmPaths } = await backendCode.wasm();
         // 4.22 computes on one thread whatever is asked (tensorflow/tfjs issue 8513), and its threaded build breaks when minified.
         tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
         Object.assign(wasmFiles, platform.tfjsWasmFiles);
@@ -112,7 +119,7 @@ async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<Tfj
   const fit = await requestFitAdapter(platform);
   const gpuDevice = await requestDevice(fit);
   try {
-    const { WebGPUBackend } = await import('@tensorflow/tfjs-backend-webgpu');
+    const { WebGPUBackend } = await backendCode.webgpu();
     const name = `nearfar-webgpu-${nextId++}`;
     const backend = withNavigatorGpu(platform.gpu, () => new WebGPUBackend(gpuDevice, fit.info));
     await serial(async () => {

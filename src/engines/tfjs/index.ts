@@ -1,1 +1,2 @@
+export { backendCode } from './backends.ts';
 export { openTfjsEngine } from './engine.ts';

@@ -1,4 +1,5 @@
 import type { BackendId, Manifest, Variant } from '../../core/index.ts';
+import type { DeviceProbe } from './probe.ts';
 
 const formats = {
   tfjs: ['tfjs-graph', 'tfjs-layers'],
@@ -12,6 +13,12 @@ export function variantsFor(manifest: Manifest, backend: BackendId): readonly Va
 }
 
 /** The first of them whose required features the device has. */
-export function chooseVariant(variants: readonly Variant[], features: readonly string[]): Variant | undefined {
+export async function chooseVariant(
+  variants: readonly Variant[],
+  backend: BackendId,
+  probe: Pick<DeviceProbe, 'adapter'>,
+): Promise<Variant | undefined> {
+  const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
+  const features = (needsFeatures && (await probe.adapter())?.features) || [];
   return variants.find(({ requires }) => requires.every((feature) => features.includes(feature)));
 }

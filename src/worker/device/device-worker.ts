@@ -1,4 +1,5 @@
 import {
+  type BackendId,
   type ClassifyAnswer,
   type ClassifyCall,
   type DeviceWorkerApi,
@@ -6,6 +7,7 @@ import {
   encodeImages,
   filesOfVariant,
   listChunks,
+  type Manifest,
   NearfarError,
   type OpenedModel,
   type OpenRequest,
@@ -14,28 +16,37 @@ import {
   resolveBindings,
   taskOf,
   toPrepared,
+  type Variant,
   type WorkerEvent,
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
-import { type LoaderContext, resolveVersion } from '../loader/index.ts';
+import { type LoaderContext, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
 import { clearCache, type OpenedStore, reportCache, verifyCache } from '../store/index.ts';
 import { chooseVariant, variantsFor } from './choose-variant.ts';
 import { createEnginePool, type OpenEngine } from './engine-pool.ts';
 import { createJobQueue, createKeyedLock } from './job-queue.ts';
 import { createModelTable } from './model-table.ts';
 import { type LoadedModel, openModel } from './open-model.ts';
+import { type Preparation, prepareOpening } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
 
 export interface DeviceWorkerOptions {
   readonly openStore: () => Promise<OpenedStore>;
   readonly openEngine: OpenEngine;
   readonly probe: DeviceProbe;
+  /** Fetches the code of a backend's engine, which its opening then finds. */
+  readonly preload: (backend: BackendId) => void;
+  /** Name and version of the browser. */
+  readonly browser: () => Promise<string>;
   readonly fetch: typeof fetch;
   readonly clock: Clock;
   /** Resolves in a later task of the event loop. */
   readonly nextTask: () => Promise<void>;
 }
+
+/** How long a planned opening is waited for. */
+const plannedMs = 10_000;
 
 /** The device worker's side of the protocol: the cache, the engines and the models on them. */
 export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerApi {
@@ -45,6 +56,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   const engines = createEnginePool(options.openEngine);
   const models = createModelTable();
   const loading = new Set<string>();
+  /** Versions that were settled on and will be opened in a moment, by their digests. */
+  const planned = new Map<string, Preparation>();
   let opened: Promise<OpenedStore> | undefined;
   const openStore = () => {
     opened ??= options.openStore();
@@ -56,19 +69,41 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     clock: options.clock,
     notify,
     signal,
-    isProtected: (digest) => loading.has(digest) || models.isOpen(digest),
+    isProtected: (digest) => loading.has(digest) || planned.has(digest) || models.isOpen(digest),
   });
+
+  const takePlanned = ({ name, choice, lock }: OpenRequest): Preparation | undefined => {
+    const pin = lock && Object.hasOwn(lock.models, name) ? lock.models[name] : undefined;
+    if (!pin || choice.version !== pin.version) return undefined;
+    const preparation = planned.get(pin.digest);
+    if (preparation?.version.manifest.name !== name) return undefined;
+    planned.delete(pin.digest);
+    return preparation;
+  };
+  const prepare = async (version: ResolvedVersion, variant: FitVariant, request: OpenRequest, loader: LoaderContext) => {
+    const { digest } = version.pin;
+    options.preload(variant.backend);
+    if (planned.has(digest) || models.isOpen(digest)) return;
+    const preparation = prepareOpening({ loader, probe: options.probe, browser: options.browser }, version, variant, request);
+    planned.set(digest, preparation);
+    // An opening that was given up after it was planned never comes.
+    await options.clock.delay(plannedMs);
+    if (planned.get(digest) !== preparation) return;
+    planned.delete(digest);
+    preparation.drop();
+  };
 
   const open = async (request: OpenRequest, notify: (event: WorkerEvent) => void, signal: AbortSignal): Promise<OpenedModel> => {
     const loader = await contextOf(signal, notify);
-    const version = await resolveVersion(loader, request);
+    const preparation = takePlanned(request);
+    const version = preparation?.version ?? (await resolveVersion(loader, request));
     const { digest } = version.pin;
     // A second opening of the same version waits for the first, and then shares what it loaded.
     return locks.run(digest, signal, async () => {
       loading.add(digest);
       try {
         const { model, isShared, skipped } = await openModel(
-          { loader, engines, features: () => options.probe.features(), findLoaded: models.findShareable },
+          { loader, engines, probe: options.probe, browser: options.browser, findLoaded: models.findShareable, preparation },
           version,
           request,
         );
@@ -88,8 +123,11 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     plan: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
         const loader = await contextOf(signal, notify);
-        const { pin, manifest } = await resolveVersion(loader, request);
-        const files = await plannedFiles(options.probe, manifest, request);
+        const version = await resolveVersion(loader, request);
+        const { pin, manifest } = version;
+        const first = await firstFit(options.probe, manifest, request);
+        if (first && request.isOpening) void prepare(version, first, request, loader);
+        const files = first ? filesOfVariant(manifest, first.variant) : [];
         const lengths = new Map(listChunks(manifest, files).map(({ digest, bytes }) => [digest, bytes]));
         const present = await loader.store.findChunks([...lengths.keys()]).catch(() => new Set<string>());
         const sum = (digests: Iterable<string>) => [...digests].reduce((bytes, digest) => bytes + (lengths.get(digest) ?? 0), 0);
@@ -142,16 +180,21 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   };
 }
 
-/** The files of the first backend that this device can run; those of no variant when none can. */
-async function plannedFiles(probe: DeviceProbe, manifest: OpenedModel['manifest'], request: OpenRequest): Promise<readonly string[]> {
+interface FitVariant {
+  readonly backend: BackendId;
+  readonly variant: Variant;
+}
+
+/** The first backend that this device can run, with its variant. */
+async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenRequest): Promise<FitVariant | undefined> {
   const policy = { ...request, mode: 'only-on-device', hasServer: false } as const;
-  for (const backend of placeModel(manifest.variants, await probe.profile(), policy).backends) {
-    const variants = variantsFor(manifest, backend);
-    const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
-    const variant = chooseVariant(variants, needsFeatures ? await probe.features() : []);
-    if (variant) return filesOfVariant(manifest, variant);
+  // Only a GPU has to be looked at.
+  const profile = request.backends.some((backend) => backend.endsWith('-webgpu')) ? await probe.profile() : { probeMs: 0 };
+  for (const backend of placeModel(manifest.variants, profile, policy).backends) {
+    const variant = await chooseVariant(variantsFor(manifest, backend), backend, probe);
+    if (variant) return { backend, variant };
   }
-  return [];
+  return undefined;
 }
 
 async function classify(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): Promise<ClassifyAnswer> {

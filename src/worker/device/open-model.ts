@@ -1,7 +1,6 @@
 import {
   type BackendId,
   type CacheOutcome,
-  checkGolden,
   filesOfVariant,
   type LoadedVariant,
   type Manifest,
@@ -14,10 +13,13 @@ import {
   unfitReason,
   type Variant,
 } from '../../core/index.ts';
-import { areFilesStored, type LoaderContext, loadFiles, type ResolvedVersion } from '../loader/index.ts';
+import { areFilesStored, type LoaderContext, type ResolvedVersion } from '../loader/index.ts';
 import { chooseVariant, variantsFor } from './choose-variant.ts';
 import type { EngineLease, EnginePool } from './engine-pool.ts';
-import { warmUp } from './warm-up.ts';
+import { createFilePool, type FilePool } from './file-pool.ts';
+import { neededFiles, type Preparation } from './prepare.ts';
+import type { DeviceProbe } from './probe.ts';
+import { openSelfTest } from './self-test.ts';
 
 /** A version on one backend: loaded, checked against its golden examples and warmed up. Disposing it gives everything back. */
 export interface LoadedModel extends AsyncDisposable {
@@ -36,10 +38,13 @@ export interface LoadedModel extends AsyncDisposable {
 export interface OpenContext {
   readonly loader: LoaderContext;
   readonly engines: EnginePool;
-  /** WebGPU features of this device. */
-  readonly features: () => Promise<readonly string[]>;
+  readonly probe: DeviceProbe;
+  /** Name and version of the browser. */
+  readonly browser: () => Promise<string>;
   /** The same version on this backend, where it is loaded already. */
   readonly findLoaded: (pin: Pin, backend: BackendId) => LoadedModel | undefined;
+  /** What was begun already of this opening. */
+  readonly preparation?: Preparation | undefined;
 }
 
 export interface OpenOutcome {
@@ -72,7 +77,8 @@ export async function openModel(context: OpenContext, version: ResolvedVersion, 
   const { signal, notify } = context.loader;
   const { pin, manifest } = version;
   let candidates = request.backends.filter((backend) => variantsFor(manifest, backend).length > 0);
-  const files = createFilePool(context.loader, version, request);
+  context.preparation?.tellTo(notify);
+  const files = context.preparation?.files ?? createFilePool(context.loader, version, request);
   const skipped: SkippedBackend[] = [];
   let outage: NearfarError | undefined;
   const giveUp = (backend: BackendId, { code, message }: NearfarError) => {
@@ -126,8 +132,7 @@ async function withoutNetwork(
 
 async function variantOf(context: OpenContext, manifest: Manifest, backend: BackendId): Promise<Variant> {
   const variants = variantsFor(manifest, backend);
-  const needsFeatures = backend.endsWith('-webgpu') && variants.some(({ requires }) => requires.length > 0);
-  const variant = chooseVariant(variants, needsFeatures ? await context.features() : []);
+  const variant = await chooseVariant(variants, backend, context.probe);
   if (variant) return variant;
   const requires = [...new Set(variants.flatMap((each) => each.requires))];
   throw new NearfarError('device-unfit', `every variant for ${backend} needs what this device lacks, of ${requires.join(', ')}`, {
@@ -143,20 +148,21 @@ interface Attempt {
   readonly request: OpenRequest;
 }
 
-async function openOn(context: OpenContext, { version, variant, backend, files, request }: Attempt): Promise<LoadedModel> {
-  const { signal, notify } = context.loader;
+async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedModel> {
+  const { signal, notify, store } = context.loader;
+  const { version, variant, backend, files } = attempt;
   const { pin, manifest } = version;
-  // The engine comes first: a device that cannot run it fetches no byte for it.
-  const lease = await context.engines.lend(backend, { allowSoftwareAdapter: request.allowSoftwareAdapter, signal });
+  const about = { digest: pin.digest, manifest, variant: variant.id, backend };
+  const { preparation } = context;
+  const selfTest = await (preparation?.backend === backend ? preparation.selfTest : openSelfTest({ ...context, store }, about));
+  const lease = await startEngine(context, attempt, neededFiles(manifest, variant, selfTest));
   let loaded: LoadedVariant | undefined;
   try {
-    await files.load(filesOfVariant(manifest, variant));
     const source = { manifest, variant, readFile: (path: string) => files.readFile(path) };
     notify({ type: 'phase', phase: 'compile', backend });
     loaded = await lease.engine.load(source, { signal });
-    notify({ type: 'phase', phase: 'warm-up', backend });
-    if (manifest.golden.length > 0) await checkGolden(loaded, source, { signal });
-    else await warmUp(loaded, manifest, signal);
+    notify({ type: 'phase', phase: 'warm-up', backend, isSelfTestKnown: selfTest.isKnown });
+    await selfTest.run(loaded, source, signal);
     signal.throwIfAborted();
     const labels = await readLabels(manifest, files);
     return createLoadedModel({ pin, manifest, labels, variant, backend, lease, loaded, cache: files.outcome(), batch: batchOf(manifest) });
@@ -166,6 +172,26 @@ async function openOn(context: OpenContext, { version, variant, backend, files, 
     await Promise.allSettled([lease[Symbol.asyncDispose]()]);
     throw error;
   }
+}
+
+/** Starts the engine while its files load: neither needs the other. A GPU that may not be fit fetches no byte before it is. */
+async function startEngine(
+  { engines, loader, probe }: OpenContext,
+  { backend, files, request: { allowSoftwareAdapter } }: Attempt,
+  paths: readonly string[],
+): Promise<EngineLease> {
+  const { signal } = loader;
+  const adapter = await (backend.endsWith('-webgpu') ? probe.adapter() : undefined);
+  const isSureToStart = !backend.endsWith('-webgpu') || (adapter && (allowSoftwareAdapter || !adapter.isFallbackAdapter));
+  const stop = new AbortController();
+  const leasing = engines.lend(backend, { allowSoftwareAdapter, signal });
+  leasing.catch((error: unknown) => stop.abort(error));
+  const load = () => files.load(paths, AbortSignal.any([signal, stop.signal]));
+  const [lease, loading] = await Promise.allSettled([leasing, isSureToStart ? load() : leasing.then(load)]);
+  if (lease.status === 'rejected') throw lease.reason;
+  if (loading.status === 'fulfilled') return lease.value;
+  await lease.value[Symbol.asyncDispose]();
+  throw loading.reason;
 }
 
 async function readLabels(manifest: Manifest, files: FilePool): Promise<readonly string[] | undefined> {
@@ -192,38 +218,6 @@ function createLoadedModel(parts: Omit<LoadedModel, typeof Symbol.asyncDispose>)
     [Symbol.asyncDispose]() {
       disposed ??= dispose();
       return disposed;
-    },
-  };
-}
-
-/** The verified files of one opening, so that the next backend does not load again what it shares with the last. */
-interface FilePool {
-  load(paths: readonly string[]): Promise<void>;
-  readFile(path: string): Promise<Uint8Array<ArrayBuffer>>;
-  outcome(): CacheOutcome;
-}
-
-function createFilePool(loader: LoaderContext, version: ResolvedVersion, request: OpenRequest): FilePool {
-  const contents = new Map<string, Uint8Array<ArrayBuffer>>();
-  const outcomes = new Set<CacheOutcome>();
-  return {
-    async load(paths) {
-      const files = paths.filter((path) => !contents.has(path));
-      if (files.length === 0) return;
-      const { repositories, cacheBudgetBytes } = request;
-      const loaded = await loadFiles(loader, { version, files, repositories, cacheBudgetBytes });
-      for (const path of files) contents.set(path, await loaded.readFile(path));
-      outcomes.add(loaded.cache);
-    },
-    async readFile(path) {
-      const content = contents.get(path);
-      if (content) return content;
-      const { name, version: number } = version.manifest;
-      throw new NearfarError('not-found', `${path} is no file of the opened variant of ${name} version ${number}`, { details: { path } });
-    },
-    outcome() {
-      const [only = 'hit', ...others] = outcomes;
-      return others.length === 0 ? only : 'partial';
     },
   };
 }

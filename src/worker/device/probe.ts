@@ -5,7 +5,7 @@ import { estimateStorage } from '../store/index.ts';
 /** The probe answers within 150 ms; what takes longer is left out of its answer and known to the next one. */
 const limitMs = 140;
 
-type Adapter = NonNullable<DeviceProfile['adapter']>;
+export type Adapter = NonNullable<DeviceProfile['adapter']>;
 
 /** What is known of the device, filled in as the browser answers. */
 interface Facts {
@@ -20,8 +20,8 @@ interface Facts {
 export interface DeviceProbe {
   /** The profile as far as it is known after at most 140 ms. */
   profile(): Promise<DeviceProfile>;
-  /** WebGPU features of the adapter, however long it takes; none without an adapter. */
-  features(): Promise<readonly string[]>;
+  /** The GPU adapter, however long the browser takes to name it; undefined when there is none. */
+  adapter(): Promise<Adapter | undefined>;
 }
 
 /**
@@ -59,10 +59,10 @@ export function createProbe(gpu: GPU | undefined): DeviceProbe {
       }
       return profileOf(facts, startedAt);
     },
-    async features() {
+    async adapter() {
       facts ??= start();
       await adapterKnown;
-      return facts.adapter?.features ?? [];
+      return facts.adapter;
     },
   };
 }

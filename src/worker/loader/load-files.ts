@@ -64,9 +64,12 @@ export async function loadFiles(context: LoaderContext, request: LoadRequest): P
   const corrupt = await readStored(context, assembly, present);
   if (corrupt.length > 0) await heal(context, manifest, corrupt, () => download(new Set(assembly.filled)));
   context.signal.throwIfAborted();
-  await shelf.commit();
-  progress.finish();
   const fetched = missingBytes > 0 || corrupt.length > 0;
+  const committing = shelf.commit();
+  // Where all was here it only notes the time of use, which nobody has to wait for.
+  if (fetched) await committing;
+  else committing.catch(() => undefined);
+  progress.finish();
   const cache = !fetched ? 'hit' : present.size > corrupt.length ? 'partial' : 'miss';
   return { pin, manifest, cache, readFile: (path) => assembly.readFile(path) };
 }
@@ -141,8 +144,8 @@ interface CorruptChunk {
   readonly got: string | undefined;
 }
 
-/** One chunk is read while others are hashed. */
-const readsAtOnce = 4;
+/** Some are read while others are hashed; enough of them that a thread that is busy starting an engine leaves none of it idle. */
+const readsAtOnce = 16;
 
 /** Reads and verifies what the store has; what is wrong is deleted from it and returned. */
 async function readStored(context: LoaderContext, assembly: Assembly, present: ReadonlySet<string>): Promise<CorruptChunk[]> {

@@ -1,3 +1,5 @@
+import type { BackendId, Reason } from '../../core/index.ts';
+
 /** One version as the store knows it. */
 export interface VersionRecord {
   /** Digest of the manifest; the key. */
@@ -22,6 +24,21 @@ export interface VersionsRecord {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** One variant of one version on one backend of one device. */
+export interface VerdictKey {
+  /** Digest of the version's manifest. */
+  readonly digest: string;
+  readonly variant: string;
+  readonly backend: BackendId;
+  /** Adapter, browser and nearfar, as far as they are known: what may change the numbers. */
+  readonly device: string;
+}
+
+/** What the golden examples said there; a failure with its reason. */
+export interface Verdict extends VerdictKey {
+  readonly failure?: Reason | undefined;
+}
+
 /**
  * Where chunks and versions are kept. Chunks are named by their digest and shared between versions; a chunk belongs to
  * every version record that lists it, and goes with the last of them.
@@ -44,6 +61,9 @@ export interface ChunkStore {
   deleteVersion(digest: string): Promise<number>;
   readVersions(url: string): Promise<VersionsRecord | undefined>;
   writeVersions(record: VersionsRecord): Promise<void>;
+  readVerdict(key: VerdictKey): Promise<Verdict | undefined>;
+  /** Keeps a verdict until its version is deleted. */
+  writeVerdict(verdict: Verdict): Promise<void>;
   deleteAll(): Promise<void>;
   close(): void;
 }

@@ -1,18 +1,19 @@
 import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 import { NearfarError } from '../../core/index.ts';
-import { type ChunkStore, unsharedChunks, type VersionRecord, type VersionsRecord } from './chunk-store.ts';
+import { type ChunkStore, unsharedChunks, type Verdict, type VersionRecord, type VersionsRecord } from './chunk-store.ts';
 
 /**
  * Version of the database's layout. An upgrade adds its steps to `upgrade` below, in order: a browser may come from any
  * earlier version.
  */
-const schemaVersion = 1;
+const schemaVersion = 2;
 
 interface Schema extends DBSchema {
   /** One Blob per chunk, by digest: three to five times faster than ArrayBuffers, which are copied through the key-value log. */
   chunks: { key: string; value: Blob };
   versions: { key: string; value: VersionRecord };
   'versions-files': { key: string; value: VersionsRecord };
+  verdicts: { key: [digest: string, variant: string, backend: string, device: string]; value: Verdict };
 }
 
 type Database = IDBPDatabase<Schema>;
@@ -52,6 +53,7 @@ function createConnection(databaseName: string): Connection {
           db.createObjectStore('versions', { keyPath: 'digest' });
           db.createObjectStore('versions-files', { keyPath: 'url' });
         }
+        if (oldVersion < 2) db.createObjectStore('verdicts', { keyPath: ['digest', 'variant', 'backend', 'device'] });
       },
       // Pages of this schema close at `versionchange` (see `blocking`): one that does not is older or frozen, and is not waited for.
       blocked: (version) => rejectBlocked(refused(`another page keeps version ${version} of the cache open`)),
@@ -136,7 +138,7 @@ function createStore(connection: Connection): ChunkStore {
       }
     },
     async deleteVersion(digest) {
-      const transaction = (await connection.open()).transaction(['versions', 'chunks'], 'readwrite');
+      const transaction = (await connection.open()).transaction(['versions', 'chunks', 'verdicts'], 'readwrite');
       const versions = transaction.objectStore('versions');
       const chunks = transaction.objectStore('chunks');
       const all = await versions.getAll();
@@ -148,7 +150,9 @@ function createStore(connection: Connection): ChunkStore {
         await chunks.delete(chunk);
         freed += bytes;
       }
-      await Promise.all([versions.delete(digest), transaction.done]);
+      // Every key that begins with the digest: an array sorts behind any string.
+      const ofVersion = IDBKeyRange.bound([digest], [digest, []]);
+      await Promise.all([versions.delete(digest), transaction.objectStore('verdicts').delete(ofVersion), transaction.done]);
       return freed;
     },
     async readVersions(url) {
@@ -162,12 +166,19 @@ function createStore(connection: Connection): ChunkStore {
         throw await writeError(cause, record.bytes.byteLength);
       }
     },
+    async readVerdict({ digest, variant, backend, device }) {
+      return (await connection.open()).get('verdicts', [digest, variant, backend, device]);
+    },
+    async writeVerdict(verdict) {
+      await (await connection.open()).put('verdicts', verdict);
+    },
     async deleteAll() {
-      const transaction = (await connection.open()).transaction(['chunks', 'versions', 'versions-files'], 'readwrite');
+      const transaction = (await connection.open()).transaction(['chunks', 'versions', 'versions-files', 'verdicts'], 'readwrite');
       await Promise.all([
         transaction.objectStore('chunks').clear(),
         transaction.objectStore('versions').clear(),
         transaction.objectStore('versions-files').clear(),
+        transaction.objectStore('verdicts').clear(),
         transaction.done,
       ]);
     },

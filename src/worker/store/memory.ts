@@ -1,14 +1,17 @@
-import { type ChunkStore, unsharedChunks, type VersionRecord, type VersionsRecord } from './chunk-store.ts';
+import { type ChunkStore, unsharedChunks, type Verdict, type VerdictKey, type VersionRecord, type VersionsRecord } from './chunk-store.ts';
 
 /** A store that lives as long as the worker, for where IndexedDB cannot be opened (private windows, broken profiles). */
 export function createMemoryStore(): ChunkStore {
   const chunks = new Map<string, Uint8Array<ArrayBuffer>>();
   const versions = new Map<string, VersionRecord>();
   const versionsFiles = new Map<string, VersionsRecord>();
+  const verdicts = new Map<string, Verdict>();
+  const keyOf = ({ digest, variant, backend, device }: VerdictKey) => JSON.stringify([digest, variant, backend, device]);
   const clear = () => {
     chunks.clear();
     versions.clear();
     versionsFiles.clear();
+    verdicts.clear();
   };
   return {
     kind: 'memory',
@@ -40,6 +43,7 @@ export function createMemoryStore(): ChunkStore {
       const record = versions.get(digest);
       if (!record) return 0;
       versions.delete(digest);
+      for (const [key, verdict] of verdicts) if (verdict.digest === digest) verdicts.delete(key);
       let freed = 0;
       for (const [chunk, bytes] of unsharedChunks(record, [...versions.values()])) {
         if (chunks.delete(chunk)) freed += bytes;
@@ -51,6 +55,12 @@ export function createMemoryStore(): ChunkStore {
     },
     async writeVersions(record) {
       versionsFiles.set(record.url, record);
+    },
+    async readVerdict(key) {
+      return verdicts.get(keyOf(key));
+    },
+    async writeVerdict(verdict) {
+      verdicts.set(keyOf(verdict), verdict);
     },
     async deleteAll() {
       clear();

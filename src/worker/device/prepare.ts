@@ -1,0 +1,54 @@
+import { type BackendId, filesOfVariant, type Manifest, type OpenRequest, type Variant, type WorkerEvent } from '../../core/index.ts';
+import { areFilesStored, type LoaderContext, type ResolvedVersion } from '../loader/index.ts';
+import { createFilePool, type FilePool } from './file-pool.ts';
+import { openSelfTest, type SelfTest, type SelfTestContext } from './self-test.ts';
+
+/** An opening that is begun while the main thread decides on its placement: cached files are read, and nothing that must be given back is held. */
+export interface Preparation {
+  readonly version: ResolvedVersion;
+  readonly backend: BackendId;
+  readonly selfTest: Promise<SelfTest>;
+  readonly files: FilePool;
+  /** Tells what happened so far and hands on what happens from now on. */
+  tellTo(notify: (event: WorkerEvent) => void): void;
+  /** Ends what is under way. */
+  drop(): void;
+}
+
+export function prepareOpening(
+  context: Omit<SelfTestContext, 'store'> & { readonly loader: Omit<LoaderContext, 'signal' | 'notify'> },
+  version: ResolvedVersion,
+  { backend, variant }: { backend: BackendId; variant: Variant },
+  request: OpenRequest,
+): Preparation {
+  const { pin, manifest } = version;
+  const held: WorkerEvent[] = [];
+  let notify = (event: WorkerEvent): unknown => held.push(event);
+  const stop = new AbortController();
+  const loader = { ...context.loader, notify: (event: WorkerEvent) => void notify(event), signal: stop.signal };
+  const files = createFilePool(loader, version, request);
+  const selfTest = openSelfTest({ ...context, store: loader.store }, { digest: pin.digest, manifest, variant: variant.id, backend });
+  const read = async () => {
+    const paths = neededFiles(manifest, variant, await selfTest);
+    if (await areFilesStored(loader, manifest, paths)) await files.load(paths, stop.signal);
+  };
+  // What failed here is done again by the opening, which tells it.
+  read().catch(() => held.splice(0));
+  return {
+    version,
+    backend,
+    selfTest,
+    files,
+    tellTo(listener) {
+      notify = listener;
+      for (const event of held.splice(0)) listener(event);
+    },
+    drop: () => stop.abort(),
+  };
+}
+
+/** The files of a variant, without golden examples that need not be run. */
+export function neededFiles(manifest: Manifest, variant: Variant, { isKnown }: SelfTest): readonly string[] {
+  const examples = isKnown ? manifest.golden.flatMap(({ inputs, outputs }) => [inputs, outputs]) : [];
+  return filesOfVariant(manifest, variant).filter((path) => !examples.includes(path));
+}
