@@ -140,7 +140,7 @@ export async function settleVersion(
   throw first;
 }
 
-function openRequestOf(
+export function openRequestOf(
   { allowSoftwareAdapter, cacheBudgetBytes }: ResolvedOptions,
   version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes'>,
 ): Omit<OpenRequest, 'backends'> {

@@ -16,6 +16,7 @@ import {
 import { type Clock, systemClock } from '../../src/worker/clock.ts';
 import { createDeviceWorker, type DeviceProbe, nearfarVersion, type OpenEngine } from '../../src/worker/device/index.ts';
 import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
+import { openTabs } from '../../src/worker/tabs/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
 import { createSmallRepository } from '../support/small-repository.ts';
 
@@ -174,6 +175,7 @@ function createWorker(engines = createEngines(), probe = noGpu, surroundings: Su
   const preloaded: BackendId[] = [];
   const device = createDeviceWorker({
     openStore: async () => ({ store, ...(refusal && { refusal }) }),
+    tabs: openTabs(undefined),
     openEngine: engines.openEngine,
     probe,
     preload: (backend) => void preloaded.push(backend),

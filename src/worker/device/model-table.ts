@@ -3,8 +3,8 @@ import type { LoadedModel } from './open-model.ts';
 
 /** The open models by handle; handles of the same version on the same backend share one loaded model. */
 export interface ModelTable {
-  /** Gives a new handle for a model; `notify` hears of its device until the handle is removed. */
-  add(model: LoadedModel, notify: (event: WorkerEvent) => void): number;
+  /** Gives a new handle for a model; until it is removed `notify` hears of its device and `held` is not given back. */
+  add(model: LoadedModel, notify: (event: WorkerEvent) => void, held: Disposable): number;
   /** @throws {NearfarError} `failed-precondition` for a handle that was removed or never given. */
   use(handle: number): LoadedModel;
   /** Removes a handle, twice is harmless. Returns the model when it was the last handle on it, for disposal. */
@@ -17,6 +17,7 @@ export interface ModelTable {
 interface Opening {
   readonly model: LoadedModel;
   readonly stopListening: () => void;
+  readonly held: Disposable;
 }
 
 export function createModelTable(): ModelTable {
@@ -27,10 +28,10 @@ export function createModelTable(): ModelTable {
     return undefined;
   };
   return {
-    add(model, notify) {
+    add(model, notify, held) {
       lastHandle++;
       const stopListening = model.lease.onLost((message) => notify({ type: 'device-lost', backend: model.backend, message }));
-      openings.set(lastHandle, { model, stopListening });
+      openings.set(lastHandle, { model, stopListening, held });
       return lastHandle;
     },
     use(handle) {
@@ -43,6 +44,7 @@ export function createModelTable(): ModelTable {
       if (!opening) return undefined;
       openings.delete(handle);
       opening.stopListening();
+      opening.held[Symbol.dispose]();
       return find((model) => model === opening.model) ? undefined : opening.model;
     },
     findShareable: (pin, backend) => find((model) => model.pin.digest === pin.digest && model.backend === backend && !model.lease.isLost()),
