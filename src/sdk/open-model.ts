@@ -178,7 +178,7 @@ export function openServerLeg(
   { name, pin, manifest }: Pick<SettledVersion, 'pin' | 'manifest'> & { readonly name: string },
   hub: EventHub,
 ): ServerLeg {
-  const target = { servers: options.servers, name, pin, manifest };
+  const target = { servers: options.servers, policy: options.serverPolicy, name, pin, manifest };
   return new ServerLeg({ channel: media, clock, hub, target, timeoutMs: options.serverTimeoutMs });
 }
 

@@ -147,6 +147,7 @@ export {
   type Retry,
   type RoleMessage,
   type ServerAnswer,
+  type ServerPolicy,
   type ServerTarget,
   type VersionRequest,
   type WorkerEvent,

@@ -233,10 +233,18 @@ export interface DeviceWorkerApi {
   hang(durationMs: number): void;
 }
 
+/**
+ * Which of several servers is asked first: of two taken by chance the one with fewer calls of this client under way; each in turn; or as
+ * they are listed, the others only where it fails.
+ */
+export type ServerPolicy = 'least-in-flight' | 'round-robin' | 'in-order';
+
 /** What a server leg needs to know about the version it must answer from. */
 export interface ServerTarget {
-  /** Absolute base URLs of servers, tried in order. */
+  /** Absolute base URLs of servers. */
   readonly servers: readonly string[];
+  /** @default 'least-in-flight' */
+  readonly policy?: ServerPolicy | undefined;
   readonly name: string;
   readonly pin: Pin;
   readonly manifest: Manifest;
