@@ -15,6 +15,7 @@ import {
 } from '../core/index.ts';
 import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
+import { readConditions } from './conditions.ts';
 import { DeviceLeg } from './device-leg.ts';
 import type { EventHub } from './events.ts';
 import { LiveModel } from './live-model.ts';
@@ -84,7 +85,21 @@ export async function openModel(
     await device?.close();
     throw error;
   }
-  model = new LiveModel({ name, mode, pin, manifest, labels, hub, clock, media, device, server, baseUrl, onClose });
+  model = new LiveModel({
+    name,
+    mode,
+    pin,
+    manifest,
+    labels,
+    hub,
+    clock,
+    media,
+    device,
+    server,
+    baseUrl,
+    onClose,
+    hedgeAfterMs: context.options.hedgeAfterMs,
+  });
   return model;
 }
 
@@ -168,6 +183,7 @@ function openDeviceLeg(
     digest: pin.digest,
     order: backends,
     openHangTimeoutMs,
+    conditions: () => readConditions(policy.hasServer, options.downloadOn !== 'any'),
     place: async (failures, signal) => placeModel(manifest.variants, await profile(signal), policy, failures),
     onChange,
   });

@@ -17,6 +17,16 @@ export interface ClientOptions {
    */
   readonly serverPolicy?: ServerPolicy | undefined;
   /**
+   * Asks the other leg, too, where the first one has not answered after so long, in milliseconds; the first answer is taken and the other
+   * call is stopped. Never in the modes `only-…`. @default never
+   */
+  readonly hedgeAfterMs?: number | undefined;
+  /**
+   * `any`: models are downloaded over any connection. By default the modes `prefer-…` leave the answers to the server, where there is one,
+   * while the user saves data, the connection is metered or slow, or the battery is low. @default 'unmetered'
+   */
+  readonly downloadOn?: 'unmetered' | 'any' | undefined;
+  /**
    * Pins the models that it names: any other version or digest of them is refused with `version-mismatch`. A model that it
    * does not name is opened by label, as without a lock.
    */
@@ -47,6 +57,8 @@ export interface ResolvedOptions {
   readonly repositories: readonly string[];
   readonly servers: readonly string[];
   readonly serverPolicy: ServerPolicy | undefined;
+  readonly hedgeAfterMs: number | undefined;
+  readonly downloadOn: 'unmetered' | 'any' | undefined;
   readonly lock: LockFile | undefined;
   readonly trust: readonly string[];
   readonly createWorker: (() => Worker) | undefined;
@@ -83,6 +95,8 @@ export function resolveOptions(options: ClientOptions, baseUrl: string | undefin
     repositories,
     servers: absoluteUrls('server', options.server ?? [], baseUrl),
     serverPolicy: options.serverPolicy,
+    hedgeAfterMs: options.hedgeAfterMs && atLeast('hedgeAfterMs', options.hedgeAfterMs, 0),
+    downloadOn: options.downloadOn,
     lock: options.lock === undefined ? undefined : checkLock(options.lock),
     trust,
     createWorker: options.worker,

@@ -138,6 +138,7 @@ export {
   isRoleMessage,
   type LegTiming,
   type MediaWorkerApi,
+  type OpenConditions,
   type OpenedModel,
   type OpenRequest,
   type Phase,

@@ -3,6 +3,7 @@ import type { NearfarErrorCode } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
 import type { DeviceProfile, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
+import type { Surroundings } from '../surroundings.ts';
 import type { Classification } from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
@@ -37,7 +38,17 @@ export interface VersionRequest {
   readonly trust?: readonly string[] | undefined;
 }
 
-export interface OpenRequest extends VersionRequest {
+/** What surrounds an opening. */
+export interface OpenConditions {
+  /** Whether a server can answer in place of the device. */
+  readonly hasServer?: boolean | undefined;
+  /** Connection and battery, where they may defer a download. */
+  readonly surroundings?: Surroundings | undefined;
+  /** When a page of this origin last ended on purpose, in milliseconds since the epoch. */
+  readonly leftAt?: number | undefined;
+}
+
+export interface OpenRequest extends VersionRequest, OpenConditions {
   /** Backends to try, in this order; those the version has no variant for are skipped. */
   readonly backends: readonly BackendId[];
   readonly allowSoftwareAdapter: boolean;

@@ -128,7 +128,9 @@ export function createBalance({ now, random }: BalanceSources): Balance {
       const rest = restOf(server);
       if (!rest) return undefined;
       const retryAfterMs = Math.ceil(rest.until - now());
-      return new NearfarError(rest.code, `${server} asked for ${retryAfterMs} ms without a request of ours`, { details: { server, retryAfterMs } });
+      return new NearfarError(rest.code, `${server} asked for ${retryAfterMs} ms without a request of ours`, {
+        details: { server, retryAfterMs },
+      });
     },
     begin(server, pin) {
       const { own, version } = healthsOf(server, pin);

@@ -116,7 +116,8 @@ test('where most calls fail no more than the budget of them is tried on a second
   const target = { ...targetAt('behind', 'refuses'), policy: 'in-order' } as const;
   visits.clear();
 
-  for (let call = 0; call < 40; call += 1) await classifyOnServer(target, { callId: 1, image, topK: 1 }, { fetch, balance }).catch(() => {});
+  for (let call = 0; call < 40; call += 1)
+    await classifyOnServer(target, { callId: 1, image, topK: 1 }, { fetch, balance }).catch(() => {});
 
   // Ten at first, and a fifth of each call but the first, which finds the budget full.
   expect((visits.get('behind') ?? 0) + (visits.get('refuses') ?? 0)).toBe(40 + 17);
