@@ -183,7 +183,10 @@ async function lendLater({ servables, arrivals }: TransportContext, { spec, endi
 
 type Ran = Awaited<ReturnType<ServableHandle['run']>>;
 
-/** Waits for all runs, also when one fails: the version is lent until the last has ended. */
+/**
+ * Waits for all runs, also when one fails: the version is lent until the last has ended. TensorFlow Serving runs its session once over the
+ * outputs of all tasks; an engine here runs one signature at a time.
+ */
 async function runAll(
   handle: ServableHandle,
   { run, beside }: DecodedCall,
