@@ -4,9 +4,11 @@ const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js']
 const customOps = './dist/engines/tfjs/custom-ops.js';
 // Run on the first visit only.
 const golden = './dist/worker/device/run-golden.js';
+// Fetched by the first call that needs it: a question about availability, a stream of frames.
+const onCall = ['./dist/sdk/availability.js', './dist/sdk/classify-stream.js'];
 const onnxRuntime = ['onnxruntime-web', 'onnxruntime-web/*'];
 const entries = [
-  { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', limit: '15 kB' },
+  { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', ignore: onCall, limit: '15 kB' },
   { name: 'nearfar/react', path: 'dist/react/index.js', import: '*', ignore: ['react'], limit: '16 kB' },
   { name: 'nearfar/formats', path: 'dist/formats/index.js', import: '*', limit: '135 kB' },
   // The engines are dynamic imports, which esbuild would put into the same file.

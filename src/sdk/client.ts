@@ -1,5 +1,5 @@
 import { type BackendId, type DeviceProfile, type DeviceWorkerApi, type MediaWorkerApi, type Mode, NearfarError } from '../core/index.ts';
-import { type Availability, findAvailability } from './availability.ts';
+import type { Availability } from './availability.ts';
 import { createModelCache, type ModelCache } from './cache.ts';
 import { Channel } from './channel.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -122,6 +122,7 @@ class OpenClient implements Client {
       const request = this.#requestOf(name, options);
       const signal = this.#joined(options.signal);
       const hub = new EventHub(name, this.#events);
+      const { findAvailability } = await import('./availability.ts');
       return findAvailability(this.#context, request, { hub, signal, isDownloading: this.#downloading.has(name) });
     });
   }

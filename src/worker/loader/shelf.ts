@@ -34,7 +34,7 @@ export function openShelf(
   };
   const report = (eviction: Eviction, reason: string) => {
     freedBytes += eviction.bytes;
-    notify({ type: 'eviction', ...eviction, reason });
+    notify({ type: 'eviction', from: 'cache', ...eviction, reason });
   };
   const isProtected = (digest: string) => digest === version.pin.digest || context.isProtected(digest);
   /**
