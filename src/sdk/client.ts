@@ -1,6 +1,7 @@
 import { type BackendId, type DeviceProfile, type DeviceWorkerApi, type MediaWorkerApi, type Mode, NearfarError } from '../core/index.ts';
 import type { Availability } from './availability.ts';
 import { createModelCache, type ModelCache } from './cache.ts';
+import type { CacheContext } from './cache-calls.ts';
 import { Channel } from './channel.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type DownloadMonitor, EventHub, listen, type NearfarEvent, type NearfarEventTarget, unlisten } from './events.ts';
@@ -94,7 +95,14 @@ class OpenClient implements Client {
     this.#device = new Channel({ ...channel, role: 'device', cancel: (api, callId) => api.cancel(callId) });
     this.#media = new Channel({ ...channel, role: 'media', cancel: (api, callId) => api.cancel(callId) });
     this.#context = { options, clock, device: this.#device, media: this.#media, baseUrl, profile: (signal) => this.#probe(signal) };
-    this.cache = createModelCache((invoke) => this.#visit(() => this.#device.call(invoke)), options.cacheBudgetBytes);
+    const cacheContext: CacheContext = {
+      options,
+      device: this.#device,
+      requestOf: (name, wanted) => this.#requestOf(name, wanted),
+      hubOf: (name) => new EventHub(name, this.#events),
+      joined: (signal) => this.#joined(signal),
+    };
+    this.cache = createModelCache((work) => this.#visit(async () => work((await import('./cache-calls.ts')).openModelCache(cacheContext))));
   }
   readonly addEventListener: Client['addEventListener'] = (type, listener, options) => {
     listen(this.#events, type, listener, options);

@@ -19,6 +19,7 @@ export type {
   Mode,
   NearfarErrorCode,
   Phase,
+  PrefetchedVersion,
   Reason,
   Retry,
   Signature,
@@ -30,7 +31,7 @@ export type {
 } from '../core/index.ts';
 export { NearfarError } from '../core/index.ts';
 export type { Availability } from './availability.ts';
-export type { ModelCache } from './cache.ts';
+export type { ModelCache, PrefetchOptions } from './cache.ts';
 export { type AvailabilityOptions, type Client, createClient, type OpenOptions } from './client.ts';
 export type { DownloadMonitor, DownloadProgressEvent, EventDetail, EventDetails, NearfarEvent, NearfarEventTarget } from './events.ts';
 export type { Photo } from './image-source.ts';

@@ -140,7 +140,7 @@ export async function settleVersion(
   throw first;
 }
 
-function openRequestOf(
+export function openRequestOf(
   { allowSoftwareAdapter, cacheBudgetBytes, memoryBudgetBytes }: ResolvedOptions,
   version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes' | 'memoryBudgetBytes'>,
 ): Omit<OpenRequest, 'backends'> {

@@ -6,6 +6,7 @@ import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createDeviceWorker, createProbe, type OpenEngineOptions } from './device/index.ts';
 import { openChunkStore } from './store/index.ts';
+import { openTabs } from './tabs/index.ts';
 import { telling } from './telling.ts';
 import { buffersOf } from './transfer.ts';
 
@@ -16,6 +17,7 @@ export function serveDevice(): DeviceWorkerApi {
   const browser = describeBrowser();
   const device = createDeviceWorker({
     openStore: () => openChunkStore(),
+    tabs: openTabs(navigator.locks),
     openEngine: openOnBrowser,
     probe: createProbe(gpu),
     // What fails here fails again where the engine opens, and is told there.
@@ -36,9 +38,11 @@ export function serveDevice(): DeviceWorkerApi {
     classify: answering(device.classify),
     cancel: answering(device.cancel),
     close: answering(device.close),
+    prefetch: answering((callId, request, notify) => telling(notify, (tell) => device.prefetch(callId, request, tell))),
     cacheReport: answering(device.cacheReport),
     verifyCache: answering(device.verifyCache),
     clearCache: answering(device.clearCache),
+    pinVersion: answering(device.pinVersion),
     stats: answering(device.stats),
     loseDevice: answering(device.loseDevice),
     hang: answering(device.hang),

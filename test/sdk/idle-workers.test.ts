@@ -42,7 +42,7 @@ test('work on the cache alone keeps the workers for the model that comes next', 
 
 test('closing the client lets work on the cache finish', async () => {
   const { client, workers } = setUpClient();
-  const gate = createGate<void>();
+  const gate = createGate<number>();
   const entered = createGate<void>();
   workers.device.clearCache = () => {
     entered.open();
@@ -52,9 +52,9 @@ test('closing the client lets work on the cache finish', async () => {
   const clearing = client.cache.clear();
   await entered.promise;
   const closing = client.close();
-  gate.open();
+  gate.open(7);
 
-  await expect(clearing).resolves.toBeUndefined();
+  await expect(clearing).resolves.toBe(7);
   await closing;
   expect(workers.ended).toContain('device');
 });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join, normalize } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { type Handler, type StaticServer, serveStatic } from './static-server.ts';
 
 /** What goes wrong with an answer. */
@@ -10,6 +11,8 @@ export interface Fault {
   readonly cutAfterBytes?: number;
   /** Ends it no sooner than this settles: what a reader has not read when a connection breaks is lost to it. */
   readonly cutWhen?: Promise<unknown>;
+  /** Sends the body compressed, as many hosts do with whole files: lengths on the wire are then not those of the file. */
+  readonly gzip?: boolean;
   /** Answers 200 with the whole file, as servers do that know no ranges. */
   readonly ignoreRanges?: boolean;
   /** Changes the byte at this position of the file. */
@@ -67,18 +70,21 @@ export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepo
     }
     const etag = `"${createHash('sha256').update(file).digest('hex')}"`;
     if (fault.flipByteAt !== undefined) file.writeUInt8(file.readUInt8(fault.flipByteAt) ^ 1, fault.flipByteAt);
+    const isPacked = fault.gzip && range === undefined;
+    const content = isPacked ? gzipSync(file) : file;
     const asked = fault.ignoreRanges || (ifRange !== undefined && ifRange !== etag) ? undefined : /^bytes=(\d+)-(\d+)$/.exec(range ?? '');
     const start = asked ? Number(asked[1]) : 0;
-    const end = asked ? Math.min(Number(asked[2]) + 1, file.byteLength) : file.byteLength;
+    const end = asked ? Math.min(Number(asked[2]) + 1, content.byteLength) : content.byteLength;
     response.writeHead(asked ? 206 : 200, {
       'access-control-allow-origin': '*',
       'access-control-expose-headers': 'ETag, Content-Range',
       'content-length': end - start,
-      etag,
+      etag: isPacked ? `W/${etag}` : etag,
+      ...(isPacked ? { 'content-encoding': 'gzip' } : {}),
       'cache-control': path.endsWith('versions.json') ? 'no-cache' : 'public, max-age=31536000, immutable',
-      ...(asked ? { 'content-range': `bytes ${start}-${end - 1}/${file.byteLength}` } : {}),
+      ...(asked ? { 'content-range': `bytes ${start}-${end - 1}/${content.byteLength}` } : {}),
     });
-    const body = file.subarray(start, end);
+    const body = content.subarray(start, end);
     const sent = body.subarray(0, fault.cutAfterBytes ?? body.byteLength);
     log(asked ? 206 : 200, sent.byteLength);
     if (sent.byteLength === body.byteLength) response.end(body);

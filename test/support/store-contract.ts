@@ -17,6 +17,8 @@ export function versionRecord(change: Partial<VersionRecord> & Pick<VersionRecor
   };
 }
 
+export const write = (store: ChunkStore, record: VersionRecord) => store.updateVersion(record.digest, () => record);
+
 export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promise<void>>> = {
   async 'gives back the bytes of a chunk, also after they were changed by their owner'(store) {
     const own = bytes(1, 2, 3);
@@ -49,17 +51,34 @@ export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promi
 
   async 'keeps the record of a version'(store) {
     const record = versionRecord({ digest: 'v1', chunks: [['c1', 4]], committed: ['a.bin'], lastUsed: 77 });
-    await store.writeVersion(versionRecord({ digest: 'v1' }));
-    await store.writeVersion(record);
+    await write(store, versionRecord({ digest: 'v1' }));
+    await write(store, record);
 
     equal(await store.readVersion('v1'), record);
     equal(await store.listVersions(), [record]);
     equal(await store.readVersion('v2'), undefined);
   },
 
+  async 'changes the record of a version by what is known of it'(store) {
+    await write(store, versionRecord({ digest: 'v1', wanted: ['a.bin'] }));
+
+    const seen: unknown[] = [];
+    const change = (known: VersionRecord | undefined) => {
+      seen.push(known?.wanted);
+      return known && { ...known, wanted: [...known.wanted, 'b.bin'] };
+    };
+    // Side by side, as two tabs do it: neither overwrites the other.
+    await Promise.all([store.updateVersion('v1', change), store.updateVersion('v1', change), store.updateVersion('v2', change)]);
+
+    equal(seen, [['a.bin'], ['a.bin', 'b.bin'], undefined]);
+    equal((await store.readVersion('v1'))?.wanted, ['a.bin', 'b.bin', 'b.bin']);
+    equal(await store.readVersion('v2'), undefined);
+  },
+
   async 'deletes with a version only the chunks that no other version lists'(store) {
     for (const digest of ['own', 'shared', 'other']) await store.writeChunk(digest, bytes(1, 2));
-    await store.writeVersion(
+    await write(
+      store,
       versionRecord({
         digest: 'v1',
         chunks: [
@@ -69,7 +88,8 @@ export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promi
         ],
       }),
     );
-    await store.writeVersion(
+    await write(
+      store,
       versionRecord({
         digest: 'v2',
         chunks: [
@@ -105,7 +125,7 @@ export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promi
     for (const other of [{ variant: 'f16' }, { backend: 'tfjs-wasm' } as const, { device: 'two' }]) {
       equal(await store.readVerdict({ ...key, ...other }), undefined);
     }
-    await store.writeVersion(versionRecord({ digest: 'v1' }));
+    await write(store, versionRecord({ digest: 'v1' }));
     await store.deleteVersion('v1');
     equal(await store.readVerdict(key), undefined);
     equal(await store.readVerdict({ ...key, digest: 'v10' }), { ...key, digest: 'v10' });
@@ -115,7 +135,7 @@ export const storeContract: Readonly<Record<string, (store: ChunkStore) => Promi
 
   async 'can be emptied'(store) {
     await store.writeChunk('c1', bytes(1));
-    await store.writeVersion(versionRecord({ digest: 'v1' }));
+    await write(store, versionRecord({ digest: 'v1' }));
     await store.writeVersions({ url: 'https://a/versions.json', bytes: bytes(1) });
 
     await store.deleteAll();

@@ -16,6 +16,7 @@ import {
 import { type Clock, systemClock } from '../../src/worker/clock.ts';
 import { createDeviceWorker, type DeviceProbe, nearfarVersion, type OpenEngine } from '../../src/worker/device/index.ts';
 import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
+import { openTabs } from '../../src/worker/tabs/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
 import { createSmallRepository } from '../support/small-repository.ts';
 
@@ -97,6 +98,8 @@ interface Behaviour {
   readonly openError?: NearfarError;
   readonly runError?: NearfarError;
   readonly factor?: number;
+  /** What each run waits for. */
+  readonly until?: () => Promise<void>;
   readonly isFallbackAdapter?: boolean;
 }
 
@@ -106,12 +109,12 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
   const variants: string[] = [];
   const runs: { readonly signature: string; readonly shape: readonly number[] | undefined }[] = [];
   const live = new Set<Engine>();
-  let running = 0;
   const openEngine: OpenEngine = async (backend, { allowSoftwareAdapter }) => {
-    const { openError, runError, factor = 2, isFallbackAdapter = false } = behaviours[backend] ?? {};
+    const { openError, runError, factor = 2, isFallbackAdapter = false, until } = behaviours[backend] ?? {};
     log.push(`open ${backend}`);
     if (openError) throw openError;
     if (isFallbackAdapter && !allowSoftwareAdapter) throw new NearfarError('device-unfit', 'a software adapter');
+    let running = 0;
     let lose: (reason: string) => void = () => undefined;
     const engine: Engine = {
       backend,
@@ -129,7 +132,7 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
             signal?.throwIfAborted();
             runs.push({ signature, shape: inputs['x']?.shape });
             expect(++running).toBe(1);
-            await new Promise((resolve) => setImmediate(resolve));
+            await (until?.() ?? new Promise((resolve) => setImmediate(resolve)));
             running--;
             if (runError) throw runError;
             const x = inputs['x'];
@@ -174,6 +177,7 @@ function createWorker(engines = createEngines(), probe = noGpu, surroundings: Su
   const preloaded: BackendId[] = [];
   const device = createDeviceWorker({
     openStore: async () => ({ store, ...(refusal && { refusal }) }),
+    tabs: openTabs(undefined),
     openEngine: engines.openEngine,
     probe,
     preload: (backend) => void preloaded.push(backend),
@@ -640,11 +644,19 @@ describe('the memory budget', () => {
   });
 
   test('keeps a model under a call, and calls of one that is loaded again in their order', async () => {
-    const { open, predict, engines, of } = createWorker();
+    let gate = Promise.resolve();
+    const { open, predict, engines, of } = createWorker(createEngines({ 'tfjs-wasm': { until: () => gate } }));
     const first = await open(tfjs);
+    let finish: () => void = () => undefined;
+    gate = new Promise((resolve) => {
+      finish = resolve;
+    });
     const busy = predict(first.handle);
 
-    const second = await open(onnx);
+    const opening = open(onnx);
+    await expect.poll(() => engines.log).toContain('open onnx-wasm');
+    finish();
+    const second = await opening;
     await busy;
     const early = of('eviction').length;
     await open({ backends: ['tfjs-webgpu'], memoryBudgetBytes: 1 });

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf, NearfarError, type VersionRequest, type WorkerEvent } from '../../src/core/index.ts';
 import { openSigner } from '../../src/publish/sign.ts';
-import { type LoaderContext, loadFiles, resolveVersion, type VersionFiles } from '../../src/worker/loader/index.ts';
+import { createSlots, type LoaderContext, loadFiles, resolveVersion, type VersionFiles } from '../../src/worker/loader/index.ts';
 import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
+import { openTabs, type Tabs } from '../../src/worker/tabs/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
 import { keyPair } from '../support/keys.ts';
 import { createSmallRepository, noise } from '../support/small-repository.ts';
@@ -42,7 +43,10 @@ interface Setting {
   readonly trust?: VersionRequest['trust'];
   readonly files?: readonly string[];
   readonly budgetBytes?: number;
-  readonly isProtected?: (digest: string) => boolean;
+  readonly isAhead?: boolean;
+  readonly isLocked?: boolean;
+  readonly tabs?: Tabs;
+  readonly slots?: LoaderContext['slots'];
   readonly onEvent?: (event: WorkerEvent) => unknown;
 }
 
@@ -73,7 +77,9 @@ async function load(setting: Setting = {}) {
       setting.onEvent?.(event);
     },
     signal: setting.signal ?? new AbortController().signal,
-    isProtected: setting.isProtected ?? (() => false),
+    tabs: setting.tabs ?? openTabs(undefined),
+    slots: setting.slots ?? createSlots(),
+    isLocked: () => setting.isLocked ?? false,
   };
   const repositories = setting.repositories ?? [server.origin];
   const outcome = { events, delays, of: (type: WorkerEvent['type']) => events.filter((event) => event.type === type) };
@@ -90,6 +96,7 @@ async function load(setting: Setting = {}) {
       files: setting.files ?? ['model.json', 'weights.bin'],
       repositories,
       cacheBudgetBytes: setting.budgetBytes ?? 100_000_000,
+      isAhead: setting.isAhead ?? false,
     });
     return { ...outcome, files };
   } catch (error) {
@@ -251,26 +258,17 @@ describe('chunks', () => {
 
     expect(error).toMatchObject({ code: 'integrity-mismatch', details: { file: 'weights.bin', chunk: 4 } });
   });
-
-  test('that are wrong at one mirror are taken from the next', async () => {
-    server.fail((path) => (path.endsWith('weights.bin') ? { flipByteAt: 450_000 } : undefined));
-
-    const { files } = await load({ repositories: [server.origin, mirror.origin] });
-
-    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
-    expect(mirror.bytesOf('small/1/weights.bin')).toBe(chunkBytes);
-  });
 });
 
 describe('a broken download', () => {
-  test('goes on where it was cut, with at most one chunk again', async () => {
+  test('goes on at the byte where it was cut', async () => {
     const { whenRead, onEvent } = watchProgress(850_000);
     server.fail((path, index) => (path.endsWith('weights.bin') && index === 0 ? { cutAfterBytes: 850_000, cutWhen: whenRead } : undefined));
 
     const { files, of, delays } = await load({ onEvent });
 
     expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
-    expect(requestsOf('small/1/weights.bin')).toMatchObject([{ range: undefined }, { range: 'bytes=800000-999999' }]);
+    expect(requestsOf('small/1/weights.bin')).toMatchObject([{ range: undefined }, { range: 'bytes=850000-999999' }]);
     expect(of('retry')).toMatchObject([{ attempt: 1, code: 'network' }]);
     expect(delays).toEqual([0]);
   });
@@ -363,6 +361,151 @@ test('an abort ends the download with its own reason and commits nothing', async
   expect(await store.listVersions()).toMatchObject([{ committed: [] }]);
 });
 
+describe('mirrors', () => {
+  const both = () => [server.origin, mirror.origin];
+
+  test('take over in the middle of a chunk when one breaks, and keep the lead', async () => {
+    const { whenRead, onEvent } = watchProgress(450_000);
+    server.fail((path) => (path.endsWith('weights.bin') ? { cutAfterBytes: 450_000, cutWhen: whenRead } : undefined));
+
+    const { files, of, delays } = await load({ onEvent, repositories: both() });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(mirror.requests).toMatchObject([{ path: 'small/1/weights.bin', range: 'bytes=450000-999999', bytes: 550_000 }]);
+    expect(of('retry')).toMatchObject([{ url: `${mirror.origin}/small/1/weights.bin`, attempt: 1, code: 'network' }]);
+    expect(delays).toEqual([0]);
+  });
+
+  test('take over with a retry when one gives wrong bytes', async () => {
+    server.fail((path) => (path.endsWith('weights.bin') ? { flipByteAt: 450_000 } : undefined));
+
+    const { files, of } = await load({ repositories: both() });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(of('integrity')).toMatchObject([{ chunk: 4, source: 'network', action: 'refetched' }]);
+    expect(of('retry')).toMatchObject([{ url: `${mirror.origin}/small/1/weights.bin`, code: 'integrity-mismatch' }]);
+    expect(mirror.bytesOf('small/1/weights.bin')).toBe(chunkBytes);
+  });
+
+  test('that mix right and wrong bytes in one chunk cost that chunk alone', async () => {
+    const { whenRead, onEvent } = watchProgress(450_000);
+    // The first sends a wrong byte and breaks in the same chunk: its part makes the rest from the mirror wrong.
+    server.fail((path) => (path.endsWith('weights.bin') ? { flipByteAt: 410_000, cutAfterBytes: 450_000, cutWhen: whenRead } : undefined));
+
+    const { files, of } = await load({ onEvent, repositories: both() });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(of('integrity')).toMatchObject([{ chunk: 4, action: 'refetched' }]);
+    expect(mirror.bytesOf('small/1/weights.bin')).toBe(550_000 + chunkBytes);
+  });
+
+  test('are asked last for the next file, once they failed', async () => {
+    server.fail((path) => (path.endsWith('manifest.json') ? undefined : { status: 500 }));
+
+    const { files } = await load({ repositories: both(), slots: createSlots(1), choice: {}, lock: repository.lockTo('1') });
+
+    expect(await contentOf(files, 'model.json')).toBe(await digestOf(graph));
+    expect(server.requests.map(({ path, status }) => [path, status])).toEqual([
+      ['small/1/manifest.json', 200],
+      ['small/1/model.json', 500],
+    ]);
+    expect(mirror.requests.map(({ path }) => path).sort()).toEqual(['small/1/model.json', 'small/1/weights.bin']);
+  });
+});
+
+describe('a download', () => {
+  test('asks for the small files before the weights', async () => {
+    await load({ files: ['weights.bin', 'model.json'], slots: createSlots(1), choice: {}, lock: repository.lockTo('1') });
+
+    expect(server.requests.map(({ path }) => path)).toEqual(['small/1/manifest.json', 'small/1/model.json', 'small/1/weights.bin']);
+  });
+
+  test('that is compressed on the way tells the sizes of the manifest', async () => {
+    server.fail((path) => (path.endsWith('.bin') || path.endsWith('model.json') ? { gzip: true } : undefined));
+    const text = await load({ files: ['model.json', 'weights.bin'] });
+
+    const progress = text.of('downloadprogress').map((event) => event.type === 'downloadprogress' && [event.loadedBytes, event.totalBytes]);
+    const plain = await load({ files: ['model.json', 'weights.bin'] });
+
+    expect(await contentOf(text.files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(progress.every((each) => each && each[1] === 1_003_000 && (each[0] ?? 0) <= 1_003_000)).toBe(true);
+    expect(progress.at(-1)).toEqual([1_003_000, 1_003_000]);
+    expect(plain.of('downloadprogress').at(-1)).toEqual(text.of('downloadprogress').at(-1));
+    expect(server.bytesOf('small/1/weights.bin')).not.toBe(1_000_000);
+  });
+
+  test('that is compressed and breaks goes on with plain ranges', async () => {
+    server.fail((path, index) => (path.endsWith('weights.bin') && index === 0 ? { gzip: true, cutAfterBytes: 600_000 } : undefined));
+
+    const { files } = await load({});
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(requestsOf('small/1/weights.bin').at(-1)?.range).toMatch(/^bytes=\d+-999999$/);
+  });
+
+  test('with five breaks brings no byte twice', async () => {
+    const cuts = [100_001, 150_000, 220_000, 222_222, 300_000];
+    const watchers: ((event: WorkerEvent) => unknown)[] = [];
+    server.fail((path, index) => {
+      const cutAfterBytes = path.endsWith('weights.bin') ? cuts[index] : undefined;
+      if (cutAfterBytes === undefined) return undefined;
+      const before = cuts.slice(0, index).reduce((sum, bytes) => sum + bytes, 0);
+      const { whenRead, onEvent } = watchProgress(before + cutAfterBytes + graph.byteLength);
+      watchers.push(onEvent);
+      return { cutAfterBytes, cutWhen: whenRead };
+    });
+
+    const { files, delays } = await load({ onEvent: (event) => watchers.map((watch) => watch(event)), slots: createSlots(1) });
+
+    expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(weights));
+    expect(server.bytesOf('small/1/weights.bin')).toBe(1_000_000);
+    expect(delays.every((ms) => ms === 0)).toBe(true);
+  });
+});
+
+test('what is fetched ahead is refused where nothing outlives the worker', async () => {
+  const error = await rejection(load({ isAhead: true }));
+
+  expect(error.code).toBe('unavailable');
+  expect(error.events.filter(({ type }) => type === 'quota')).toMatchObject([{ action: 'refused' }]);
+  expect(server.bytesOf('small/1/weights.bin')).toBe(0);
+});
+
+describe('slots', () => {
+  const never = new AbortController().signal;
+
+  test('are given in order, but for what is only fetched ahead, which waits for the rest', async () => {
+    const slots = createSlots(1);
+    const order: string[] = [];
+    const held = await slots.take(false, never);
+    const take = async (name: string, isAhead: boolean) => {
+      using _slot = await slots.take(isAhead, never);
+      order.push(name);
+    };
+
+    const all = Promise.all([take('ahead', true), take('first', false), take('second', false)]);
+    held[Symbol.dispose]();
+    held[Symbol.dispose]();
+    await all;
+
+    expect(order).toEqual(['first', 'second', 'ahead']);
+  });
+
+  test('are not given to who has stopped waiting', async () => {
+    const slots = createSlots(1);
+    const held = await slots.take(false, never);
+    const stop = new AbortController();
+    const stopped = slots.take(false, stop.signal);
+    const next = slots.take(true, never);
+
+    stop.abort(new Error('enough'));
+    held[Symbol.dispose]();
+
+    await expect(stopped).rejects.toThrow('enough');
+    using _slot = await next;
+  });
+});
+
 describe('a client that trusts keys', () => {
   const { privateKey, publicKey } = keyPair();
   const signaturePath = 'small/1/manifest.sig';
@@ -409,13 +552,10 @@ describe('the budget', () => {
   test('keeps open versions and says so when nothing else can go', async () => {
     const store = createMemoryStore();
     const { files: open } = await load({ store });
+    const tabs = openTabs(undefined);
+    using _held = await tabs.hold(open.pin.digest, new AbortController().signal);
 
-    const { of, files } = await load({
-      store,
-      choice: { version: '2' },
-      budgetBytes: 1_050_000,
-      isProtected: (digest) => digest === open.pin.digest,
-    });
+    const { of, files } = await load({ store, choice: { version: '2' }, budgetBytes: 1_050_000, tabs });
 
     expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(changed));
     expect(of('quota').at(-1)).toMatchObject({ neededBytes: chunkBytes, action: 'memory' });

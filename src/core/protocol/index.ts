@@ -143,6 +143,7 @@ export {
   type Phase,
   type PredictAnswer,
   type PredictCall,
+  type PrefetchedVersion,
   type Retry,
   type RoleMessage,
   type ServerAnswer,

@@ -169,13 +169,36 @@ export interface CachedVersion {
   readonly isComplete: boolean;
   /** Milliseconds since the epoch. */
   readonly lastUsed: number;
+  /** Kept when room is needed: the application's lock names it, or the application pinned it. */
+  readonly isPinned: boolean;
+  /** Whether a tab of this origin has it open or loads it: it is kept, too. */
+  readonly isInUse: boolean;
 }
 
 export interface CacheReport {
   readonly versions: readonly CachedVersion[];
   readonly bytes: number;
   readonly budgetBytes: number;
+  /** Whether the browser lets the models outlive this worker. */
+  readonly isKept: boolean;
+  /** Whether the browser promised to remove nothing of this origin on its own. */
+  readonly isPersisted: boolean;
+  /** What the browser says it would store of this origin at most, and what it stores, models or not; absent where it does not say. */
   readonly quotaBytes?: number | undefined;
+  readonly usageBytes?: number | undefined;
+}
+
+/** A version that was downloaded and verified for later. */
+export interface PrefetchedVersion {
+  readonly version: string;
+  readonly digest: string;
+  /** What would open it. */
+  readonly backend: BackendId;
+  readonly variant: string;
+  /** Bytes of its files that this device needs. */
+  readonly bytes: number;
+  /** How much of them was here before. */
+  readonly cache: CacheOutcome;
 }
 
 export interface CacheVerification {
@@ -205,9 +228,13 @@ export interface DeviceWorkerApi {
   /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */
   cancel(callId: number): void;
   close(handle: number): Promise<void>;
+  /** Downloads and verifies what this device needs of a version, into the cache and nowhere else. */
+  prefetch(callId: number, request: OpenRequest, notify: Notify): Promise<PrefetchedVersion>;
   cacheReport(budgetBytes: number): Promise<CacheReport>;
   verifyCache(): Promise<CacheVerification>;
-  clearCache(name?: string): Promise<void>;
+  /** Removes a version, a model or everything; returns the bytes given back. */
+  clearCache(name?: string, version?: string): Promise<number>;
+  pinVersion(name: string, version: string, isPinned: boolean): Promise<void>;
   /** Live models, tensors and bytes, to show that they return to where they began. */
   stats(): Promise<{ models: number; tensors: number; bytes: number }>;
   /** Destroys the GPU device under a model, as a driver reset would; for demos and tests of failover. */

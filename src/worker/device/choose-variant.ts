@@ -1,6 +1,12 @@
 import type { BackendId, Manifest, Variant } from '../../core/index.ts';
 import type { DeviceProbe } from './probe.ts';
 
+/** A variant that a backend of this device can run. */
+export interface FitVariant {
+  readonly backend: BackendId;
+  readonly variant: Variant;
+}
+
 const formats = {
   tfjs: ['tfjs-graph', 'tfjs-layers'],
   onnx: ['onnx'],

@@ -16,14 +16,14 @@ import {
   resolveBindings,
   taskOf,
   toPrepared,
-  type Variant,
   type WorkerEvent,
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
-import { type LoaderContext, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
-import { clearCache, type OpenedStore, reportCache, verifyCache } from '../store/index.ts';
-import { chooseVariant, variantsFor } from './choose-variant.ts';
+import { createSlots, type LoaderContext, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
+import type { OpenedStore } from '../store/index.ts';
+import type { Tabs } from '../tabs/index.ts';
+import { chooseVariant, type FitVariant, variantsFor } from './choose-variant.ts';
 import { createEnginePool, type OpenEngine } from './engine-pool.ts';
 import { createJobQueue, createKeyedLock } from './job-queue.ts';
 import { createModelTable } from './model-table.ts';
@@ -33,6 +33,7 @@ import type { DeviceProbe } from './probe.ts';
 
 export interface DeviceWorkerOptions {
   readonly openStore: () => Promise<OpenedStore>;
+  readonly tabs: Tabs;
   readonly openEngine: OpenEngine;
   readonly probe: DeviceProbe;
   /** Fetches the code of a backend's engine, which its opening then finds. */
@@ -55,7 +56,9 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   const enqueue = createJobQueue(options.nextTask);
   const engines = createEnginePool(options.openEngine);
   const models = createModelTable();
-  const loading = new Set<string>();
+  const slots = createSlots();
+  /** What the application's lock pins, by name: digests. */
+  const locked = new Map<string, string>();
   /** Versions that were settled on and will be opened in a moment, by their digests. */
   const planned = new Map<string, Preparation>();
   let opened: Promise<OpenedStore> | undefined;
@@ -69,7 +72,9 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     clock: options.clock,
     notify,
     signal,
-    isProtected: (digest) => loading.has(digest) || planned.has(digest) || models.isOpen(digest),
+    tabs: options.tabs,
+    slots,
+    isLocked: ({ pin, manifest }) => locked.get(manifest.name) === pin.digest,
   });
 
   const takePlanned = ({ name, choice, lock }: OpenRequest): Preparation | undefined => {
@@ -86,8 +91,10 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     if (planned.has(digest) || models.isOpen(digest)) return;
     const preparation = prepareOpening({ loader, probe: options.probe, browser: options.browser }, version, variant, request);
     planned.set(digest, preparation);
+    const holding = loader.tabs.hold(digest, new AbortController().signal);
     // An opening that was given up after it was planned never comes.
     await options.clock.delay(plannedMs);
+    (await holding)[Symbol.dispose]();
     if (planned.get(digest) !== preparation) return;
     planned.delete(digest);
     preparation.drop();
@@ -112,16 +119,17 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     const { digest } = version.pin;
     // A second opening of the same version waits for the first, and then shares what it loaded.
     return locks.run(digest, signal, async () => {
-      loading.add(digest);
+      const held = await loader.tabs.hold(digest, signal);
       try {
         const { model, isShared, skipped } = await openModel(openContext(loader, preparation), version, request);
-        const handle = models.add(model, notify, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
+        const handle = models.add(model, notify, held, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
         const { pin, manifest, labels, backend, variant, lease } = model;
         notify({ type: 'phase', phase: 'ready', backend });
         const cache = isShared ? 'memory' : model.cache;
         return { handle, pin, manifest, labels, backend, variant: variant.id, device: lease.engine.device, cache, skipped };
-      } finally {
-        loading.delete(digest);
+      } catch (error) {
+        held[Symbol.dispose]();
+        throw error;
       }
     });
   };
@@ -133,6 +141,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         const loader = await contextOf(signal, notify);
         const version = await resolveVersion(loader, request);
         const { pin, manifest } = version;
+        if (request.lock && Object.hasOwn(request.lock.models, request.name)) locked.set(request.name, pin.digest);
+        else locked.delete(request.name);
         const first = await firstFit(options.probe, manifest, request);
         if (first && request.isOpening) void prepare(version, first, request, loader);
         const files = first ? filesOfVariant(manifest, first.variant) : [];
@@ -169,9 +179,16 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
       // Behind the runs that are under way, which may finish.
       if (last) await enqueue(() => last.close());
     },
-    cacheReport: async (budgetBytes) => reportCache((await openStore()).store, budgetBytes),
-    verifyCache: async () => verifyCache((await openStore()).store),
-    clearCache: async (name) => clearCache((await openStore()).store, name),
+    prefetch: (callId, request, notify) =>
+      calls.run(callId, async (signal) => {
+        const loader = await contextOf(signal, notify);
+        const version = await resolveVersion(loader, request);
+        return (await manageCache()).prefetchVersion(loader, version, await firstFit(options.probe, version.manifest, request), request);
+      }),
+    cacheReport: async (budgetBytes) => (await manageCache()).reportCache((await openStore()).store, options.tabs, budgetBytes),
+    verifyCache: async () => (await manageCache()).verifyCache((await openStore()).store),
+    clearCache: async (name, version) => (await manageCache()).clearCache((await openStore()).store, name, version),
+    pinVersion: async (name, version, isPinned) => (await manageCache()).pinVersion((await openStore()).store, name, version, isPinned),
     async stats() {
       const memories = engines.engines().map((engine) => engine.memory());
       const sum = (key: 'tensors' | 'bytes') => memories.reduce((total, memory) => total + memory[key], 0);
@@ -191,10 +208,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   };
 }
 
-interface FitVariant {
-  readonly backend: BackendId;
-  readonly variant: Variant;
-}
+const manageCache = () => import('./manage-cache.ts');
 
 /** The first backend that this device can run, with its variant. */
 async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenRequest): Promise<FitVariant | undefined> {

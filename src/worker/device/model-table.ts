@@ -4,8 +4,8 @@ import { type LoadAgain, type ModelLoan, Resident } from './resident.ts';
 
 /** The open models by handle; handles of the same version on the same backend share one loaded model. */
 export interface ModelTable {
-  /** Gives a new handle for a model; `notify` hears of its device, and that it was unloaded, until the handle is removed. */
-  add(model: LoadedModel, notify: (event: WorkerEvent) => void, load: LoadAgain): number;
+  /** Gives a new handle for a model; until it is removed `notify` hears of its device, and that it was unloaded, and `held` is not given back. */
+  add(model: LoadedModel, notify: (event: WorkerEvent) => void, held: Disposable, load: LoadAgain): number;
   /** @throws {NearfarError} `failed-precondition` for a handle that was removed or never given; what loading it again throws. */
   use(handle: number): Promise<ModelLoan>;
   /** Removes a handle, twice is harmless. Returns the model when it was the last handle on it, to be closed. */
@@ -25,6 +25,7 @@ interface Opening {
   readonly backend: BackendId;
   readonly resident: Resident;
   readonly notify: (event: WorkerEvent) => void;
+  readonly held: Disposable;
 }
 
 export function createModelTable(): ModelTable {
@@ -51,7 +52,7 @@ export function createModelTable(): ModelTable {
     return true;
   };
   return {
-    add(model, notify, load) {
+    add(model, notify, held, load) {
       const { backend, pin } = model;
       // One that was unloaded meanwhile is there again with this one.
       const isSame = ({ digest, backend: other, resident }: Opening) =>
@@ -61,7 +62,7 @@ export function createModelTable(): ModelTable {
       resident.listeners.add(notify);
       touch(resident);
       lastHandle++;
-      openings.set(lastHandle, { digest: pin.digest, backend, resident, notify });
+      openings.set(lastHandle, { digest: pin.digest, backend, resident, notify, held });
       return lastHandle;
     },
     async use(handle) {
@@ -73,9 +74,10 @@ export function createModelTable(): ModelTable {
     remove(handle) {
       const opening = openings.get(handle);
       if (!opening) return undefined;
-      const { resident, notify } = opening;
+      const { resident, notify, held } = opening;
       openings.delete(handle);
       resident.listeners.delete(notify);
+      held[Symbol.dispose]();
       return residents().includes(resident) ? undefined : resident;
     },
     findShareable: (pin, backend) =>

@@ -1,18 +1,10 @@
-import {
-  type CacheOutcome,
-  type ChunkPlace,
-  digestOf,
-  listChunks,
-  type Manifest,
-  NearfarError,
-  type Pin,
-  planRequests,
-} from '../../core/index.ts';
+import { type CacheOutcome, type ChunkPlace, digestOf, listChunks, type Manifest, NearfarError, type Pin } from '../../core/index.ts';
+import type { ChunkStore } from '../store/index.ts';
 import type { LoaderContext } from './context.ts';
-import { type ChunkSink, chunkMismatch, downloadChunks } from './download.ts';
-import { createProgress } from './progress.ts';
-import { fileUrl, type ResolvedVersion } from './resolve.ts';
-import { findStored, openShelf, type Shelf } from './shelf.ts';
+import { chunkMismatch } from './mismatch.ts';
+import { createProgress, type Progress } from './progress.ts';
+import type { ResolvedVersion } from './resolve.ts';
+import { recordVersion } from './version-record.ts';
 
 /** Files of one version, each of their bytes checked against the manifest in this load. */
 export interface VersionFiles {
@@ -28,50 +20,86 @@ export interface VersionFiles {
 
 export interface LoadRequest {
   readonly version: ResolvedVersion;
-  /** Paths of the wanted files, in the order in which they are wanted. */
+  /** Paths of the wanted files. */
   readonly files: readonly string[];
   readonly repositories: readonly string[];
   readonly cacheBudgetBytes: number;
+  /**
+   * Only kept for later: nothing stays in memory, files that are needed now are fetched before them, and what cannot be
+   * kept is an error. @default false
+   */
+  readonly isAhead?: boolean;
+}
+
+/** What the steps of one load share. */
+export interface Load {
+  readonly request: LoadRequest;
+  readonly version: ResolvedVersion;
+  readonly files: readonly string[];
+  readonly chunks: readonly ChunkPlace[];
+  readonly assembly: Assembly;
+  readonly progress: Progress;
 }
 
 /**
  * Brings files of a version into memory: what the store lacks is downloaded, verified as it streams in and stored at
  * once (so a broken download goes on where it stopped); what the store has is read and verified, and fetched again where it is wrong.
- * @throws {NearfarError} `integrity-mismatch` when right bytes cannot be had, `network`, `not-found`. Rejects with
- * `signal.reason` when aborted; verified chunks stay, without a commit mark.
+ * @throws {NearfarError} `integrity-mismatch` when right bytes cannot be had, `network`, `not-found`; of files fetched
+ * ahead also `quota-exceeded` and `unavailable`. Rejects with `signal.reason` when aborted; verified chunks stay,
+ * without a commit mark.
  */
 export async function loadFiles(context: LoaderContext, request: LoadRequest): Promise<VersionFiles> {
-  const { pin, manifest } = request.version;
-  const files = [...new Set(request.files)];
+  const { version } = request;
+  const { pin, manifest } = version;
+  const files = neededFirst(manifest, request.files);
   const chunks = listChunks(manifest, files);
-  const assembly = createAssembly(manifest, files, chunks);
-  const present = await findStored(context.store, [...assembly.lengths.keys()]);
-  const shelf = openShelf(context, request.version, files, chunks, request.cacheBudgetBytes);
+  const assembly = createAssembly(manifest, files, chunks, request.isAhead ?? false);
   const progress = createProgress(context, assembly);
-  const sink = createSink(context, { manifest, assembly, shelf, progress });
-  const download = (having: ReadonlySet<string>) => {
-    const mirrors = (file: string) => request.repositories.map((base) => fileUrl(base, [manifest.name, pin.version, file]));
-    return downloadChunks({ context, manifest, mirrors, requests: planRequests(manifest, files, having), sink });
+  const load: Load = { request, version, files, chunks, assembly, progress };
+  const digests = [...assembly.lengths.keys()];
+  let fetched = 0;
+  let isKept = true;
+  const fetchMissing = async (findHere: () => Promise<ReadonlySet<string>>) => {
+    const { fetchMissing: fetch } = await import('./fetch-missing.ts');
+    const outcome = await fetch(context, load, findHere);
+    fetched += outcome.fetched;
+    isKept &&= outcome.isKept;
   };
 
   context.notify({ type: 'phase', phase: 'download' });
-  const missingBytes = [...assembly.lengths].reduce((sum, [digest, bytes]) => (present.has(digest) ? sum : sum + bytes), 0);
-  if (missingBytes > 0) await shelf.reserve(missingBytes);
+  const present = await findStored(context.store, digests);
   progress.begin(present);
-  await download(present);
+  if (present.size < digests.length) await fetchMissing(() => findStored(context.store, digests));
 
   context.notify({ type: 'phase', phase: 'verify' });
-  const corrupt = await readStored(context, assembly, present);
-  if (corrupt.length > 0) await heal(context, manifest, corrupt, () => download(new Set(assembly.filled)));
+  const corrupt = await readStored(context, assembly, digests);
+  if (corrupt.length > 0) {
+    await heal(context, manifest, corrupt, () =>
+      fetchMissing(async () => {
+        // Another tab may have healed them meanwhile.
+        await readStored(context, assembly, digests);
+        return assembly.filled;
+      }),
+    );
+  }
   context.signal.throwIfAborted();
-  const fetched = missingBytes > 0 || corrupt.length > 0;
-  const committing = shelf.commit();
-  // Where all was here it only notes the time of use, which nobody has to wait for.
-  if (fetched) await committing;
-  else committing.catch(() => undefined);
+  // A store that takes no note makes the next load slower, no more than that; and the time of use need not be waited for.
+  const recorded = isKept && recordVersion(context, version, files, chunks, true).catch(() => undefined);
+  if (fetched > 0) await recorded;
   progress.finish();
-  const cache = !fetched ? 'hit' : present.size > corrupt.length ? 'partial' : 'miss';
+  const cache = fetched === 0 ? 'hit' : fetched < digests.length ? 'partial' : 'miss';
   return { pin, manifest, cache, readFile: (path) => assembly.readFile(path) };
+}
+
+/** Small files first: graph, labels and golden examples say what the weights are for. */
+function neededFirst(manifest: Manifest, files: readonly string[]): readonly string[] {
+  const sizeOf = (file: string) => manifest.files[file]?.bytes ?? 0;
+  return [...new Set(files)].sort((a, b) => sizeOf(a) - sizeOf(b));
+}
+
+/** Store reads that fail count as misses: a sick cache slows a load down, it does not end it. */
+async function findStored(store: ChunkStore, digests: readonly string[]): Promise<ReadonlySet<string>> {
+  return store.findChunks(digests).catch(() => new Set<string>());
 }
 
 /** Whether the store holds every chunk of these files, so that loading them asks for nothing. */
@@ -80,8 +108,8 @@ export async function areFilesStored({ store }: LoaderContext, manifest: Manifes
   return (await findStored(store, [...digests])).size === digests.size;
 }
 
-/** The buffers of the wanted files, filled chunk by chunk. */
-interface Assembly {
+/** The buffers of the wanted files, filled chunk by chunk; of files fetched ahead only what would be in them. */
+export interface Assembly {
   /** Length of each distinct chunk. */
   readonly lengths: ReadonlyMap<string, number>;
   readonly filled: ReadonlySet<string>;
@@ -91,8 +119,8 @@ interface Assembly {
   readFile(path: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-function createAssembly(manifest: Manifest, files: readonly string[], chunks: readonly ChunkPlace[]): Assembly {
-  const buffers = new Map(files.map((path) => [path, new Uint8Array(manifest.files[path]?.bytes ?? 0)]));
+function createAssembly(manifest: Manifest, files: readonly string[], chunks: readonly ChunkPlace[], isAhead: boolean): Assembly {
+  const buffers = new Map((isAhead ? [] : files).map((path) => [path, new Uint8Array(manifest.files[path]?.bytes ?? 0)]));
   const places = new Map<string, ChunkPlace[]>();
   for (const chunk of chunks) places.set(chunk.digest, [...(places.get(chunk.digest) ?? []), chunk]);
   const filled = new Set<string>();
@@ -112,33 +140,6 @@ function createAssembly(manifest: Manifest, files: readonly string[], chunks: re
   };
 }
 
-/** Verifies chunks as they come from the network; a wrong one is asked for once more, then refused. */
-function createSink(
-  context: LoaderContext,
-  load: { manifest: Manifest; assembly: Assembly; shelf: Shelf; progress: ReturnType<typeof createProgress> },
-): ChunkSink {
-  const { manifest, assembly, shelf, progress } = load;
-  const refused = new Set<string>();
-  return {
-    has: ({ digest }) => assembly.filled.has(digest),
-    receiving: ({ digest }, bytes) => progress.receive(digest, bytes),
-    async accept(chunk, bytes) {
-      const got = await digestOf(bytes);
-      if (got === chunk.digest) {
-        assembly.fill(chunk.digest, bytes);
-        progress.verify(chunk.digest);
-        return shelf.keep(chunk, bytes);
-      }
-      progress.receive(chunk.digest, 0);
-      const error = chunkMismatch(manifest, chunk, got);
-      const action = refused.has(chunk.digest) ? 'refused' : 'refetched';
-      context.notify({ type: 'integrity', file: chunk.file, chunk: chunk.index, source: 'network', action, message: error.message });
-      if (action === 'refused') throw error;
-      refused.add(chunk.digest);
-    },
-  };
-}
-
 interface CorruptChunk {
   readonly chunk: ChunkPlace;
   readonly got: string | undefined;
@@ -147,10 +148,10 @@ interface CorruptChunk {
 /** Some are read while others are hashed; enough of them that a thread that is busy starting an engine leaves none of it idle. */
 const readsAtOnce = 16;
 
-/** Reads and verifies what the store has; what is wrong is deleted from it and returned. */
-async function readStored(context: LoaderContext, assembly: Assembly, present: ReadonlySet<string>): Promise<CorruptChunk[]> {
+/** Reads and verifies what is not in memory yet; what is wrong is deleted from the store and returned. */
+async function readStored(context: LoaderContext, assembly: Assembly, digests: readonly string[]): Promise<CorruptChunk[]> {
   const corrupt: CorruptChunk[] = [];
-  const waiting = [...present];
+  const waiting = digests.filter((digest) => !assembly.filled.has(digest));
   const readNext = async (): Promise<void> => {
     for (let digest = waiting.shift(); digest !== undefined; digest = waiting.shift()) {
       context.signal.throwIfAborted();

@@ -2,8 +2,9 @@ import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, toPrepared, typ
 import { classifyOnServer, isReadyOnServer, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
-import { fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
+import { createSlots, fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
 import { createMemoryStore } from '../store/index.ts';
+import { openTabs } from '../tabs/index.ts';
 import { decodeImage } from './decode.ts';
 
 export interface MediaWorkerOptions {
@@ -51,7 +52,7 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
 
 /** Keeps nothing: the cache belongs to the device worker, which may be busy or dead. */
 function networkOnly({ fetch, clock, signal }: Pick<LoaderContext, 'fetch' | 'clock' | 'signal'>): LoaderContext {
-  return { store: createMemoryStore(), fetch, clock, signal, notify: () => undefined, isProtected: () => false };
+  return { store: createMemoryStore(), tabs: openTabs(undefined), slots: createSlots(), fetch, clock, signal, notify: () => undefined };
 }
 
 async function loadLabels(

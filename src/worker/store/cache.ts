@@ -1,75 +1,32 @@
-import { type CachedVersion, type CacheReport, type CacheVerification, digestOf } from '../../core/index.ts';
+import { type CachedVersion, type CacheReport, type CacheVerification, digestOf, NearfarError } from '../../core/index.ts';
+import type { Tabs } from '../tabs/index.ts';
 import type { ChunkStore, VersionRecord } from './chunk-store.ts';
 import { estimateStorage } from './indexed-db.ts';
-
-export interface Eviction {
-  readonly name: string;
-  readonly version: string;
-  /** Bytes given back: chunks that other versions list stay. */
-  readonly bytes: number;
-}
-
-/**
- * Deletes versions, the least recently used first, until `neededBytes` more fit under `budgetBytes`.
- * @param options.isProtected Digests of versions that are open or being loaded; they stay.
- * @returns What was deleted, and whether there is room now.
- */
-export async function makeRoom(
-  store: ChunkStore,
-  options: { budgetBytes: number; neededBytes: number; isProtected: (digest: string) => boolean },
-): Promise<{ evictions: Eviction[]; isEnough: boolean }> {
-  const evictions: Eviction[] = [];
-  let usedBytes = await storedBytes(store);
-  for (const record of await leastRecentlyUsed(store, options.isProtected)) {
-    if (usedBytes + options.neededBytes <= options.budgetBytes) break;
-    const bytes = await store.deleteVersion(record.digest);
-    usedBytes -= bytes;
-    evictions.push({ name: record.name, version: record.version, bytes });
-  }
-  return { evictions, isEnough: usedBytes + options.neededBytes <= options.budgetBytes };
-}
-
-/** Deletes the least recently used version that is not protected; undefined when there is none. */
-export async function evictOne(store: ChunkStore, isProtected: (digest: string) => boolean): Promise<Eviction | undefined> {
-  const [record] = await leastRecentlyUsed(store, isProtected);
-  return record && { name: record.name, version: record.version, bytes: await store.deleteVersion(record.digest) };
-}
-
-async function leastRecentlyUsed(store: ChunkStore, isProtected: (digest: string) => boolean): Promise<VersionRecord[]> {
-  const versions = await store.listVersions();
-  return versions.filter(({ digest }) => !isProtected(digest)).sort((a, b) => a.lastUsed - b.lastUsed);
-}
-
-/** Every chunk of the listed versions, once, with its length. */
-function chunkLengths(versions: readonly VersionRecord[]): ReadonlyMap<string, number> {
-  return new Map(versions.flatMap(({ chunks }) => chunks));
-}
-
-async function storedBytes(store: ChunkStore): Promise<number> {
-  const lengths = chunkLengths(await store.listVersions());
-  const present = await store.chunkDigests();
-  return present.reduce((sum, digest) => sum + (lengths.get(digest) ?? 0), 0);
-}
+import { presentLengths } from './room.ts';
 
 /** What is cached: each version with its bytes (shared chunks count for each of them), the sum with shared chunks counted once. */
-export async function reportCache(store: ChunkStore, budgetBytes: number): Promise<CacheReport> {
+export async function reportCache(store: ChunkStore, tabs: Tabs, budgetBytes: number): Promise<CacheReport> {
   const versions = await store.listVersions();
-  const present = new Set(await store.chunkDigests());
-  const { quotaBytes } = await estimateStorage();
+  const present = await presentLengths(store, versions);
+  const held = await tabs.held();
+  const { quotaBytes, usageBytes } = await estimateStorage();
   return {
-    versions: versions.map((record) => describeVersion(record, present)),
-    bytes: await storedBytes(store),
+    versions: versions.map((record) => describeVersion(record, present, held)),
+    bytes: [...present.values()].reduce((sum, bytes) => sum + bytes, 0),
     budgetBytes,
-    ...(quotaBytes === undefined ? {} : { quotaBytes }),
+    isPersisted: (await globalThis.navigator?.storage?.persisted?.().catch(() => false)) ?? false,
+    isKept: store.kind !== 'memory',
+    ...(quotaBytes === undefined ? {} : { quotaBytes, usageBytes }),
   };
 }
 
-function describeVersion(record: VersionRecord, present: ReadonlySet<string>): CachedVersion {
+function describeVersion(record: VersionRecord, present: ReadonlyMap<string, number>, held: ReadonlySet<string>): CachedVersion {
   const sum = (chunks: VersionRecord['chunks']) => chunks.reduce((bytes, [, length]) => bytes + length, 0);
   const here = record.chunks.filter(([digest]) => present.has(digest));
-  const { name, version, digest, lastUsed } = record;
+  const { name, version, digest, lastUsed, pin } = record;
   const isComplete = here.length === record.chunks.length && record.wanted.every((path) => record.committed.includes(path));
-  return { name, version, digest, bytes: sum(here), totalBytes: sum(record.chunks), isComplete, lastUsed };
+  const use = { isPinned: pin !== undefined, isInUse: held.has(digest) };
+  return { name, version, digest, bytes: sum(here), totalBytes: sum(record.chunks), isComplete, lastUsed, ...use };
 }
 
 /** Reads every chunk back and compares it with its digest; what is wrong stays for the next load to heal and to tell. */
@@ -83,10 +40,30 @@ export async function verifyCache(store: ChunkStore): Promise<CacheVerification>
   return { chunks: digests.length, corrupt };
 }
 
-/** Deletes one model's versions, or everything. */
-export async function clearCache(store: ChunkStore, name?: string): Promise<void> {
-  if (name === undefined) return store.deleteAll();
-  for (const record of await store.listVersions()) {
-    if (record.name === name) await store.deleteVersion(record.digest);
+/** Deletes one version or all versions of one model, or everything, whoever uses or pinned it. Returns the bytes given back. */
+export async function clearCache(store: ChunkStore, name?: string, version?: string): Promise<number> {
+  if (name === undefined) {
+    const present = await presentLengths(store, await store.listVersions());
+    await store.deleteAll();
+    return [...present.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
+  let freed = 0;
+  for (const record of await versionsOf(store, name, version)) freed += await store.deleteVersion(record.digest);
+  return freed;
+}
+
+/** @throws {NearfarError} `not-found` for a version that is not cached. */
+export async function pinVersion(store: ChunkStore, name: string, version: string, isPinned: boolean): Promise<void> {
+  const records = await versionsOf(store, name, version);
+  if (records.length === 0) {
+    throw new NearfarError('not-found', `${name} version ${version} is not in the cache`, { details: { name, version } });
+  }
+  for (const { digest } of records) {
+    await store.updateVersion(digest, (known) => known && { ...known, pin: isPinned ? 'application' : undefined });
+  }
+}
+
+async function versionsOf(store: ChunkStore, name: string, version?: string): Promise<readonly VersionRecord[]> {
+  const versions = await store.listVersions();
+  return versions.filter((record) => record.name === name && (version === undefined || record.version === version));
 }

@@ -16,6 +16,8 @@ export interface VersionRecord {
   readonly chunks: readonly (readonly [digest: string, bytes: number])[];
   /** Milliseconds since the epoch. */
   readonly lastUsed: number;
+  /** Who wants it kept when room is needed: the application's lock, until it names another version, or the application itself. */
+  readonly pin?: 'lock' | 'application' | undefined;
 }
 
 /** The last versions.json seen at a URL, for when the network is away. */
@@ -55,8 +57,8 @@ export interface ChunkStore {
   chunkDigests(): Promise<readonly string[]>;
   readVersion(digest: string): Promise<VersionRecord | undefined>;
   listVersions(): Promise<readonly VersionRecord[]>;
-  /** Writes or replaces the record of a version. */
-  writeVersion(record: VersionRecord): Promise<void>;
+  /** Writes what `change` makes of the record of a version, in one step, so that tabs do not overwrite each other; undefined leaves it as it is. */
+  updateVersion(digest: string, change: (known: VersionRecord | undefined) => VersionRecord | undefined): Promise<void>;
   /** Deletes a version and, in the same transaction, the chunks no other version lists. Returns the bytes given back. */
   deleteVersion(digest: string): Promise<number>;
   readVersions(url: string): Promise<VersionsRecord | undefined>;

@@ -8,6 +8,10 @@ import { type ChunkStore, unsharedChunks, type Verdict, type VersionRecord, type
  */
 const schemaVersion = 2;
 
+/** How long an opening may take, and how long another page that is in the way is waited for; memory serves after that. */
+const openPatienceMs = 10_000;
+const blockedPatienceMs = 2_000;
+
 interface Schema extends DBSchema {
   /** One Blob per chunk, by digest: three to five times faster than ArrayBuffers, which are copied through the key-value log. */
   chunks: { key: string; value: Blob };
@@ -42,10 +46,16 @@ function createConnection(databaseName: string): Connection {
     database = undefined;
   };
   const connect = async (): Promise<Database> => {
-    let rejectBlocked: (reason: NearfarError) => void = () => undefined;
-    const blocked = new Promise<never>((_, reject) => {
-      rejectBlocked = reject;
+    let giveUpIn: (ms: number, reason: string) => void = () => undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUpIn = (ms, reason) => {
+        clearTimeout(timer);
+        timer = setTimeout(() => reject(refused(reason)), ms);
+      };
     });
+    // Some browsers never answer, and a deletion that another page holds up is not told as `blocked`.
+    giveUpIn(openPatienceMs, `it did not open within ${openPatienceMs} ms`);
     const opening = openDB<Schema>(databaseName, schemaVersion, {
       upgrade(db, oldVersion) {
         if (oldVersion < 1) {
@@ -55,8 +65,8 @@ function createConnection(databaseName: string): Connection {
         }
         if (oldVersion < 2) db.createObjectStore('verdicts', { keyPath: ['digest', 'variant', 'backend', 'device'] });
       },
-      // Pages of this schema close at `versionchange` (see `blocking`): one that does not is older or frozen, and is not waited for.
-      blocked: (version) => rejectBlocked(refused(`another page keeps version ${version} of the cache open`)),
+      // Pages of nearfar close at `versionchange` (see `blocking`), once their writes are done: one that does not is frozen.
+      blocked: (version) => giveUpIn(blockedPatienceMs, `another page keeps version ${version} of the cache open`),
       blocking() {
         opening.then((db) => db.close()).catch(() => undefined);
         forget();
@@ -64,12 +74,14 @@ function createConnection(databaseName: string): Connection {
       terminated: forget,
     });
     // An open that succeeds after it was given up must not keep later upgrades waiting.
-    blocked.catch(() => opening.then((db) => db.close()).catch(() => undefined));
+    givenUp.catch(() => opening.then((db) => db.close()).catch(() => undefined));
     try {
-      return await Promise.race([opening, blocked]);
+      return await Promise.race([opening, givenUp]);
     } catch (cause) {
       forget();
       throw cause instanceof NearfarError ? cause : refused(cause instanceof Error ? cause.message : String(cause), cause);
+    } finally {
+      clearTimeout(timer);
     }
   };
   return {
@@ -127,14 +139,20 @@ function createStore(connection: Connection): ChunkStore {
     async listVersions() {
       return (await connection.open()).getAll('versions');
     },
-    async writeVersion(record) {
+    async updateVersion(digest, change) {
       const database = await connection.open();
+      let bytes = 0;
       try {
         // Strict: the commit mark must not reach the disk before the chunks it speaks of.
         const transaction = database.transaction('versions', 'readwrite', { durability: 'strict' });
-        await Promise.all([transaction.store.put(record), transaction.done]);
+        const update = async () => {
+          const record = change(await transaction.store.get(digest));
+          bytes = record?.manifest.byteLength ?? 0;
+          if (record) await transaction.store.put(record);
+        };
+        await Promise.all([update(), transaction.done]);
       } catch (cause) {
-        throw await writeError(cause, record.manifest.byteLength);
+        throw await writeError(cause, bytes);
       }
     },
     async deleteVersion(digest) {

@@ -36,8 +36,9 @@ export function createMemoryStore(): ChunkStore {
     async listVersions() {
       return [...versions.values()];
     },
-    async writeVersion(record) {
-      versions.set(record.digest, record);
+    async updateVersion(digest, change) {
+      const record = change(versions.get(digest));
+      if (record) versions.set(digest, record);
     },
     async deleteVersion(digest) {
       const record = versions.get(digest);

@@ -1,0 +1,1 @@
+export { type ChunkNews, openTabs, type Tabs } from './tabs.ts';
