@@ -18,7 +18,11 @@ import { toModelSpec, toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
 /** PredictionService.MultiInference: several signatures of one version about the same examples, answered in the order of the tasks. */
-export function multiInference(context: GrpcContext, request: MultiInferenceRequest, call: UnaryCall): Promise<MultiInferenceResponse> {
+export function multiInference(
+  context: GrpcContext,
+  request: MultiInferenceRequest,
+  call: UnaryCall,
+): MultiInferenceResponse | Promise<MultiInferenceResponse> {
   const spec = toServableSpec(request.tasks[0]?.modelSpec);
   return answerGrpc(
     context,
