@@ -2,7 +2,6 @@ import {
   type AvailabilityState,
   type BackendId,
   type DeviceProfile,
-  deferralOf,
   judgeAvailability,
   type Leg,
   NearfarError,
@@ -12,7 +11,7 @@ import {
 } from '../core/index.ts';
 import type { EventHub } from './events.ts';
 import { canUseServer, type ModelRequest, type OpenContext, openServerLeg, type SettledVersion, settleVersion } from './open-model.ts';
-import { readSurroundings } from './surroundings.ts';
+import { findDeferral } from './surroundings.ts';
 
 /** How soon a model can answer, in the platform's words, and why it is not simply `available`. */
 export interface Availability {
@@ -54,7 +53,7 @@ export async function findAvailability(
     const placement = placeModel(version.manifest.variants, profile, policy);
     const { cachedBytes = 0, totalBytes = bytesOf(version) } = version;
     const server = policy.hasServer ? await askServer(context, request.name, version, hub, signal) : noServer;
-    const deferral = policy.hasServer && options.downloadOn !== 'any' ? deferralOf(await readSurroundings()) : undefined;
+    const deferral = policy.hasServer && options.downloadOn !== 'any' ? await findDeferral() : undefined;
     const judged = judgeAvailability({ placement, policy, profile, cachedBytes, totalBytes, isDownloading, server, deferral });
     const { legs, skipped } = placement;
     const details = { ...version.pin, legs, backends: placement.backends, skipped, cachedBytes, totalBytes };

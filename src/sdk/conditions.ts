@@ -4,7 +4,7 @@ const leftKey = 'nearfar left';
 
 export async function readConditions(hasServer: boolean, isDeferrable: boolean): Promise<OpenConditions> {
   const reader = hasServer && isDeferrable ? await import('./surroundings.ts').catch(() => undefined) : undefined;
-  return { hasServer, surroundings: await reader?.readSurroundings(), leftAt: readLeft() };
+  return { hasServer, deferral: await reader?.findDeferral(), leftAt: readLeft() };
 }
 
 /**
@@ -13,7 +13,7 @@ export async function readConditions(hasServer: boolean, isDeferrable: boolean):
  */
 export function markLeft(): void {
   try {
-    localStorage.setItem(leftKey, String(Date.now()));
+    localStorage[leftKey] = Date.now();
   } catch {
     // No storage, no memory of crashes that could be mistaken.
   }
@@ -21,7 +21,7 @@ export function markLeft(): void {
 
 function readLeft(): number | undefined {
   try {
-    return Number(localStorage.getItem(leftKey));
+    return Number(localStorage[leftKey]) || undefined;
   } catch {
     return undefined;
   }

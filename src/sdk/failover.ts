@@ -92,7 +92,7 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
       if (attempts.length === 0 && isLost && !wasReplayed) attempts.push({ leg: 'on-device', isReplay: true });
     }
   }
-  throw summarize(failures, missing);
+  throw joinErrors(failures, -1) ?? new NearfarError(missing.code, missing.message);
 }
 
 /** Legs that can answer now, then the demoted ones with why they are. */
@@ -157,10 +157,11 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
   });
 }
 
-function summarize(failures: readonly { leg: Leg; error: NearfarError }[], missing: Reason): NearfarError {
-  const last = failures.at(-1)?.error ?? new NearfarError(missing.code, missing.message);
-  if (failures.length < 2) return last;
-  const attempts = failures.map(({ leg, error }) => ({ leg, code: error.code, message: error.message }));
-  const message = attempts.map((attempt) => `${attempt.leg}: ${attempt.message}`).join('; ');
-  return new NearfarError(last.code, message, { cause: last, details: { ...last.details, attempts } });
+/** One of several errors, with what each says; undefined where there is none. */
+export function joinErrors(failures: readonly { leg?: Leg; error: NearfarError }[], main: number): NearfarError | undefined {
+  const error = failures.at(main)?.error;
+  if (!error || failures.length < 2) return error;
+  const attempts = failures.map(({ leg, error: { code, message } }) => ({ ...(leg && { leg }), code, message }));
+  const message = attempts.map(({ leg, message }) => (leg ? `${leg}: ` : '') + message).join('; ');
+  return new NearfarError(error.code, message, { cause: error, details: { ...error.details, attempts } });
 }

@@ -1,5 +1,6 @@
 import { type Leg, NearfarError } from '../core/index.ts';
 import type { FailoverAnswer, FailoverCall } from './failover.ts';
+import { atLeast } from './options.ts';
 import type { Fallback } from './run-report.ts';
 
 /** A call of two legs, of which the second is asked, too, when the first is slow. */
@@ -23,6 +24,7 @@ export async function hedge<Answer>(
   { clock, signal, onFallback, legs, fallback, failures, ask, onHedge }: Race<Answer>,
   afterMs: number,
 ): Promise<FailoverAnswer<Answer>> {
+  atLeast('hedgeAfterMs', afterMs, 0);
   const [first, second] = legs;
   const stop = new AbortController();
   const stoppable = AbortSignal.any([signal, stop.signal]);

@@ -28,7 +28,17 @@ import { type EventHub, listen, unlisten } from './events.ts';
 import { type CallLeg, type FailoverCall, runWithFailover, untilAborted } from './failover.ts';
 import { type Photo, toImageSource } from './image-source.ts';
 import { type Limit, openLimit, withoutLimit } from './limit.ts';
-import type { CallOptions, ClassifyOptions, Model, ModelFaults, ModelInfo, PredictOptions } from './model.ts';
+import type {
+  CallOptions,
+  ClassifiedFrame,
+  ClassifyOptions,
+  ClassifyStreamOptions,
+  FrameSource,
+  Model,
+  ModelFaults,
+  ModelInfo,
+  PredictOptions,
+} from './model.ts';
 import { atLeast } from './options.ts';
 import { createRunReport, type LegAnswer, type RunReport } from './run-report.ts';
 import type { ServerLeg } from './server-leg.ts';
@@ -119,6 +129,11 @@ export class LiveModel implements Model {
     });
   }
 
+  async *classifyStream(source: FrameSource, options: ClassifyStreamOptions = {}): AsyncGenerator<ClassifiedFrame, void, undefined> {
+    const { classifyStream } = await import('./classify-stream.ts');
+    yield* classifyStream(this, source, options, this.#parts.clock);
+  }
+
   predict(inputs: Readonly<Record<string, TensorInput>>, options: PredictOptions = {}): Promise<{ outputs: TensorMap; run: RunReport }> {
     return this.#track(options, async (scope) => {
       const [signature, info] = chooseSignature(this.#parts.manifest, options.signature);
@@ -203,7 +218,7 @@ export class LiveModel implements Model {
     plan: CallPlan<Answer>,
   ): Promise<{ answer: Answer; run: RunReport }> {
     const { clock, hub, mode, name, pin } = this.#parts;
-    let why: string = 'the preferred leg answers again';
+    let why = 'it answers again';
     const calling = runWithFailover<LegAnswer<Answer>>({
       mode,
       legs: this.#legsFor(plan),
@@ -275,7 +290,6 @@ interface CallScope extends Limit {
 
 function openScope(clock: Clock, { deadlineMs, hedgeAfterMs, signal = new AbortController().signal }: CallOptions): CallScope {
   const startedAt = clock.now();
-  if (hedgeAfterMs !== undefined) atLeast('hedgeAfterMs', hedgeAfterMs, 0);
   if (deadlineMs === undefined) return { ...withoutLimit(signal), startedAt, deadlineAt: undefined, hedgeAfterMs };
   atLeast('deadlineMs', deadlineMs, 0);
   const limit = openLimit(clock, signal, deadlineMs, `no answer in ${deadlineMs} ms`, { deadlineMs });

@@ -18,6 +18,7 @@ import type { Clock } from './clock.ts';
 import { readConditions } from './conditions.ts';
 import { DeviceLeg } from './device-leg.ts';
 import type { EventHub } from './events.ts';
+import { joinErrors } from './failover.ts';
 import { LiveModel } from './live-model.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ServerLeg } from './server-leg.ts';
@@ -156,10 +157,10 @@ export async function settleVersion(
 }
 
 export function openRequestOf(
-  { allowSoftwareAdapter, cacheBudgetBytes }: ResolvedOptions,
-  version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes'>,
+  { allowSoftwareAdapter, cacheBudgetBytes, memoryBudgetBytes }: ResolvedOptions,
+  version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes' | 'memoryBudgetBytes'>,
 ): Omit<OpenRequest, 'backends'> {
-  return { ...version, allowSoftwareAdapter, cacheBudgetBytes };
+  return { ...version, allowSoftwareAdapter, cacheBudgetBytes, memoryBudgetBytes };
 }
 
 function openDeviceLeg(
@@ -214,15 +215,11 @@ async function untilAnswerable(
   } catch (error) {
     signal.throwIfAborted();
     const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
-    throw combine(errors.filter((each) => each instanceof NearfarError)) ?? error;
+    throw (
+      joinErrors(
+        errors.filter((each) => each instanceof NearfarError).map((each) => ({ error: each })),
+        0,
+      ) ?? error
+    );
   }
-}
-
-function combine([preferred, ...others]: readonly NearfarError[]): NearfarError | undefined {
-  if (!preferred || others.length === 0) return preferred;
-  const attempts = [preferred, ...others].map(({ code, message }) => ({ code, message }));
-  return new NearfarError(preferred.code, attempts.map(({ message }) => message).join('; '), {
-    cause: preferred,
-    details: { ...preferred.details, attempts },
-  });
 }

@@ -1,4 +1,4 @@
-import type { Surroundings } from '../core/index.ts';
+import { deferralOf, type Reason, type Surroundings } from '../core/index.ts';
 
 /** Not in the DOM's types: Chromium alone has them. */
 interface NavigatorExtras {
@@ -6,11 +6,11 @@ interface NavigatorExtras {
   getBattery?(): Promise<NonNullable<Surroundings['battery']>>;
 }
 
-/** What the browser says of its connection and battery at this moment. */
-export async function readSurroundings(): Promise<Surroundings> {
+/** Why a download must wait at this moment, as the browser tells of its connection and battery. */
+export async function findDeferral(): Promise<Reason | undefined> {
   const extras: NavigatorExtras & Partial<Navigator> = globalThis.navigator ?? {};
   // Refused in frames without the permission.
   const battery = await extras.getBattery?.().catch(() => undefined);
   const { saveData, effectiveType, type } = extras.connection ?? {};
-  return { saveData, effectiveType, type, battery: battery && { level: battery.level, charging: battery.charging } };
+  return deferralOf({ saveData, effectiveType, type, battery });
 }

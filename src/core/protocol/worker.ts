@@ -1,9 +1,8 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
 import type { NearfarErrorCode } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
-import type { DeviceProfile, SkippedBackend } from '../placement.ts';
+import type { DeviceProfile, Reason, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
-import type { Surroundings } from '../surroundings.ts';
 import type { Classification } from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
@@ -42,8 +41,8 @@ export interface VersionRequest {
 export interface OpenConditions {
   /** Whether a server can answer in place of the device. */
   readonly hasServer?: boolean | undefined;
-  /** Connection and battery, where they may defer a download. */
-  readonly surroundings?: Surroundings | undefined;
+  /** Why a download must wait while a server can answer. */
+  readonly deferral?: Reason | undefined;
   /** When a page of this origin last ended on purpose, in milliseconds since the epoch. */
   readonly leftAt?: number | undefined;
 }
@@ -53,6 +52,8 @@ export interface OpenRequest extends VersionRequest, OpenConditions {
   readonly backends: readonly BackendId[];
   readonly allowSoftwareAdapter: boolean;
   readonly cacheBudgetBytes: number;
+  /** Bytes of all models that may be loaded at once; those that no call uses are unloaded above it. No limit when absent. */
+  readonly memoryBudgetBytes?: number | undefined;
   /** With `plan`: an `open` of this version follows. */
   readonly isOpening?: boolean | undefined;
 }
@@ -100,7 +101,15 @@ export type WorkerEvent =
       /** Why nothing can be kept, where the reason is another than the sizes. */
       readonly message?: string | undefined;
     }
-  | { readonly type: 'eviction'; readonly name: string; readonly version: string; readonly bytes: number; readonly reason: string }
+  | {
+      readonly type: 'eviction';
+      /** `cache`: its files were deleted; `memory`: it was unloaded, and is loaded again from the cache when it is called. */
+      readonly from: 'cache' | 'memory';
+      readonly name: string;
+      readonly version: string;
+      readonly bytes: number;
+      readonly reason: string;
+    }
   | { readonly type: 'device-lost'; readonly backend: BackendId; readonly message: string };
 
 export interface OpenedModel {

@@ -7,7 +7,7 @@ import {
   type ServerPolicy,
   serializeError,
 } from '../../core/index.ts';
-import type { Balance } from './balance.ts';
+import type { Balance, BalanceSources } from './balance.ts';
 
 export interface RemoteOptions {
   readonly fetch: typeof fetch;
@@ -30,6 +30,12 @@ export interface ServerRequest {
 
 /** How long all servers but the last may take together where the request has no deadline. */
 const defaultDeadlineMs = 30_000;
+
+/** What is known of the servers, in code of its own: no server is asked before it is here. Where it cannot be had they are asked as listed. */
+export async function loadBalance(sources: BalanceSources): Promise<Balance | undefined> {
+  const code = await import('./balance.ts').catch(() => undefined);
+  return code?.createBalance(sources);
+}
 
 /** A good answer, its body read, from the version that was asked for. */
 export interface ServerReply {

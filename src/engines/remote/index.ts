@@ -1,3 +1,3 @@
-export { type Balance, createBalance } from './balance.ts';
+export { loadBalance } from './ask-server.ts';
 export { openRemoteEngine } from './engine.ts';
 export { classifyOnServer, isReadyOnServer, predictOnServer } from './server-leg.ts';

@@ -1,7 +1,6 @@
 import {
   type BackendId,
   type CacheOutcome,
-  deferralOf,
   filesOfVariant,
   type LoadedVariant,
   type Manifest,
@@ -33,6 +32,8 @@ export interface LoadedModel extends AsyncDisposable {
   readonly lease: EngineLease;
   readonly loaded: LoadedVariant;
   readonly cache: CacheOutcome;
+  /** What it counts in the memory budget: the bytes of its files, as no engine tells what it holds. */
+  readonly bytes: number;
   /** Room for one classified image, written anew by each: fresh memory of that size costs more than filling it. */
   readonly batch: Float32Array | undefined;
 }
@@ -44,6 +45,8 @@ export interface OpenContext {
   /** Name and version of the browser. */
   readonly browser: () => Promise<string>;
   /** The same version on this backend, where it is loaded already. */
+  /** Waits until the memory budget has room for a model, and keeps it until the reservation is disposed. */
+  readonly makeRoom: (bytes: number, budgetBytes: number) => Promise<Disposable>;
   readonly findLoaded: (pin: Pin, backend: BackendId) => LoadedModel | undefined;
   /** What was begun already of this opening. */
   readonly preparation?: Preparation | undefined;
@@ -154,11 +157,11 @@ interface Attempt {
 
 async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedModel> {
   const { signal, notify, store } = context.loader;
-  const { version, variant, backend, files } = attempt;
+  const { version, variant, backend, files, request } = attempt;
   const { pin, manifest } = version;
   const about = { digest: pin.digest, manifest, variant: variant.id, backend };
   const { preparation } = context;
-  const marking = verdictKey(context, about).then((key) => openLoadingMark(context.loader, key, attempt.request));
+  const marking = verdictKey(context, about).then((key) => openLoadingMark(context.loader, key, request));
   const testing = preparation?.backend === backend ? preparation.selfTest : openSelfTest({ ...context, store }, about);
   const [marked, tested] = await Promise.allSettled([marking, testing]);
   if (marked.status === 'rejected') throw marked.reason;
@@ -169,10 +172,12 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
   const selfTest = tested.value;
   const mark = marked.value;
   let lease: EngineLease | undefined;
+  const bytes = variant.files.reduce((sum, path) => sum + (manifest.files[path]?.bytes ?? 0), 0);
   let loaded: LoadedVariant | undefined;
   try {
     const paths = neededFiles(manifest, variant, selfTest);
     await assertMayDownload(context, attempt, paths);
+    using _ = await context.makeRoom(bytes, request.memoryBudgetBytes ?? Number.POSITIVE_INFINITY);
     lease = await startEngine(context, attempt, paths);
     await mark.write();
     const source = { manifest, variant, readFile: (path: string) => files.readFile(path) };
@@ -184,7 +189,18 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
     // Not waited for: a crash from here on is not one of loading.
     void mark.remove(true);
     const labels = await readLabels(manifest, files);
-    return createLoadedModel({ pin, manifest, labels, variant, backend, lease, loaded, cache: files.outcome(), batch: batchOf(manifest) });
+    return createLoadedModel({
+      pin,
+      manifest,
+      labels,
+      variant,
+      backend,
+      lease,
+      loaded,
+      cache: files.outcome(),
+      bytes,
+      batch: batchOf(manifest),
+    });
   } catch (error) {
     // Giving back what a lost device held may fail too; the first error is the one to tell.
     await Promise.allSettled([loaded?.[Symbol.asyncDispose]()]);
@@ -196,12 +212,11 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
 /** @throws {NearfarError} `download-deferred` where a server can answer and the connection or the battery is to be spared. */
 async function assertMayDownload(
   { loader }: OpenContext,
-  { version, request: { hasServer, surroundings } }: Attempt,
+  { version, request: { deferral } }: Attempt,
   paths: readonly string[],
 ): Promise<void> {
-  const deferral = hasServer && surroundings && deferralOf(surroundings);
   if (!deferral || (await areFilesStored(loader, version.manifest, paths))) return;
-  throw new NearfarError(deferral.code, deferral.message, { details: { ...surroundings } });
+  throw new NearfarError(deferral.code, deferral.message);
 }
 
 /** Starts the engine while its files load: neither needs the other. A GPU that may not be fit fetches no byte before it is. */
