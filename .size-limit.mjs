@@ -6,7 +6,7 @@ const customOps = './dist/engines/tfjs/custom-ops.js';
 const golden = './dist/worker/device/run-golden.js';
 // Downloads, and the calls of client.cache: a warm visit needs neither.
 const rare = ['./dist/worker/loader/fetch-missing.js', './dist/worker/device/manage-cache.js'];
-const rareCalls = ['./dist/sdk/cache-calls.js', './dist/sdk/availability.js'];
+const rareCalls = ['./dist/sdk/cache-calls.js', './dist/sdk/availability.js', './dist/sdk/classify-stream.js'];
 const onnxRuntime = ['onnxruntime-web', 'onnxruntime-web/*'];
 const entries = [
   { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', ignore: rareCalls, limit: '15 kB' },

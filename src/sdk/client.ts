@@ -128,9 +128,9 @@ class OpenClient implements Client {
   availability(name: string, options: AvailabilityOptions = {}): Promise<Availability> {
     return this.#visit(async () => {
       const request = this.#requestOf(name, options);
-      const { findAvailability } = await import('./availability.ts');
       const signal = this.#joined(options.signal);
       const hub = new EventHub(name, this.#events);
+      const { findAvailability } = await import('./availability.ts');
       return findAvailability(this.#context, request, { hub, signal, isDownloading: this.#downloading.has(name) });
     });
   }

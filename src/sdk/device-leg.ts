@@ -80,7 +80,8 @@ const reopenDelaysMs = [1_000, 5_000, 30_000, 120_000];
 export class DeviceLeg {
   readonly #options: DeviceLegOptions;
   readonly #closing = new AbortController();
-  readonly #failures: PastFailure[] = [];
+  /** Since the last answer: a backend that answers in between may be lost any number of times. */
+  #failures: PastFailure[] = [];
   readonly #unlisten: () => void;
   #state: State = { name: 'closed' };
   #failedOpenings = 0;
@@ -132,6 +133,7 @@ export class DeviceLeg {
     const { opened, skipped } = this.#state.device;
     try {
       const answer = await this.#options.channel.call((api, callId) => invoke(api, opened.handle, callId), { signal });
+      this.#failures = this.#failures.filter(({ backend }) => backend !== opened.backend);
       const [first] = skipped;
       const fallback = first && { from: first.backend, code: first.code, message: first.message };
       return { answer, backend: opened.backend, variant: opened.variant, cache: opened.cache, fallback };

@@ -28,7 +28,17 @@ import { type EventHub, listen, unlisten } from './events.ts';
 import { type CallLeg, runWithFailover, untilAborted } from './failover.ts';
 import { type Photo, toImageSource } from './image-source.ts';
 import { type Limit, openLimit, withoutLimit } from './limit.ts';
-import type { CallOptions, ClassifyOptions, Model, ModelFaults, ModelInfo, PredictOptions } from './model.ts';
+import type {
+  CallOptions,
+  ClassifiedFrame,
+  ClassifyOptions,
+  ClassifyStreamOptions,
+  FrameSource,
+  Model,
+  ModelFaults,
+  ModelInfo,
+  PredictOptions,
+} from './model.ts';
 import { atLeast } from './options.ts';
 import { createRunReport, type LegAnswer, type RunReport } from './run-report.ts';
 import type { ServerLeg } from './server-leg.ts';
@@ -116,6 +126,11 @@ export class LiveModel implements Model {
       const { answer, run } = await answering;
       return { predictions: answer.predictions, run };
     });
+  }
+
+  async *classifyStream(source: FrameSource, options: ClassifyStreamOptions = {}): AsyncGenerator<ClassifiedFrame, void, undefined> {
+    const { classifyStream } = await import('./classify-stream.ts');
+    yield* classifyStream(this, source, options, this.#parts.clock);
   }
 
   predict(inputs: Readonly<Record<string, TensorInput>>, options: PredictOptions = {}): Promise<{ outputs: TensorMap; run: RunReport }> {

@@ -141,10 +141,10 @@ export async function settleVersion(
 }
 
 export function openRequestOf(
-  { allowSoftwareAdapter, cacheBudgetBytes }: ResolvedOptions,
-  version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes'>,
+  { allowSoftwareAdapter, cacheBudgetBytes, memoryBudgetBytes }: ResolvedOptions,
+  version: Omit<OpenRequest, 'backends' | 'allowSoftwareAdapter' | 'cacheBudgetBytes' | 'memoryBudgetBytes'>,
 ): Omit<OpenRequest, 'backends'> {
-  return { ...version, allowSoftwareAdapter, cacheBudgetBytes };
+  return { ...version, allowSoftwareAdapter, cacheBudgetBytes, memoryBudgetBytes };
 }
 
 function openDeviceLeg(

@@ -25,6 +25,11 @@ export interface ClientOptions {
   readonly worker?: (() => Worker) | undefined;
   /** Largest total size of cached models, in bytes. @default 536_870_912 (512 MiB) */
   readonly cacheBudgetBytes?: number | undefined;
+  /**
+   * Largest total size of the models that are loaded at once, in bytes of their files. Above it models that no call uses are unloaded,
+   * the one used longest ago first, and loaded again from the cache when they are called. @default 1_073_741_824 (1 GiB)
+   */
+  readonly memoryBudgetBytes?: number | undefined;
   /** Take GPU adapters that are implemented in software, too. @default false */
   readonly allowSoftwareAdapter?: boolean | undefined;
   /** Backends of the device, in this order. @default ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm', 'onnx-wasm'] */
@@ -45,6 +50,7 @@ export interface ResolvedOptions {
   readonly trust: readonly string[];
   readonly createWorker: (() => Worker) | undefined;
   readonly cacheBudgetBytes: number;
+  readonly memoryBudgetBytes: number;
   readonly allowSoftwareAdapter: boolean;
   readonly backends: readonly BackendId[];
   readonly hangTimeoutMs: number;
@@ -54,6 +60,7 @@ export interface ResolvedOptions {
 
 const defaults = {
   cacheBudgetBytes: 512 * 2 ** 20,
+  memoryBudgetBytes: 2 ** 30,
   allowSoftwareAdapter: false,
   backends: nearBackends,
   hangTimeoutMs: 10_000,
@@ -80,6 +87,7 @@ export function resolveOptions(options: ClientOptions, baseUrl: string | undefin
     trust,
     createWorker: options.worker,
     cacheBudgetBytes: atLeast('cacheBudgetBytes', options.cacheBudgetBytes ?? defaults.cacheBudgetBytes, 0),
+    memoryBudgetBytes: atLeast('memoryBudgetBytes', options.memoryBudgetBytes ?? defaults.memoryBudgetBytes, 0),
     allowSoftwareAdapter: options.allowSoftwareAdapter ?? defaults.allowSoftwareAdapter,
     backends: checkBackends(options.backends ?? defaults.backends),
     hangTimeoutMs: atLeast('hangTimeoutMs', options.hangTimeoutMs ?? defaults.hangTimeoutMs, 1),

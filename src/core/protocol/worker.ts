@@ -42,6 +42,8 @@ export interface OpenRequest extends VersionRequest {
   readonly backends: readonly BackendId[];
   readonly allowSoftwareAdapter: boolean;
   readonly cacheBudgetBytes: number;
+  /** Bytes of all models that may be loaded at once; those that no call uses are unloaded above it. No limit when absent. */
+  readonly memoryBudgetBytes?: number | undefined;
   /** With `plan`: an `open` of this version follows. */
   readonly isOpening?: boolean | undefined;
 }
@@ -89,7 +91,15 @@ export type WorkerEvent =
       /** Why nothing can be kept, where the reason is another than the sizes. */
       readonly message?: string | undefined;
     }
-  | { readonly type: 'eviction'; readonly name: string; readonly version: string; readonly bytes: number; readonly reason: string }
+  | {
+      readonly type: 'eviction';
+      /** `cache`: its files were deleted; `memory`: it was unloaded, and is loaded again from the cache when it is called. */
+      readonly from: 'cache' | 'memory';
+      readonly name: string;
+      readonly version: string;
+      readonly bytes: number;
+      readonly reason: string;
+    }
   | { readonly type: 'device-lost'; readonly backend: BackendId; readonly message: string };
 
 export interface OpenedModel {

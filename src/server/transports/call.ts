@@ -249,7 +249,10 @@ function runNow(handle: ServableHandle, { run, beside }: DecodedCall): RanAll | 
   return ran && { outputs: ran.outputs, timing: ran.timing, beside: nothingBeside };
 }
 
-/** Waits for all runs, also when one fails: the version is lent until the last has ended. */
+/**
+ * Waits for all runs, also when one fails: the version is lent until the last has ended. TensorFlow Serving runs its session once over the
+ * outputs of all tasks; an engine here runs one signature at a time.
+ */
 async function runAll(handle: ServableHandle, { run, beside }: DecodedCall, ending: CallSignal): Promise<RanAll> {
   if (!beside) return { ...(await handle.run(run, ending)), beside: nothingBeside };
   const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, ending)));

@@ -31,6 +31,8 @@ export interface LoadedModel extends AsyncDisposable {
   readonly lease: EngineLease;
   readonly loaded: LoadedVariant;
   readonly cache: CacheOutcome;
+  /** What it counts in the memory budget: the bytes of its files, as no engine tells what it holds. */
+  readonly bytes: number;
   /** Room for one classified image, written anew by each: fresh memory of that size costs more than filling it. */
   readonly batch: Float32Array | undefined;
 }
@@ -42,6 +44,8 @@ export interface OpenContext {
   /** Name and version of the browser. */
   readonly browser: () => Promise<string>;
   /** The same version on this backend, where it is loaded already. */
+  /** Waits until the memory budget has room for a model, and keeps it until the reservation is disposed. */
+  readonly makeRoom: (bytes: number, budgetBytes: number) => Promise<Disposable>;
   readonly findLoaded: (pin: Pin, backend: BackendId) => LoadedModel | undefined;
   /** What was begun already of this opening. */
   readonly preparation?: Preparation | undefined;
@@ -150,11 +154,13 @@ interface Attempt {
 
 async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedModel> {
   const { signal, notify, store } = context.loader;
-  const { version, variant, backend, files } = attempt;
+  const { version, variant, backend, files, request } = attempt;
   const { pin, manifest } = version;
   const about = { digest: pin.digest, manifest, variant: variant.id, backend };
   const { preparation } = context;
   const selfTest = await (preparation?.backend === backend ? preparation.selfTest : openSelfTest({ ...context, store }, about));
+  const bytes = variant.files.reduce((sum, path) => sum + (manifest.files[path]?.bytes ?? 0), 0);
+  using _ = await context.makeRoom(bytes, request.memoryBudgetBytes ?? Number.POSITIVE_INFINITY);
   const lease = await startEngine(context, attempt, neededFiles(manifest, variant, selfTest));
   let loaded: LoadedVariant | undefined;
   try {
@@ -165,7 +171,18 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
     await selfTest.run(loaded, source, signal);
     signal.throwIfAborted();
     const labels = await readLabels(manifest, files);
-    return createLoadedModel({ pin, manifest, labels, variant, backend, lease, loaded, cache: files.outcome(), batch: batchOf(manifest) });
+    return createLoadedModel({
+      pin,
+      manifest,
+      labels,
+      variant,
+      backend,
+      lease,
+      loaded,
+      cache: files.outcome(),
+      bytes,
+      batch: batchOf(manifest),
+    });
   } catch (error) {
     // Giving back what a lost device held may fail too; the first error is the one to tell.
     await Promise.allSettled([loaded?.[Symbol.asyncDispose]()]);
