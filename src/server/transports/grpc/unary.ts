@@ -1,5 +1,6 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
+import { NearfarError } from '../../../core/index.ts';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
@@ -34,13 +35,19 @@ export interface MessageReading<M> {
   readonly takeOver?: (message: M) => void;
 }
 
+/** How the errors of one method differ from those of the others. */
+export interface MethodErrors {
+  /** The gRPC status of an error that has another one here than elsewhere. */
+  readonly statusOf?: (error: NearfarError) => number | undefined;
+}
+
 /** Registers one method; it answers with a message or its bytes, and what the handler throws becomes a gRPC status. */
 export function addUnary<I extends DescMessage, O extends DescMessage>(
   server: Server,
   method: DescMethodUnary<I, O>,
   log: TransportLog,
   handle: (message: MessageShape<I>, call: UnaryCall) => Answered<O> | Promise<Answered<O>>,
-  reading: MessageReading<MessageShape<I>> = {},
+  { statusOf, ...reading }: MessageReading<MessageShape<I>> & MethodErrors = {},
 ): void {
   server.register<MessageShape<I>, Answered<O>>(
     `/${method.parent.typeName}/${method.name}`,
@@ -52,7 +59,11 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       const ending = new CallSignal(deadlineMsOf(call));
       const facts = factsOf(call, ending);
       const succeed = (answer: Answered<O>) => callback(null, answer, facts.trailer);
-      const fail = (error: unknown) => callback(toServiceError(error, facts.trailer, log));
+      const fail = (error: unknown) => {
+        const answered = toServiceError(error, facts.trailer, log);
+        const code = (error instanceof NearfarError && statusOf?.(error)) || answered.code;
+        callback({ ...answered, code });
+      };
       let answering: Answered<O> | Promise<Answered<O>>;
       try {
         answering = handle(call.request, facts);
