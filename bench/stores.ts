@@ -13,7 +13,7 @@ export const benchStores: Bench = async ({ pairs = 5, report, wants }) => {
   const run = (task: StoreTask) => opened.page.evaluate((each) => window.runStore(each), task);
   for (const chunks of [14, 100]) {
     for (const way of ['opfs-files', 'opfs-pack'] as const) {
-      // Chromium 141, headless, does not come back from reading a hundred files one by one.
+      // Chromium 156, headless, does not come back from reading a hundred files one by one.
       if (!wants(way) || (way === 'opfs-files' && chunks > 14)) continue;
       const reads = new Map<StoreWay, number[]>();
       const write = (each: StoreWay) => async () => {
