@@ -8,6 +8,7 @@ import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
 import type { Bench, Comparison } from './measure.ts';
 import { benchServer, serverCases } from './server.ts';
+import { benchStores } from './stores.ts';
 import { benchSwaps } from './swaps.ts';
 import { formatComparison, formatTable } from './table.ts';
 import { benchWarmOpen } from './warm-open.ts';
@@ -20,6 +21,7 @@ const benches: Readonly<Record<string, Bench>> = {
   batching: benchBatching,
   cache: benchCache,
   'serving-table': benchServingTable,
+  stores: benchStores,
   swaps: benchSwaps,
   importer: benchImporter,
 };

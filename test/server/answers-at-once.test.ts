@@ -179,7 +179,8 @@ const restQuestions: fc.Arbitrary<RestQuestion> = fc
     };
     const body = new TextEncoder().encode(JSON.stringify(bodies[form as keyof typeof bodies]));
     const path = form.startsWith('v2') ? `/v2/models/${model}/infer` : `/v1/models/${model}:predict`;
-    return { path, body: mutate ? mutate(body) : body, headers };
+    // A timeout of a few microseconds is met or not as it happens, wherever the model runs.
+    return { path, body: mutate && form !== 'v2-parameters' ? mutate(body) : body, headers };
   });
 
 const grpcQuestions: fc.Arbitrary<GrpcQuestion> = fc

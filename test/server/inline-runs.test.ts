@@ -18,14 +18,14 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A version whose engine thread is a stand-in that takes so long, loaded with runs on this thread below 0.1 ms. */
+/** A version whose engine thread is a stand-in that takes so long, loaded with runs on this thread below 100 ms. */
 async function load(inferMs: () => number, options: { belowMs?: number } = {}) {
   const directory = join(folder, 'models/scale/1');
   const manifestBytes = new Uint8Array(await readFile(join(directory, 'manifest.json')));
   const manifest = parseManifest(manifestBytes);
   const [variant] = manifest.variants;
   const thread = { runs: 0, isUnloaded: false, lose: (_: NearfarError) => {} };
-  const inlineRuns = new InlineRuns({ belowMs: options.belowMs ?? 0.1, log: createLog('error') });
+  const inlineRuns = new InlineRuns({ belowMs: options.belowMs ?? 100, log: createLog('error') });
   const loadInThread = inlineRuns.around(async (_, { onLost }) => {
     let lost: NearfarError | undefined;
     thread.lose = (error) => {
@@ -121,7 +121,7 @@ test('what does not fit is refused here as by a thread', async () => {
 });
 
 test.each([
-  ['is slow', { inferMs: 5 }],
+  ['is slow', { inferMs: 500 }],
   ['is fast, where runs on the event loop are off', { inferMs: 0.02, belowMs: 0 }],
 ])('a model that %s is always run by the thread', async (_, { inferMs, ...options }) => {
   const { run } = await load(() => inferMs, options);

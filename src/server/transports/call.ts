@@ -122,6 +122,9 @@ function* waitFor<T>(promise: Promise<T>): Steps<T> {
   return (yield promise) as T; // `advance` hands back what the promise resolved with
 }
 
+/** Of a deadline: a call that is later than that is for its timer to end. */
+const leastLeftMs = 1;
+
 function* predict<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
@@ -143,7 +146,8 @@ function* predict<Decoded extends DecodedCall, Answer>(
     const sampled = context.requestLog?.sample(handle);
     sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
     const runAt = performance.now();
-    const ran = runNow(handle, decoded) ?? (yield* waitFor(runAll(handle, decoded, call.ending)));
+    const mayRunNow = !call.ending.endsBefore(runAt + leastLeftMs);
+    const ran = (mayRunNow ? runNow(handle, decoded) : undefined) ?? (yield* waitFor(runAll(handle, decoded, call.ending)));
     const encodeAt = performance.now();
     const encoding = codec.encode(ran.outputs, decoded, handle, ran.beside);
     const answer = encoding instanceof Promise ? yield* waitFor(encoding) : encoding;
@@ -290,6 +294,11 @@ export class CallSignal implements Disposable {
 
   throwIfEnded(): void {
     if (this.#reason) throw this.#reason;
+  }
+
+  /** @param at On the clock of `performance.now()`. */
+  endsBefore(at: number): boolean {
+    return this.#endsAt !== undefined && this.#endsAt < at;
   }
 
   /** Ends after so many milliseconds from now, unless it does so earlier. */

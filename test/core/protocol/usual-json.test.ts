@@ -6,6 +6,9 @@ import { mutations } from '../../support/mutations.ts';
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
+/** The first byte of a mark that is skipped where nothing stands before it. */
+const byteOrderMark = 0xef;
+
 /** Space before a document changes nothing, but only the general readers take a body of this length. */
 function padded(body: Uint8Array): Uint8Array {
   const long = new Uint8Array(5000 + body.length).fill(0x20);
@@ -62,7 +65,7 @@ describe('a small body of :predict', () => {
     fc.assert(
       fc.property(bodies, dtypes, mutations, fc.boolean(), (text, dtype, mutate, isDamaged) => {
         const body = isDamaged ? mutate(bytesOf(text)) : bytesOf(text);
-        fc.pre(body.length > 0);
+        fc.pre(body.length > 0 && body[0] !== byteOrderMark);
         const find = () => signatureOf(dtype);
 
         expect(outcomeOf(() => decodePredictJson(body, find))).toEqual(outcomeOf(() => decodePredictJson(padded(body), find)));
@@ -120,6 +123,7 @@ describe('a small body of the Open Inference Protocol', () => {
     fc.assert(
       fc.property(bodies, mutations, fc.boolean(), (text, mutate, isDamaged) => {
         const body = isDamaged ? mutate(bytesOf(text)) : bytesOf(text);
+        fc.pre(body[0] !== byteOrderMark);
 
         expect(outcomeOf(() => decodeInferRequest(body, undefined))).toEqual(outcomeOf(() => decodeInferRequest(padded(body), undefined)));
       }),
