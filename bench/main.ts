@@ -10,6 +10,7 @@ import { benchImporter } from './importer.ts';
 import type { Bench, Comparison } from './measure.ts';
 import { benchMemory } from './memory.ts';
 import { benchServer, serverCases } from './server.ts';
+import { benchStores } from './stores.ts';
 import { benchSwaps } from './swaps.ts';
 import { formatComparison, formatTable } from './table.ts';
 import { benchTransformers } from './transformers.ts';
@@ -28,6 +29,7 @@ const benches: Readonly<Record<string, Bench>> = {
   batching: benchBatching,
   cache: benchCache,
   'serving-table': benchServingTable,
+  stores: benchStores,
   swaps: benchSwaps,
   importer: benchImporter,
 };

@@ -63,6 +63,7 @@ Example: nearfar serve --models ./models
 
 async function serve({ json, signal }: CommandContext, argv: readonly string[]): Promise<ServeReport> {
   const { parseConfig, startServer } = await importServer();
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe);
   const { config, warnings } = parseConfig(argv, process.env);
   for (const warning of warnings) process.stderr.write(`nearfar: ${warning}\n`);
   await using server = await startServer(config).catch(namePortFlag({ rest: '--rest_api_port', grpc: '--port' }));
@@ -76,6 +77,11 @@ async function serve({ json, signal }: CommandContext, argv: readonly string[]):
   process.off('SIGHUP', reload);
   await server.close();
   return { rest, grpc, socket, stoppedBy: signal.reason instanceof Error ? signal.reason.message : String(signal.reason) };
+}
+
+/** Whoever reads what the server prints may go away: it serves on. */
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
 }
 
 /** Not written in `serve` itself: in a function with `using`, which it lowers, tsc leaves the extension of an import as it is. */

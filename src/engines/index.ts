@@ -2,7 +2,7 @@ import { type BackendId, type Engine, NearfarError } from '../core/index.ts';
 import type { EnginePlatform } from './platform.ts';
 
 export { describeAdapter } from './gpu.ts';
-export type { EnginePlatform, OrtModule, OrtProvider } from './platform.ts';
+export type { EnginePlatform, OrtModule, OrtProvider, OrtSession } from './platform.ts';
 export { classifyOnServer, isReadyOnServer, openRemoteEngine, predictOnServer } from './remote/index.ts';
 
 /**

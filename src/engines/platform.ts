@@ -2,6 +2,17 @@ import type * as ort from 'onnxruntime-common';
 
 export type OrtModule = typeof ort;
 
+/** What the adapter needs of a session of ONNX Runtime. */
+export interface OrtSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly inputMetadata: readonly { readonly name: string; readonly isTensor: boolean; readonly shape?: readonly (number | string)[] }[];
+  run(feeds: ort.InferenceSession.OnnxValueMapType, outputs: readonly string[]): Promise<ort.InferenceSession.OnnxValueMapType>;
+  /** The same before it returns. */
+  runNow?(feeds: ort.InferenceSession.OnnxValueMapType, outputs: readonly string[]): ort.InferenceSession.OnnxValueMapType;
+  release(): Promise<void>;
+}
+
 /** Execution providers of ONNX Runtime, by its names. */
 export type OrtProvider = 'wasm' | 'webgpu' | 'cpu' | 'cuda' | 'tensorrt';
 
@@ -23,6 +34,8 @@ export interface EnginePlatform {
    * @throws {NearfarError} `unsupported` with the way to get it, where it is not installed or not for this platform.
    */
   readonly loadOrt: (provider: OrtProvider) => Promise<OrtModule>;
+  /** Opens sessions that run in the caller's turn of the event loop; absent where none are wanted, or can be had. */
+  readonly openSessionNow?: ((model: Uint8Array, options: ort.InferenceSession.SessionOptions) => OrtSession) | undefined;
   /** Threads of one ONNX Runtime session on the CPU. */
   readonly threads: number;
   /** Resolves in a later task of the event loop, so that messages and aborts get in between two blocking runs. */

@@ -23,7 +23,7 @@ export interface EventDetails {
   integrity: DetailOf<'integrity'>;
   /** The device leg lost its GPU, or its worker crashed or hung. */
   'device-lost': EventDetail & { readonly backend?: string; readonly message: string };
-  /** A cached version was removed to make room. */
+  /** A version was removed to make room: from the cache, or from memory alone, into which its next call loads it again. */
   eviction: DetailOf<'eviction'>;
   /** The browser would not store the model. */
   quota: DetailOf<'quota'>;

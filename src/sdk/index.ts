@@ -22,6 +22,7 @@ export type {
   PrefetchedVersion,
   Reason,
   Retry,
+  ServerPolicy,
   Signature,
   SkippedBackend,
   Tensor,
@@ -35,7 +36,17 @@ export type { ModelCache, PrefetchOptions } from './cache.ts';
 export { type AvailabilityOptions, type Client, createClient, type OpenOptions } from './client.ts';
 export type { DownloadMonitor, DownloadProgressEvent, EventDetail, EventDetails, NearfarEvent, NearfarEventTarget } from './events.ts';
 export type { Photo } from './image-source.ts';
-export type { CallOptions, ClassifyOptions, Model, ModelFaults, ModelInfo, PredictOptions } from './model.ts';
+export type {
+  CallOptions,
+  ClassifiedFrame,
+  ClassifyOptions,
+  ClassifyStreamOptions,
+  FrameSource,
+  Model,
+  ModelFaults,
+  ModelInfo,
+  PredictOptions,
+} from './model.ts';
 export type { ClientOptions, Lock } from './options.ts';
 export type { Fallback, RunReport } from './run-report.ts';
 export type { TensorInput } from './tensor-input.ts';

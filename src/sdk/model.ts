@@ -7,6 +7,8 @@ import type { TensorInput } from './tensor-input.ts';
 export interface CallOptions {
   /** Time for the whole call, both legs included, in milliseconds; `deadline-exceeded` when it is over. */
   readonly deadlineMs?: number | undefined;
+  /** Overrides the client's own. */
+  readonly hedgeAfterMs?: number | undefined;
   /** Stops the call on both legs; it rejects with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -21,6 +23,22 @@ export interface PredictOptions extends CallOptions {
   readonly signature?: string | undefined;
   /** Names of the wanted outputs. @default all */
   readonly outputs?: readonly string[] | undefined;
+}
+
+/** Where frames come from: what a video shows, what a camera's track brings, or frames that the caller makes. */
+export type FrameSource = HTMLVideoElement | MediaStreamTrack | MediaStream | ReadableStream<VideoFrame>;
+
+export interface ClassifyStreamOptions extends ClassifyOptions {
+  /** Frames to classify a second at most; those that come sooner are dropped. @default as many as the model manages */
+  readonly maxFps?: number | undefined;
+}
+
+/** The classes of one frame of a stream. */
+export interface ClassifiedFrame {
+  readonly predictions: readonly Classification[];
+  readonly run: RunReport;
+  /** When the frame was in its source's own time, in milliseconds, and how many before it were dropped since the last result. */
+  readonly frame: { readonly mediaTimeMs: number; readonly dropped: number };
 }
 
 /** What is known about an open model. */
@@ -59,6 +77,13 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
    * `deadline-exceeded`, `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
    */
   classify(photo: Photo, options?: ClassifyOptions): Promise<{ predictions: readonly Classification[]; run: RunReport }>;
+  /**
+   * Classifies the newest frame each time the loop asks for a result, for `for await`; frames that come meanwhile are dropped, none
+   * waits. Ends with the source, and when the loop is left; the source goes on, but for a stream of frames, which is cancelled.
+   * @param source A stream's frames are closed here.
+   * @throws {NearfarError} As `classify`, `deadlineMs` being that of each frame; rejects with `signal.reason` when aborted.
+   */
+  classifyStream(source: FrameSource, options?: ClassifyStreamOptions): AsyncGenerator<ClassifiedFrame, void, undefined>;
   /**
    * Runs a signature on tensors.
    * @param inputs By the names of the signature: dtype and shape as it declares, -1 standing for any size; data row by

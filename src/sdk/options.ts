@@ -1,4 +1,4 @@
-import { type BackendId, type LockFile, type Mode, modes, NearfarError, nearBackends } from '../core/index.ts';
+import { type BackendId, type LockFile, type Mode, modes, NearfarError, nearBackends, type ServerPolicy } from '../core/index.ts';
 
 /** An application's pins as `nearfar lock` writes them; `import lock from './nearfar.lock.json'` has this type. */
 export interface Lock {
@@ -9,8 +9,23 @@ export interface Lock {
 export interface ClientOptions {
   /** URL or URLs of model repositories, tried in order; relative ones start at the page. */
   readonly models: string | readonly string[];
-  /** URL or URLs of nearfar servers, tried in order. Without one, models run on the device only. */
+  /** URL or URLs of nearfar servers. Without one, models run on the device only. */
   readonly server?: string | readonly string[] | undefined;
+  /**
+   * Which of several servers is asked first: of two taken by chance the one with fewer calls of this client under way (`least-in-flight`),
+   * each in turn (`round-robin`), or as they are listed (`in-order`). One that kept failing is left out for a while. @default 'least-in-flight'
+   */
+  readonly serverPolicy?: ServerPolicy | undefined;
+  /**
+   * Asks the other leg, too, where the first one has not answered after so long, in milliseconds; the first answer is taken and the other
+   * call is stopped. Never in the modes `only-…`. @default never
+   */
+  readonly hedgeAfterMs?: number | undefined;
+  /**
+   * `any`: models are downloaded over any connection. By default the modes `prefer-…` leave the answers to the server, where there is one,
+   * while the user saves data, the connection is metered or slow, or the battery is low. @default 'unmetered'
+   */
+  readonly downloadOn?: 'unmetered' | 'any' | undefined;
   /**
    * Pins the models that it names: any other version or digest of them is refused with `version-mismatch`. A model that it
    * does not name is opened by label, as without a lock.
@@ -25,6 +40,11 @@ export interface ClientOptions {
   readonly worker?: (() => Worker) | undefined;
   /** Largest total size of cached models, in bytes. @default 536_870_912 (512 MiB) */
   readonly cacheBudgetBytes?: number | undefined;
+  /**
+   * Largest total size of the models that are loaded at once, in bytes of their files. Above it models that no call uses are unloaded,
+   * the one used longest ago first, and loaded again from the cache when they are called. @default 1_073_741_824 (1 GiB)
+   */
+  readonly memoryBudgetBytes?: number | undefined;
   /** Take GPU adapters that are implemented in software, too. @default false */
   readonly allowSoftwareAdapter?: boolean | undefined;
   /** Backends of the device, in this order. @default ['tfjs-webgpu', 'onnx-webgpu', 'tfjs-wasm', 'onnx-wasm'] */
@@ -38,13 +58,14 @@ export interface ClientOptions {
 }
 
 /** Complete and checked; everything inside takes this form. */
-export interface ResolvedOptions {
+export interface ResolvedOptions extends Pick<ClientOptions, 'serverPolicy' | 'hedgeAfterMs' | 'downloadOn'> {
   readonly repositories: readonly string[];
   readonly servers: readonly string[];
   readonly lock: LockFile | undefined;
   readonly trust: readonly string[];
   readonly createWorker: (() => Worker) | undefined;
   readonly cacheBudgetBytes: number;
+  readonly memoryBudgetBytes: number;
   readonly allowSoftwareAdapter: boolean;
   readonly backends: readonly BackendId[];
   readonly hangTimeoutMs: number;
@@ -54,6 +75,7 @@ export interface ResolvedOptions {
 
 const defaults = {
   cacheBudgetBytes: 512 * 2 ** 20,
+  memoryBudgetBytes: 2 ** 30,
   allowSoftwareAdapter: false,
   backends: nearBackends,
   hangTimeoutMs: 10_000,
@@ -76,10 +98,14 @@ export function resolveOptions(options: ClientOptions, baseUrl: string | undefin
   return {
     repositories,
     servers: absoluteUrls('server', options.server ?? [], baseUrl),
+    serverPolicy: options.serverPolicy,
+    hedgeAfterMs: options.hedgeAfterMs,
+    downloadOn: options.downloadOn,
     lock: options.lock === undefined ? undefined : checkLock(options.lock),
     trust,
     createWorker: options.worker,
     cacheBudgetBytes: atLeast('cacheBudgetBytes', options.cacheBudgetBytes ?? defaults.cacheBudgetBytes, 0),
+    memoryBudgetBytes: atLeast('memoryBudgetBytes', options.memoryBudgetBytes ?? defaults.memoryBudgetBytes, 0),
     allowSoftwareAdapter: options.allowSoftwareAdapter ?? defaults.allowSoftwareAdapter,
     backends: checkBackends(options.backends ?? defaults.backends),
     hangTimeoutMs: atLeast('hangTimeoutMs', options.hangTimeoutMs ?? defaults.hangTimeoutMs, 1),

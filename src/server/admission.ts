@@ -119,7 +119,8 @@ export class Admission {
   #clientOf(name: string): Client {
     const { rateLimitPerClient } = this.#options;
     const burst = Math.max(1, rateLimitPerClient);
-    const now = this.#now();
+    const isLimited = burst !== Number.POSITIVE_INFINITY;
+    const now = isLimited ? this.#now() : 0;
     const known = this.#clients.get(name);
     if (!known) {
       const client = { inFlight: 0, tokens: burst, filledAt: now };
@@ -127,7 +128,7 @@ export class Admission {
       this.#clients.set(name, client);
       return client;
     }
-    if (burst !== Number.POSITIVE_INFINITY) {
+    if (isLimited) {
       known.tokens = Math.min(burst, known.tokens + ((now - known.filledAt) / 1000) * rateLimitPerClient);
       known.filledAt = now;
     }
@@ -152,9 +153,15 @@ export class Admission {
 
 /** Who sends a request: one client over REST and gRPC. Of an IPv6 address it is the /64, which a single host may have whole. */
 export function clientOfAddress(address: string): string {
-  const host = address.replace(/^::ffff:(?=\d+\.)/i, '');
-  return isIPv6(host) ? prefixOf(host) : host;
+  if (lastClient.address !== address) {
+    const host = address.replace(/^::ffff:(?=\d+\.)/i, '');
+    lastClient = { address, client: isIPv6(host) ? prefixOf(host) : host };
+  }
+  return lastClient.client;
 }
+
+/** A client mostly sends many requests. */
+let lastClient = { address: '', client: '' };
 
 function prefixOf(host: string): string {
   const [start = [], end = []] = host.split('::').map((part) => part.split(':').filter((group) => group !== ''));

@@ -69,7 +69,19 @@ export function createMetrics(): ServerMetrics {
       },
     };
   };
+  // Most requests are of the kind of the one before: no key is put together for those.
+  let last: { readonly like: RequestRecord; readonly model: string; readonly series: RequestSeries } | undefined;
+  const seriesOf = (record: RequestRecord, model: string): RequestSeries => {
+    if (last?.model === model && isAlike(last.like, record)) return last.series;
+    const { version, signature, backend } = record.servable ?? {};
+    const key = `${model}\n${record.api}\n${record.entrypoint}\n${record.status}\n${version}\n${signature}\n${backend}`;
+    const series = requests.get(key) ?? openSeries(record, model);
+    requests.set(key, series);
+    last = { like: record, model, series };
+    return series;
+  };
   const forget = (isMeant: (series: RequestSeries) => boolean) => {
+    last = undefined;
     for (const [key, series] of requests) if (isMeant(series)) requests.delete(key);
   };
   const forgetVersion = (model: string, version: string) => {
@@ -84,14 +96,7 @@ export function createMetrics(): ServerMetrics {
     registry,
     recordRequest: (record) => {
       const model = record.model === '' || models.has(record.model) ? record.model : unknownModel;
-      const { version, signature, backend } = record.servable ?? {};
-      const key = `${model}\n${record.api}\n${record.entrypoint}\n${record.status}\n${version}\n${signature}\n${backend}`;
-      let series = requests.get(key);
-      if (!series) {
-        series = openSeries(record, model);
-        requests.set(key, series);
-      }
-      series.record(record);
+      seriesOf(record, model).record(record);
     },
     recordRequestLog: (model, status) => tensorflow.requestLogCount.series({ model_name: model, status_code: status }).add(),
     setState: (model, version, state) => {
@@ -123,6 +128,18 @@ export function createMetrics(): ServerMetrics {
     ...createCacheMetrics(registry),
     ...createAdmissionMetrics(registry),
   };
+}
+
+/** Whether two requests to one model are counted in the same series. */
+function isAlike(a: RequestRecord, b: RequestRecord): boolean {
+  return (
+    a.api === b.api &&
+    a.entrypoint === b.entrypoint &&
+    a.status === b.status &&
+    a.servable?.version === b.servable?.version &&
+    a.servable?.signature === b.servable?.signature &&
+    a.servable?.backend === b.servable?.backend
+  );
 }
 
 /** No engine ran for this one. */
@@ -345,7 +362,16 @@ function createCacheMetrics(registry: Registry): CacheMetrics {
 
 function createAdmissionMetrics(registry: Registry): AdmissionMetrics {
   const registers = [registry];
-  const inFlight = new Gauge({ name: 'nearfar_requests_in_flight', help: 'Predictions taken and not answered yet.', registers });
+  let inFlight = 0;
+  new Gauge({
+    name: 'nearfar_requests_in_flight',
+    help: 'Predictions taken and not answered yet.',
+    registers,
+    // It changes twice with each request, and is read a few times a minute.
+    collect() {
+      this.set(inFlight);
+    },
+  });
   const refusals = new Counter({
     name: 'nearfar_requests_refused_total',
     help: 'Predictions refused at once, by the limit that they met.',
@@ -353,7 +379,9 @@ function createAdmissionMetrics(registry: Registry): AdmissionMetrics {
     registers,
   });
   return {
-    setInFlight: (requests) => inFlight.set(requests),
+    setInFlight: (requests) => {
+      inFlight = requests;
+    },
     recordRefusal: (reason) => refusals.inc({ reason }),
   };
 }

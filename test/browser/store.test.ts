@@ -27,6 +27,13 @@ describe('a store in IndexedDB', () => {
     expect(refusal).toMatchObject({ code: 'unavailable' });
   });
 
+  test('is downloaded for by a tab alone, when the one whose turn it is says nothing for long', async () => {
+    const { heard, stopped } = await tab.page.evaluate(() => window.workers.waitForSilentTab(100));
+
+    expect(heard).toEqual([[['chunk', 7]]]);
+    expect(stopped).toBe('enough');
+  });
+
   test('is opened where it can be', async () => {
     expect(await tab.page.evaluate(() => window.workers.storeKind('fresh'))).toEqual({ kind: 'indexeddb', refusal: undefined });
   });

@@ -1,10 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { sharedData } from '../support/shared-data.ts';
 
@@ -23,14 +23,6 @@ const labels = 'version_labels { key: "stable" value: 123 } version_labels { key
 const areThere = Object.values(models).every((path) => path !== undefined);
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 test.runIf(hasClient && areThere)('the client of TensorFlow Serving notices no difference', async () => {
   await using folder = await openTempFolder();

@@ -18,14 +18,14 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-/** A version whose engine thread is a stand-in that takes so long, loaded with runs on this thread below 0.1 ms. */
+/** A version whose engine thread is a stand-in that takes so long, loaded with runs on this thread below 100 ms. */
 async function load(inferMs: () => number, options: { belowMs?: number } = {}) {
   const directory = join(folder, 'models/scale/1');
   const manifestBytes = new Uint8Array(await readFile(join(directory, 'manifest.json')));
   const manifest = parseManifest(manifestBytes);
   const [variant] = manifest.variants;
   const thread = { runs: 0, isUnloaded: false, lose: (_: NearfarError) => {} };
-  const inlineRuns = new InlineRuns({ belowMs: options.belowMs ?? 0.1, log: createLog('error') });
+  const inlineRuns = new InlineRuns({ belowMs: options.belowMs ?? 100, log: createLog('error') });
   const loadInThread = inlineRuns.around(async (_, { onLost }) => {
     let lost: NearfarError | undefined;
     thread.lose = (error) => {
@@ -63,7 +63,7 @@ async function load(inferMs: () => number, options: { belowMs?: number } = {}) {
     for (let i = 0; i < times; i++) last = (await hosted.run(requestOf(rows))).outputs[output]?.data;
     return { inThread: thread.runs - before, last };
   };
-  return { hosted, thread, run, inlineRuns };
+  return { hosted, thread, run, requestOf, inlineRuns };
 }
 
 test('a model whose runs are short in the engine thread is run where its requests are answered', async () => {
@@ -86,20 +86,42 @@ test('a larger request than those that were short is run by the thread', async (
   expect((await run(10, 1)).inThread).toBe(0);
 });
 
-test('a model that becomes slow goes back to the thread, where one of 256 runs is still timed', async () => {
-  let inferMs = 0.02;
-  const { run } = await load(() => inferMs);
+test('a model that is slow here goes back to the thread, until 32 runs were fast there', async () => {
+  const { run } = await load(() => 0, { belowMs: 1e-6 });
   await run(32);
-  expect((await run(2560)).inThread).toBe(10);
-  inferMs = 5;
 
-  await run(256 * 32);
+  const [here, back, again] = [await run(32), await run(32), await run(32)];
 
-  expect((await run(20)).inThread).toBe(20);
+  expect([here, back, again].map(({ inThread }) => inThread)).toEqual([0, 32, 0]);
+});
+
+test('a request that is fast is answered before the call returns, and no other', async () => {
+  const { run, hosted, requestOf } = await load(() => 0.02);
+  const before = hosted.runNow?.(requestOf(1));
+  await run(32);
+
+  const [small, large] = [hosted.runNow?.(requestOf(1)), hosted.runNow?.(requestOf(2))];
+
+  expect([before, large]).toEqual([undefined, undefined]);
+  expect(small?.timing).toEqual({ queueMs: 0, inferMs: expect.any(Number) });
+  expect(Object.values(small?.outputs ?? {}).map(({ data }) => data)).toEqual([Float32Array.of(3, 3, 3)]);
+  await hosted.unload();
+  expect(hosted.runNow?.(requestOf(1))).toBe(undefined);
+});
+
+test('what does not fit is refused here as by a thread', async () => {
+  const { run, hosted } = await load(() => 0.02);
+  await run(32);
+
+  const wrong = createTensor('float32', [1, 1, 3], new Float32Array(3));
+
+  expect(() => hosted.runNow?.({ signature: 'serving_default', inputs: { x: wrong } })).toThrow(/expects \[-1,3\]/);
+  expect(() => hosted.runNow?.({ signature: 'serving_default', inputs: { z: wrong } })).toThrow(/missing: x; unknown: z/);
+  expect(() => hosted.runNow?.({ signature: 'none', inputs: {} })).toThrow(/has no signature "none"/);
 });
 
 test.each([
-  ['is slow', { inferMs: 5 }],
+  ['is slow', { inferMs: 500 }],
   ['is fast, where runs on the event loop are off', { inferMs: 0.02, belowMs: 0 }],
 ])('a model that %s is always run by the thread', async (_, { inferMs, ...options }) => {
   const { run } = await load(() => inferMs, options);

@@ -13,6 +13,7 @@ import {
 } from '../../src/core/protocol/gen/tensorflow_serving/apis/model_management_pb.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { until } from '../support/serving.ts';
 
@@ -144,7 +145,7 @@ describe('HandleReloadConfigRequest', () => {
     const reloading = reload(server.grpcAddress, list(model('a'), model('nowhere'), model('b')));
 
     await expect(reloading).rejects.toMatchObject({
-      code: 14,
+      code: 2, // UNKNOWN, as in TensorFlow Serving
       details: expect.stringMatching(/1 servable\(s\) did not become available: .*Could not find base path .*nowhere for servable nowhere/),
     });
     expect([states(server, 'a'), states(server, 'b')]).toEqual([{ '1': 'AVAILABLE' }, { '1': 'AVAILABLE' }]);
@@ -336,7 +337,7 @@ describe('nearfar serve --model_config_file', () => {
     const server = serve(
       `--model_config_file=${file}`,
       '--model_config_file_poll_wait_seconds=1',
-      '--rest_api_port=20871',
+      `--rest_api_port=${await freePort()}`,
       '--port=0',
       '--json',
     );
@@ -356,6 +357,22 @@ describe('nearfar serve --model_config_file', () => {
     expect(await server.exit).toBe(0);
   });
 
+  test('serves on when whoever reads what it prints and logs goes away', async () => {
+    const file = at('models.config');
+    await writeFile(file, text('a'));
+    const server = serve(`--model_config_file=${file}`, `--rest_api_port=${await freePort()}`, '--port=0', '--access_log', '--json');
+    const { rest } = await server.nextLine();
+    await server.nextLine();
+
+    server.child.stdout.destroy();
+    server.child.stderr.destroy();
+    const names = [await namesAt(rest), await namesAt(rest)];
+    server.child.kill('SIGTERM');
+
+    expect(names).toEqual([['a'], ['a']]);
+    expect(await server.exit).toBe(0);
+  });
+
   test.each([
     ['improperly formatted file', 'Error parsing text-format tensorflow.serving.ModelServerConfig'],
     ['model_config_list { config { name: "x" base_path: "/x" model_platform: "x" } }', 'Model x requests unsupported platform x'],
@@ -367,7 +384,7 @@ describe('nearfar serve --model_config_file', () => {
     const file = at('wrong.config');
     await writeFile(file, content);
 
-    const server = serve(`--model_config_file=${file}`, '--rest_api_port=20872', '--port=0');
+    const server = serve(`--model_config_file=${file}`, `--rest_api_port=${await freePort()}`, '--port=0');
 
     expect(await server.exit).toBe(1);
     expect(server.stderr()).toContain(message);

@@ -12,6 +12,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type AnyTensor, createTensor, encodeTensorProto, PredictionService } from '../../src/core/index.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { golden, until } from '../support/serving.ts';
 
@@ -277,15 +278,6 @@ describe('nearfar serve', () => {
       stderr += data;
     });
     return { child, nextLine, exit, stderr: () => stderr };
-  }
-
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const address = server.address();
-    server.close();
-    await once(server, 'close');
-    return typeof address === 'object' && address ? address.port : 0;
   }
 
   test('prints its addresses, serves, shows its status and ends with 0 on SIGTERM', async () => {

@@ -9,6 +9,7 @@ import { Client, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Health } from '../../src/core/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
+import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 
 // The command itself, told to stop while clients ask and hold connections.
@@ -26,12 +27,20 @@ afterEach(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-/** Starts the built command; its ports are this file's own. */
+/** Starts the built command. */
 async function serve(...flags: string[]) {
   const child = spawn(
     process.execPath,
     [
-      ...[cli, 'serve', '--json', '--host=127.0.0.1', `--models=${folder.path}/models`, '--rest_api_port=20931', '--port=20932'],
+      ...[
+        cli,
+        'serve',
+        '--json',
+        '--host=127.0.0.1',
+        `--models=${folder.path}/models`,
+        `--rest_api_port=${await freePort()}`,
+        `--port=${await freePort()}`,
+      ],
       ...['--backend=onnx-cpu', '--tensorflow_intra_op_parallelism=1', '--log_level=silent', '--lame_duck_seconds=0', ...flags],
     ],
     { stdio: ['ignore', 'pipe', 'inherit'] },

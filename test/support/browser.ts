@@ -23,6 +23,8 @@ const noGpuFlags = ['--disable-gpu', '--disable-software-rasterizer'];
 export interface BrowserOptions {
   /** False: a browser without WebGPU. @default true */
   readonly gpu?: boolean;
+  /** A private window: nothing outlives it. @default false */
+  readonly isPrivate?: boolean;
   /** More Chromium flags. */
   readonly args?: readonly string[];
 }
@@ -39,7 +41,9 @@ export interface TestBrowser extends AsyncDisposable {
 export async function launchBrowser(options: BrowserOptions = {}): Promise<TestBrowser> {
   const profile = await mkdtemp(join(tmpdir(), 'nearfar-browser-'));
   const args = [...flags, ...((options.gpu ?? true) ? gpuFlags : noGpuFlags), ...(options.args ?? [])];
-  const start = () => chromium.launchPersistentContext(profile, { executablePath: ensureBrowser(), headless: true, args });
+  const launch = { executablePath: ensureBrowser(), headless: true, args };
+  const start = async () =>
+    options.isPrivate ? (await chromium.launch(launch)).newContext() : chromium.launchPersistentContext(profile, launch);
   let context = await start();
   return {
     get context() {
@@ -51,7 +55,9 @@ export async function launchBrowser(options: BrowserOptions = {}): Promise<TestB
       context = await start();
     },
     async [Symbol.asyncDispose]() {
+      const owner = options.isPrivate ? context.browser() : undefined;
       await context.close();
+      await owner?.close();
       await rm(profile, { recursive: true, force: true, maxRetries: 5 });
     },
   };

@@ -98,6 +98,8 @@ interface Behaviour {
   readonly openError?: NearfarError;
   readonly runError?: NearfarError;
   readonly factor?: number;
+  /** What each run waits for. */
+  readonly until?: () => Promise<void>;
   readonly isFallbackAdapter?: boolean;
 }
 
@@ -107,12 +109,12 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
   const variants: string[] = [];
   const runs: { readonly signature: string; readonly shape: readonly number[] | undefined }[] = [];
   const live = new Set<Engine>();
-  let running = 0;
   const openEngine: OpenEngine = async (backend, { allowSoftwareAdapter }) => {
-    const { openError, runError, factor = 2, isFallbackAdapter = false } = behaviours[backend] ?? {};
+    const { openError, runError, factor = 2, isFallbackAdapter = false, until } = behaviours[backend] ?? {};
     log.push(`open ${backend}`);
     if (openError) throw openError;
     if (isFallbackAdapter && !allowSoftwareAdapter) throw new NearfarError('device-unfit', 'a software adapter');
+    let running = 0;
     let lose: (reason: string) => void = () => undefined;
     const engine: Engine = {
       backend,
@@ -130,7 +132,7 @@ function createEngines(behaviours: Partial<Record<BackendId, Behaviour>> = {}) {
             signal?.throwIfAborted();
             runs.push({ signature, shape: inputs['x']?.shape });
             expect(++running).toBe(1);
-            await new Promise((resolve) => setImmediate(resolve));
+            await (until?.() ?? new Promise((resolve) => setImmediate(resolve)));
             running--;
             if (runError) throw runError;
             const x = inputs['x'];
@@ -610,6 +612,87 @@ describe('an open model', () => {
 
     expect(of('eviction')).toEqual([]);
     expect((await device.cacheReport(300)).versions).toHaveLength(1);
+  });
+});
+
+describe('the memory budget', () => {
+  // graph.json has 7 bytes, model.onnx 13.
+  const tfjs = { backends: ['tfjs-wasm'], memoryBudgetBytes: 15 } satisfies Partial<OpenRequest>;
+  const onnx = { backends: ['onnx-wasm'], memoryBudgetBytes: 15 } satisfies Partial<OpenRequest>;
+
+  test('unloads the model used longest ago, which its next call loads again from the cache', async () => {
+    const { open, predict, of, device, engines } = createWorker();
+    const first = await open(tfjs);
+    const second = await open(onnx);
+    const unloaded = engines.log.filter((line) => line.startsWith('unload'));
+    server.forget();
+
+    const answers = [await predict(first.handle), await predict(second.handle), await predict(first.handle)];
+
+    expect(unloaded).toEqual(['unload tfjs-wasm']);
+    expect(answers.map(({ outputs }) => outputs['y']?.data)).toEqual(Array(3).fill(Float32Array.of(8, 10, 12)));
+    expect(of('eviction')).toMatchObject([
+      { from: 'memory', name: 'doubling', version: '1', bytes: 7 },
+      { from: 'memory', bytes: 13 },
+      { from: 'memory', bytes: 7 },
+      { from: 'memory', bytes: 13 },
+    ]);
+    expect(server.requests).toEqual([]);
+    expect(await device.stats()).toMatchObject({ models: 2 });
+    await Promise.all([device.close(first.handle), device.close(second.handle)]);
+    expect(engines.live.size).toBe(0);
+  });
+
+  test('keeps a model under a call, and calls of one that is loaded again in their order', async () => {
+    let gate = Promise.resolve();
+    const { open, predict, engines, of } = createWorker(createEngines({ 'tfjs-wasm': { until: () => gate } }));
+    const first = await open(tfjs);
+    let finish: () => void = () => undefined;
+    gate = new Promise((resolve) => {
+      finish = resolve;
+    });
+    const busy = predict(first.handle);
+
+    const opening = open(onnx);
+    await expect.poll(() => engines.log).toContain('open onnx-wasm');
+    finish();
+    const second = await opening;
+    await busy;
+    const early = of('eviction').length;
+    await open({ backends: ['tfjs-webgpu'], memoryBudgetBytes: 1 });
+    const order: number[] = [];
+    const calls = [1, 2, 3].map((call) => predict(first.handle).then(() => order.push(call)));
+    await Promise.all([...calls, predict(second.handle)]);
+
+    expect(early).toBe(0);
+    expect(order).toEqual([1, 2, 3]);
+    expect(engines.log.filter((line) => line === 'open tfjs-wasm')).toHaveLength(2);
+  });
+
+  test('a model that is opened again while it is unloaded is loaded once for both', async () => {
+    const { open, predict, engines, device } = createWorker();
+    const first = await open(tfjs);
+    await open(onnx);
+
+    const again = await open(tfjs);
+    await Promise.all([predict(first.handle), predict(again.handle)]);
+    await device.close(first.handle);
+
+    expect(engines.variants).toEqual(['f32', 'onnx', 'f32']);
+    expect((await predict(again.handle)).outputs['y']?.data).toEqual(Float32Array.of(8, 10, 12));
+  });
+
+  test('a model that cannot be loaded again tells its call why, and is tried again by the next', async () => {
+    const { open, predict, store } = createWorker();
+    const first = await open(tfjs);
+    await open(onnx);
+    await store.deleteAll();
+    server.fail((path) => (path.endsWith('graph.json') ? { status: 404 } : undefined));
+
+    await expect(predict(first.handle)).rejects.toMatchObject({ code: 'not-found' });
+    server.fail(() => undefined);
+
+    await expect(predict(first.handle)).resolves.toHaveProperty('outputs');
   });
 });
 

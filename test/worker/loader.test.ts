@@ -35,6 +35,7 @@ beforeEach(() => {
 });
 
 interface Setting {
+  readonly name?: string;
   readonly store?: ChunkStore;
   readonly signal?: AbortSignal;
   readonly repositories?: readonly string[];
@@ -85,7 +86,7 @@ async function load(setting: Setting = {}) {
   const outcome = { events, delays, of: (type: WorkerEvent['type']) => events.filter((event) => event.type === type) };
   try {
     const version = await resolveVersion(context, {
-      name: repository.name,
+      name: setting.name ?? repository.name,
       repositories,
       choice: setting.choice ?? { version: '1' },
       lock: setting.lock,
@@ -211,6 +212,21 @@ describe('chunks', () => {
     expect(await contentOf(files, 'weights.bin')).toBe(await digestOf(changed));
     expect(server.bytesOf('small/2/weights.bin')).toBe(chunkBytes);
     expect(server.bytesOf('small/2/model.json')).toBe(0);
+  });
+
+  test('of another model are used again', async () => {
+    const store = createMemoryStore();
+    await load({ store });
+    const files = { 'head.bin': noise(5_000, 5), 'weights.bin': weights };
+    await using other = await createSmallRepository([{ version: '1', files, chunkBytes }], { name: 'other' });
+    await using host = await serveFaulty(other.folder);
+
+    const { files: loaded } = await load({ store, name: 'other', repositories: [host.origin], files: Object.keys(files) });
+
+    expect(loaded.cache).toBe('partial');
+    expect(await contentOf(loaded, 'weights.bin')).toBe(await digestOf(weights));
+    expect(host.bytesOf('other/1/weights.bin')).toBe(0);
+    expect(host.bytesOf('other/1/head.bin')).toBe(5_000);
   });
 
   test('flipped in the store are fetched again, and no others', async () => {

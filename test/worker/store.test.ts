@@ -96,6 +96,15 @@ describe('the cache', () => {
     expect(await store.listVersions()).toHaveLength(3);
   });
 
+  test('loses chunks that belong to no version, when room is made', async () => {
+    const store = await open();
+    await store.writeChunk('left over', new Uint8Array(10));
+
+    await makeRoom(store, openTabs(undefined), { budgetBytes: 100, neededBytes: 1, digest: 'next' });
+
+    expect(await store.chunkDigests()).toEqual(['x', 's', 'y', 'z']);
+  });
+
   test('lets an unpinned version go', async () => {
     const store = await open();
     await pinVersion(store, 'a', '1', true);

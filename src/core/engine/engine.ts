@@ -62,5 +62,7 @@ export interface LoadedVariant {
    * `device-lost`, `out-of-memory`, `internal`; rejects with `signal.reason` when aborted before the run starts.
    */
   run(request: RunRequest, options?: { signal?: AbortSignal | undefined }): Promise<TensorMap>;
+  /** The same before it returns, which holds up the event loop; undefined for a request that this cannot. Absent where no run can. */
+  readonly runNow?: ((request: RunRequest) => TensorMap | undefined) | undefined;
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -1,6 +1,6 @@
 import { NearfarError } from '../errors.ts';
 import type { Manifest, Signature } from '../manifest/index.ts';
-import { type AnyTensor, createData, elementCount, itemsPerElement } from '../tensor/index.ts';
+import { type AnyTensor, createData, type DType, dtypes, elementCount, itemsPerElement } from '../tensor/index.ts';
 import type { RunRequest } from './engine.ts';
 
 /** A request that fits its signature, with the names of the wanted outputs filled in. */
@@ -18,7 +18,7 @@ export interface CheckedRequest {
 export function checkRequest(manifest: Manifest, request: RunRequest): CheckedRequest {
   const signature = signatureOf(manifest, request.signature);
   assertInputNames(manifest, request, signature);
-  for (const [name, info] of Object.entries(signature.inputs)) assertInput(name, info.dtype, request.inputs[name]!);
+  for (const name in signature.inputs) assertInput(name, signature.inputs[name]!.dtype, request.inputs[name]!);
   return { signature, outputs: outputNames(manifest, request, signature) };
 }
 
@@ -35,7 +35,9 @@ export function signatureOf(manifest: Manifest, name: string): Signature {
 }
 
 function assertInputNames(manifest: Manifest, request: RunRequest, signature: Signature): void {
-  const unknown = Object.keys(request.inputs).filter((name) => !Object.hasOwn(signature.inputs, name));
+  const sent = Object.keys(request.inputs);
+  const unknown = sent.filter((name) => !Object.hasOwn(signature.inputs, name));
+  if (unknown.length === 0 && sent.length === Object.keys(signature.inputs).length) return;
   const missing = Object.keys(signature.inputs).filter((name) => !Object.hasOwn(request.inputs, name));
   if (unknown.length === 0 && missing.length === 0) return;
   const parts = [missing.length > 0 && `missing: ${missing.join(', ')}`, unknown.length > 0 && `unknown: ${unknown.join(', ')}`];
@@ -50,7 +52,7 @@ function outputNames(manifest: Manifest, request: RunRequest, signature: Signatu
   const known = Object.keys(signature.outputs);
   if (request.outputs === undefined || request.outputs.length === 0) return known;
   const unknown = request.outputs.filter((name) => !Object.hasOwn(signature.outputs, name));
-  if (unknown.length === 0) return [...new Set(request.outputs)];
+  if (unknown.length === 0) return request.outputs.length === 1 ? request.outputs : [...new Set(request.outputs)];
   throw new NearfarError(
     'invalid-argument',
     `signature "${request.signature}" of ${manifest.name} has no output ${unknown.join(', ')}; it has: ${known.join(', ')}`,
@@ -76,7 +78,7 @@ function assertInput(name: string, want: AnyTensor['dtype'], tensor: AnyTensor):
 
 // A Float64Array under dtype float32 would be read as wrong numbers, not refused, by the engines.
 function assertDataKind(name: string, tensor: AnyTensor): void {
-  const want = tensor.dtype === 'string' ? 'Array' : kindOf(createData(tensor.dtype, 0));
+  const want = dataKinds[tensor.dtype];
   const got = kindOf(tensor.data);
   if (got === want) return;
   throw new NearfarError('dtype-mismatch', `input "${name}" of dtype ${tensor.dtype} holds its data in a ${want}, got ${got}`, {
@@ -84,7 +86,12 @@ function assertDataKind(name: string, tensor: AnyTensor): void {
   });
 }
 
-function kindOf(value: unknown): string {
+const dataKinds = Object.fromEntries(
+  dtypes.map((dtype) => [dtype, dtype === 'string' ? 'Array' : kindOf(createData(dtype, 0))]),
+) as Readonly<Record<DType, string>>; // `dtypes` are all there are
+
+function kindOf(value: object): string {
+  if (Symbol.toStringTag in value) return String(value[Symbol.toStringTag]);
   return Object.prototype.toString.call(value).slice(8, -1);
 }
 

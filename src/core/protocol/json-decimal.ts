@@ -8,6 +8,9 @@ export function formatDecimal(value: number, dtype: 'float32' | 'float64'): stri
   if (Number.isNaN(value)) return 'NaN';
   if (!Number.isFinite(value)) return value > 0 ? 'Infinity' : '-Infinity';
   if (Number.isInteger(value) && Math.abs(value) < 1e6) return Object.is(value, -0) ? '-0.0' : `${value}.0`;
+  // The shortest text that reads back as the same value is that of six digits where it has no more; `%g` has exponents for what is smaller.
+  const shortest = String(value);
+  if (shortest.length <= 7 && Math.abs(value) >= 1e-4 && shortest.includes('.')) return shortest;
   // A text that reads back exactly was no tie, so how ties round does not matter here.
   const short = value.toExponential(5);
   const isExact = (dtype === 'float32' ? Math.fround(Number(short)) : Number(short)) === value;

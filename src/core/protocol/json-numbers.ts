@@ -86,6 +86,10 @@ const powersOfTen = Float64Array.from({ length: 23 }, (_, exponent) => 10 ** exp
 const highHalfOfPower = powersOfTen.map(highHalf);
 const powersOfFive = Float64Array.from({ length: 13 }, (_, exponent) => 5 ** exponent);
 
+// Of each open list: its length where that is known, and what it has so far. Memory of their own for each short list would cost more than reading it.
+const scannedSizes = new Int32Array(maxRank);
+const scannedCounts = new Int32Array(maxRank);
+
 /**
  * Reads the nested list of numbers that begins at `start` straight from the bytes, without a value per number: four times as fast as
  * JSON.parse and flattening, 20 ns a number of four digits and 30 ns one of seventeen.
@@ -97,8 +101,8 @@ export function scanNumbers(bytes: Uint8Array, start: number, store: NumberStore
   const lastWord = bytes.length - 4;
   let { values, count } = store;
   let areIntegers = true;
-  const sizes = new Int32Array(maxRank).fill(-1);
-  const found = new Int32Array(maxRank);
+  const sizes = scannedSizes.fill(-1);
+  const found = scannedCounts;
   let rank = -1;
   let depth = 0;
   let at = start;

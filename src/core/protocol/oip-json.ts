@@ -10,8 +10,7 @@ import { inferenceDatatypeOf } from './wire-dtypes.ts';
 export function encodeTensorJson(name: string, tensor: AnyTensor): string {
   const datatype = inferenceDatatypeOf(tensor.dtype);
   if (datatype === undefined) throw new NearfarError('unsupported', `tensor '${name}': the Open Inference Protocol has no ${tensor.dtype}`);
-  const head = JSON.stringify({ name, datatype, shape: tensor.shape });
-  return `${head.slice(0, -1)},"data":[${values(name, tensor).join(',')}]}`;
+  return `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${tensor.shape.join(',')}],"data":[${values(name, tensor).join(',')}]}`;
 }
 
 function values(name: string, tensor: AnyTensor): string[] {

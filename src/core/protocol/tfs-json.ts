@@ -10,6 +10,7 @@ import { describeJson } from './json-text.ts';
 import { JsonWriter } from './json-writer.ts';
 import { grpcStatusName } from './status-names.ts';
 import { assertNotEmpty, malformed, readSignatureName } from './tfs-request.ts';
+import { readUsualPredict } from './usual-json.ts';
 import { dataTypeText } from './wire-dtypes.ts';
 
 /** `row` is `instances` → `predictions`, `columnar` is `inputs` → `outputs`. */
@@ -29,7 +30,8 @@ export interface JsonPredictRequest {
  */
 export function decodePredictJson(body: Uint8Array, findSignature: (name: string) => Pick<Signature, 'inputs'>): JsonPredictRequest {
   assertNotEmpty(body);
-  return decodeJson(body, (document) => decodePredict(document, findSignature));
+  const usual = readUsualPredict(body, () => findSignature('').inputs);
+  return usual ? { signatureName: '', ...usual } : decodeJson(body, (document) => decodePredict(document, findSignature));
 }
 
 function decodePredict(document: JsonDocument, findSignature: (name: string) => Pick<Signature, 'inputs'>): JsonPredictRequest {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
 import type { EnginePlatform, OrtModule, OrtProvider } from '../index.ts';
 import { type GpuLook, openDawn } from './dawn.ts';
+import { findSessionsNow } from './session-now.ts';
 
 export { type GpuLook, lookForGpu } from './dawn.ts';
 
@@ -15,6 +16,8 @@ export interface NodePlatformOptions {
   readonly threads?: number | undefined;
   /** Whether to look for a GPU through Dawn, which loads a native library of 30 MB. @default true */
   readonly gpu?: boolean;
+  /** Whether ONNX Runtime's sessions on the CPU are to run in the caller's turn of the event loop, which they hold up. @default false */
+  readonly runsNow?: boolean;
   /** What `lookForGpu` found, where that is known already. */
   readonly knownGpu?: GpuLook | undefined;
 }
@@ -27,7 +30,13 @@ export interface NodePlatformOptions {
  * process (a native exception nobody can catch): let the runs end and the engines close, then let the thread exit.
  */
 export async function openNodePlatform(options: NodePlatformOptions = {}): Promise<EnginePlatform> {
-  const { allowSoftwareAdapter = false, threads = Math.max(1, availableParallelism() - 1), gpu: wantsGpu = true, knownGpu } = options;
+  const {
+    allowSoftwareAdapter = false,
+    threads = Math.max(1, availableParallelism() - 1),
+    gpu: wantsGpu = true,
+    runsNow = false,
+    knownGpu,
+  } = options;
   const dawn = wantsGpu ? await openDawn({ allowSoftwareAdapter, knownGpu }) : { gpu: undefined, absence: 'it was switched off' };
   return {
     gpu: dawn.gpu,
@@ -35,6 +44,7 @@ export async function openNodePlatform(options: NodePlatformOptions = {}): Promi
     allowSoftwareAdapter,
     tfjsWasmFiles: findTfjsWasmFiles(),
     loadOrt,
+    openSessionNow: runsNow ? findSessionsNow() : undefined,
     threads,
     nextTask: () => new Promise((resolve) => setImmediate(resolve)),
     keepProcessListeners,

@@ -41,7 +41,7 @@ export async function openOnnxEngine(id: OnnxBackendId, platform: EnginePlatform
     gpuDevice?.destroy();
     throw new NearfarError('device-unfit', `ONNX Runtime cannot run its ${provider} provider here: ${messageOf(cause)}`, { cause });
   }
-  return createOnnxEngine(id, { ort, setup, serial, device });
+  return createOnnxEngine(id, { ort, setup, serial, device, openSessionNow: provider === 'cpu' ? platform.openSessionNow : undefined });
 }
 
 /** On webgpu: an adapter that may be used, and for onnxruntime-web the device itself (onnxruntime-node makes its own). */
@@ -61,9 +61,10 @@ interface OnnxParts {
   readonly setup: SessionSetup;
   readonly serial: Serial;
   readonly device: EngineDevice;
+  readonly openSessionNow: EnginePlatform['openSessionNow'];
 }
 
-function createOnnxEngine(id: OnnxBackendId, { ort, setup, serial, device }: OnnxParts): Engine {
+function createOnnxEngine(id: OnnxBackendId, { ort, setup, serial, device, openSessionNow }: OnnxParts): Engine {
   const variants = new Map<LoadedVariant, { bytes: number; liveTensors: () => number }>();
   const loss = watchDeviceLoss(id, setup.gpuDevice);
   let closing: Promise<void> | undefined;
@@ -75,9 +76,10 @@ function createOnnxEngine(id: OnnxBackendId, { ort, setup, serial, device }: Onn
       signal?.throwIfAborted();
       if (closing) throw new NearfarError('failed-precondition', `engine ${id} is closed`);
       loss.assertAlive();
-      const loaded = await loadSessionVariant(source, { id, ort, setup, serial, loss, signal });
+      const loaded = await loadSessionVariant(source, { id, ort, setup, serial, loss, openSessionNow, signal });
       const variant: LoadedVariant = {
         run: loaded.run,
+        runNow: loaded.runNow,
         [Symbol.asyncDispose]: async () => {
           await loaded[Symbol.asyncDispose]();
           variants.delete(variant);

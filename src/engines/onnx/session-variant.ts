@@ -1,4 +1,4 @@
-import type { InferenceSession } from 'onnxruntime-common';
+import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-common';
 import {
   type AnyTensor,
   assertBound,
@@ -12,12 +12,14 @@ import {
   ownOutputNames,
   type RunRequest,
   resolveBindings,
+  type SignatureBindings,
+  type TensorBinding,
   type TensorMap,
   toOwnInputs,
   type VariantSource,
 } from '../../core/index.ts';
 import type { DeviceLoss } from '../loss.ts';
-import type { OrtModule } from '../platform.ts';
+import type { EnginePlatform, OrtModule, OrtSession } from '../platform.ts';
 import type { Serial } from '../serial.ts';
 import { translateOrtError } from './errors.ts';
 import { type SessionSetup, sessionOptions } from './session-options.ts';
@@ -30,6 +32,7 @@ export interface SessionVariantHost {
   readonly setup: SessionSetup;
   readonly serial: Serial;
   readonly loss: DeviceLoss;
+  readonly openSessionNow?: EnginePlatform['openSessionNow'];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -87,16 +90,16 @@ async function readExternalData({ variant, readFile }: VariantSource): Promise<E
 }
 
 async function createSession(
-  { id, ort, setup, serial, loss, signal }: SessionVariantHost,
+  { id, ort, setup, serial, loss, openSessionNow, signal }: SessionVariantHost,
   model: Uint8Array,
   externalData: readonly ExternalFile[],
-): Promise<InferenceSession> {
+): Promise<OrtSession> {
   try {
-    return await serial(() => {
+    return await serial((): OrtSession | Promise<OrtSession> => {
       signal?.throwIfAborted();
       loss.assertAlive();
       const options = { ...sessionOptions(setup, true), ...(externalData.length > 0 && { externalData }) };
-      return ort.InferenceSession.create(model, options);
+      return openSessionNow ? openSessionNow(model, options) : ort.InferenceSession.create(model, options);
     });
   } catch (error) {
     if (signal?.aborted && error === signal.reason) throw error;
@@ -106,12 +109,14 @@ async function createSession(
 
 function createSessionVariant(
   { manifest, variant }: VariantSource,
-  session: InferenceSession,
+  session: OrtSession,
   bytes: number,
   { id, ort, serial, loss }: SessionVariantHost,
 ): SessionVariant {
   const running = new Set<Promise<unknown>>();
-  const declaredShapes = new Map(session.inputMetadata.map((input) => [input.name, input.isTensor ? anySizes(input.shape) : undefined]));
+  const declaredShapes = new Map(
+    session.inputMetadata.map((input) => [input.name, input.isTensor ? anySizes(input.shape ?? []) : undefined]),
+  );
   let liveTensors = 0;
   // Of the last input that changed its layout: new memory for each run has V8 collect all garbage every few runs.
   let spare: ArrayBuffer | undefined;
@@ -161,8 +166,39 @@ function createSessionVariant(
     return fromOwnOutputs(bindings, Object.fromEntries(typed), outputs);
   };
 
+  const plans = new Map<string, DirectPlan | undefined>();
+  const planOf = (signature: string): DirectPlan | undefined => {
+    if (!plans.has(signature)) plans.set(signature, directPlan(resolveBindings(manifest, variant, signature), declaredShapes));
+    return plans.get(signature);
+  };
+  const runNow = (request: RunRequest): TensorMap | undefined => {
+    if (closing || request.layouts) return undefined;
+    try {
+      const { signature, outputs } = checkRequest(manifest, request);
+      const plan = planOf(request.signature);
+      if (!plan) return undefined;
+      const feeds: Record<string, OrtTensor> = {};
+      for (const { name, tensor, declaredShape } of plan.inputs) {
+        const input = request.inputs[name]!; // checkRequest has seen it
+        assertShapeFits(name, declaredShape, input.shape);
+        feeds[tensor] = toOrt(ort, name, input);
+      }
+      const wanted = plan.outputs.filter(({ name }) => outputs.includes(name));
+      const results = session.runNow!(
+        feeds,
+        wanted.map(({ tensor }) => tensor),
+      );
+      const given: Record<string, AnyTensor> = {};
+      for (const { name, tensor } of wanted) given[name] = fromOrt(name, signature.outputs[name]!.dtype, results[tensor]!);
+      return given;
+    } catch (error) {
+      throw translateOrtError(error, id, 'run the model');
+    }
+  };
+
   return {
     bytes,
+    runNow: session.runNow && runNow,
     liveTensors: () => liveTensors,
     async run(request, { signal } = {}) {
       signal?.throwIfAborted();
@@ -187,6 +223,23 @@ function createSessionVariant(
       return closing;
     },
   };
+}
+
+/** How a signature meets a session where nothing but names is changed. */
+interface DirectPlan {
+  readonly inputs: readonly { readonly name: string; readonly tensor: string; readonly declaredShape: readonly number[] | undefined }[];
+  readonly outputs: readonly { readonly name: string; readonly tensor: string }[];
+}
+
+/** @returns Undefined where a layout changes, an activation is applied, or outputs share a tensor. */
+function directPlan(
+  { inputs, outputs }: SignatureBindings,
+  declaredShapes: ReadonlyMap<string, readonly number[] | undefined>,
+): DirectPlan | undefined {
+  const isDirect = ({ layout, ownLayout, activation }: TensorBinding) => layout === ownLayout && activation === 'none';
+  const isShared = new Set(outputs.map(({ tensor }) => tensor)).size < outputs.length;
+  if (isShared || ![...inputs, ...outputs].every(isDirect)) return undefined;
+  return { inputs: inputs.map(({ name, tensor }) => ({ name, tensor, declaredShape: declaredShapes.get(tensor) })), outputs };
 }
 
 // A symbolic dimension ("batch_size") takes any size.

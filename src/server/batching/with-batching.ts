@@ -171,6 +171,7 @@ function batchHandle(handle: ServableHandle, batching: VersionBatching): Servabl
       if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
       return batching.run(lease, request, signal);
     },
+    runNow: undefined,
     [Symbol.dispose]: () => {
       if (isReturned) return;
       isReturned = true;

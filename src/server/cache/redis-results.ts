@@ -8,9 +8,9 @@ export interface RedisResultsOptions {
   /** `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. */
   readonly url: string;
   readonly log: Logger;
-  /** Longest time a request waits for Redis, in milliseconds. @default 50 */
+  /** Longest time a request waits for Redis, in milliseconds; later is a miss. @default 50 */
   readonly lookupMs?: number | undefined;
-  /** How long Redis is not asked after it failed to answer, in milliseconds. @default 1000 */
+  /** How long Redis is not asked after it failed to answer three times in a row, in milliseconds. @default 1000 */
   readonly pauseMs?: number | undefined;
   readonly onError: (reason: RedisFailure) => void;
 }
@@ -27,6 +27,9 @@ export interface RedisResults extends AsyncDisposable {
 }
 
 const keyPrefix = 'nearfar:result:';
+
+/** One late answer may be a pause of either side; Redis that is down or overloaded fails these too. */
+const failuresBeforePause = 3;
 
 /** Larger answers cost the network more than most models cost the engine. */
 const mostValueBytes = 16 * 2 ** 20;
@@ -60,8 +63,9 @@ export async function openRedisResults({ url, log, lookupMs = 50, pauseMs = 1000
   });
   client.connect().catch(() => {}); // told by the event
   let pausedUntil = 0;
+  let failuresInARow = 0;
   const fail = (reason: RedisFailure) => {
-    if (reason === 'lookup') pausedUntil = performance.now() + pauseMs;
+    if (reason === 'lookup' && ++failuresInARow >= failuresBeforePause) pausedUntil = performance.now() + pauseMs;
     onError(reason);
   };
   const canAsk = () => client.isReady && performance.now() >= pausedUntil;
@@ -71,6 +75,7 @@ export async function openRedisResults({ url, log, lookupMs = 50, pauseMs = 1000
       if (!canAsk()) return undefined;
       try {
         const value = await within(lookupMs, bytesClient.get(keyPrefix + key));
+        failuresInARow = 0;
         if (value === null) return undefined;
         const found = decodeResultValue(key, value);
         if (!found) fail('damaged');

@@ -73,6 +73,8 @@ function cachingHandle(handle: ServableHandle, runs: SharedRuns<Answer>, options
       metrics.recordLookup('result', handle.name, cache);
       return { outputs: inOrder(answer.outputs, outputs), timing: { ...answer.timing, cache } };
     },
+    // A lookup may be one of Redis, and equal runs may be under way.
+    runNow: handle.runNow && ((request) => (ttlMsOf(handle.name) > 0 || isReturned ? undefined : handle.runNow?.(request))),
     [Symbol.dispose]: () => {
       if (isReturned) return;
       isReturned = true;

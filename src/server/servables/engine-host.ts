@@ -16,7 +16,7 @@ import { packTensors } from '../transfer.ts';
 import { type LoadAnswer, type LoadCall, sharedNow } from './engine-protocol.ts';
 import { type EngineInstance, EngineSlot } from './engine-slot.ts';
 import { Gate } from './gate.ts';
-import type { ServableTiming } from './servable.ts';
+import type { Ran, ServableTiming } from './servable.ts';
 import type { WarmupStats } from './warm-up.ts';
 
 export interface EngineHostOptions {
@@ -56,7 +56,9 @@ export interface HostedVersion {
    * @throws {NearfarError} `overloaded`, `unavailable` (the worker died under it), what the engine throws; rejects with
    * `signal.reason` as soon as it aborts, and is then dropped unless it is running already.
    */
-  run(request: RunRequest, options?: { signal?: AbortSignal | undefined }): Promise<{ outputs: TensorMap; timing: ServableTiming }>;
+  run(request: RunRequest, options?: { signal?: AbortSignal | undefined }): Promise<Ran>;
+  /** As {@link ServableHandle.runNow}. */
+  readonly runNow?: ((request: RunRequest) => Ran | undefined) | undefined;
   unload(): Promise<void>;
 }
 

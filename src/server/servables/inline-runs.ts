@@ -5,7 +5,7 @@ import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
 import { loadVersion } from './load-version.ts';
-import type { ServableTiming } from './servable.ts';
+import type { Ran } from './servable.ts';
 import type { LoadVersion } from './servable-version.ts';
 
 export interface InlineRunsOptions {
@@ -23,11 +23,8 @@ const mostModelBytes = 2 ** 20;
 /** A larger request takes long to compute, whatever the model. */
 const mostInputBytes = 4096;
 
-/** So many runs in a row tell whether a version is fast enough: half of them must be, as others may have waited for a core. */
+/** So many runs in a row, here or in the thread, tell whether a version is fast enough: half of them must be, as others may have waited for a core. */
 const measuredRuns = 32;
-
-/** One of so many runs is still done by the engine's thread, where it can be timed: a model may become slow with its inputs. */
-const measuredEvery = 256;
 
 /**
  * Runs tiny models where the request is answered, as the trip to the engine's thread and back takes longer than they do. A version is
@@ -63,7 +60,9 @@ export class InlineRuns implements AsyncDisposable {
       const engine = await this.#engine;
       const call = { id: 0, manifest: source.manifest, directory: source.directory, backends: [backend] as const };
       const { loaded } = await loadVersion(call, async () => engine, signal);
-      return new InlineVersion(hosted, loaded, this.#options.belowMs);
+      if (loaded.runNow) return new InlineVersion(hosted, loaded, loaded.runNow, this.#options.belowMs);
+      await loaded[Symbol.asyncDispose]();
+      return undefined;
     } catch (error) {
       this.#options.log.debug({ err: error }, 'no inline runs');
       return undefined;
@@ -77,7 +76,7 @@ export class InlineRuns implements AsyncDisposable {
 }
 
 async function openInlineEngine() {
-  return openEngine(backend, await openNodePlatform({ gpu: false, threads: 1, allowSoftwareAdapter: false }));
+  return openEngine(backend, await openNodePlatform({ gpu: false, threads: 1, allowSoftwareAdapter: false, runsNow: true }));
 }
 
 function modelBytes({ variants, files }: Manifest): number {
@@ -85,20 +84,23 @@ function modelBytes({ variants, files }: Manifest): number {
   return [...paths].reduce((sum, path) => sum + (files[path]?.bytes ?? 0), 0);
 }
 
+type RunHere = NonNullable<LoadedVariant['runNow']>;
+
 /** A hosted version with a copy of it on this thread. */
 class InlineVersion implements HostedVersion {
   readonly #hosted: HostedVersion;
   readonly #loaded: LoadedVariant;
+  readonly #runHere: RunHere;
   readonly #belowMs: number;
   /** Requests up to this size are fast. */
   #provenBytes = -1;
-  #inlineRuns = 0;
   #isClosed = false;
   #measured = { runs: 0, fastRuns: 0, bytes: 0 };
 
-  constructor(hosted: HostedVersion, loaded: LoadedVariant, belowMs: number) {
+  constructor(hosted: HostedVersion, loaded: LoadedVariant, runHere: RunHere, belowMs: number) {
     this.#hosted = hosted;
     this.#loaded = loaded;
+    this.#runHere = runHere;
     this.#belowMs = belowMs;
   }
 
@@ -126,19 +128,22 @@ class InlineVersion implements HostedVersion {
     return this.#hosted.parallelism;
   }
 
-  async run(
-    request: RunRequest,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<{ outputs: TensorMap; timing: ServableTiming }> {
+  runNow(request: RunRequest): Ran | undefined {
     const bytes = inputBytes(request.inputs);
-    if (this.#isClosed || bytes > this.#provenBytes || ++this.#inlineRuns % measuredEvery === 0)
-      return this.#measure(request, bytes, options);
+    if (this.#isClosed || bytes > this.#provenBytes) return undefined;
     const startedAt = performance.now();
-    const outputs = await this.#loaded.run(request); // over before anybody could abort it
-    return { outputs, timing: { queueMs: 0, inferMs: performance.now() - startedAt } };
+    const outputs = this.#runHere(request);
+    if (!outputs) return undefined;
+    const inferMs = performance.now() - startedAt;
+    this.#judge(bytes, inferMs);
+    return { outputs, timing: { queueMs: 0, inferMs } };
   }
 
-  async #measure(request: RunRequest, bytes: number, options: { signal?: AbortSignal | undefined }) {
+  /** For those who can wait: where it is not to run here its thread runs it, and is timed. */
+  async run(request: RunRequest, options: { signal?: AbortSignal | undefined } = {}): Promise<Ran> {
+    const ran = this.runNow(request);
+    if (ran) return ran;
+    const bytes = inputBytes(request.inputs);
     const answer = await this.#hosted.run(request, options);
     if (bytes <= mostInputBytes) this.#judge(bytes, answer.timing.inferMs);
     return answer;

@@ -11,6 +11,8 @@ export interface ModelServablesOptions extends Omit<ServableVersionOptions, 'onC
   readonly optionsOf: (model: string) => Pick<ModelOptions, 'transition' | 'signatureChange'>;
 }
 
+const noLabels: readonly string[] = [];
+
 /** The versions of one model on the server, brought step by step to what the repository asks for. */
 export class ModelServables {
   readonly #name: string;
@@ -60,11 +62,14 @@ export class ModelServables {
 
   /** The version to lend: of a number, or the highest one. */
   find(version?: string): ServableVersion | undefined {
-    const available = [...this.#versions].filter(({ state, source }) => {
-      return state === 'AVAILABLE' && (version === undefined || source.version === version);
-    });
-    // Two of one number are there only while a directory that was written anew replaces its former self: the wanted one counts.
-    return available.sort((a, b) => compareVersions(b.source.version, a.source.version) || Number(b.isWanted) - Number(a.isWanted))[0];
+    let found: ServableVersion | undefined;
+    for (const candidate of this.#versions) {
+      if (candidate.state !== 'AVAILABLE' || (version !== undefined && candidate.source.version !== version)) continue;
+      // Two of one number are there only while a directory that was written anew replaces its former self: the wanted one counts.
+      const order = found ? compareVersions(candidate.source.version, found.source.version) : 1;
+      if (order > 0 || (order === 0 && candidate.isWanted && found?.isWanted === false)) found = candidate;
+    }
+    return found;
   }
 
   findDigest(digest: string): ServableVersion | undefined {
@@ -81,7 +86,7 @@ export class ModelServables {
   }
 
   labelsOf(version: string): readonly string[] {
-    return [...this.#labels].filter(([, target]) => target === version).map(([label]) => label);
+    return this.#labels.size === 0 ? noLabels : [...this.#labels].filter(([, target]) => target === version).map(([label]) => label);
   }
 
   /** The version of a digest that is there or loads. */

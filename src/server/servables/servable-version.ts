@@ -215,14 +215,13 @@ export class ServableVersion {
       labels,
       backend: hosted.backend,
       variant: hosted.variant,
-      get parallelism() {
-        return hosted.parallelism;
-      },
+      parallelism: hosted.parallelism,
       platform: hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow',
       run: async (request, options) => {
         if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
         return hosted.run(request, options);
       },
+      runNow: hosted.runNow && ((request) => (isReturned ? undefined : hosted.runNow?.(request))),
       [Symbol.dispose]: () => {
         if (isReturned) return;
         isReturned = true;

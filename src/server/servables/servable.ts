@@ -46,10 +46,21 @@ export interface ServableHandle extends Disposable {
   readonly variant: string;
   /** `tensorflow` or `onnx`, for the metadata of both protocols. */
   readonly platform: string;
-  /** How many of its runs can go on side by side now. */
+  /** How many of its runs can go on side by side as it is lent. */
   readonly parallelism: number;
   /** Takes the inputs over: buffers that they own whole, or that were lent for them, are moved to the engine's thread and are empty here afterwards. */
-  run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<{ outputs: TensorMap; timing: ServableTiming }>;
+  run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<Ran>;
+  /**
+   * The same before it returns, where the version can answer this request on this thread; undefined where `run` is to be asked. Absent
+   * where it never can.
+   */
+  readonly runNow?: ((request: RunRequest) => Ran | undefined) | undefined;
+}
+
+/** What a run gave, and how long it took. */
+export interface Ran {
+  readonly outputs: TensorMap;
+  readonly timing: ServableTiming;
 }
 
 /** What transports know of the servables. */

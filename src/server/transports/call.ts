@@ -50,69 +50,125 @@ export interface Codec<Decoded extends DecodedCall, Answer> {
   encode(outputs: TensorMap, decoded: Decoded, handle: ServableHandle, beside: readonly TensorMap[]): Answer | Promise<Answer>;
 }
 
+/** An answer, and where its time went. */
+export interface Answered<Answer> {
+  readonly answer: Answer;
+  readonly timing: Timing;
+}
+
 /**
- * admit → decode → predict → encode, counted and timed.
+ * admit → decode → predict → encode, counted and timed. What needs to wait for nothing, as a tiny model does that runs on this thread, is
+ * answered before this returns: promises, timers and listeners cost more than such a run.
  * @throws {NearfarError} what admission, the codec or the servable throws; the reason of the signal as soon as it aborts. The version
  * stays lent until its run has really ended.
  */
-export async function answerCall<Decoded extends DecodedCall, Answer>(
+export function answerCall<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
-): Promise<{ readonly answer: Answer; readonly timing: Timing }> {
+): Answered<Answer> | Promise<Answered<Answer>> {
   const startedAt = performance.now();
-  const progress: Progress<Decoded> = {};
+  const progress: Progress<Decoded> = { handle: undefined, decoded: undefined };
+  const succeed = (answered: Answered<Answer>) => {
+    record(context, call, progress, startedAt, 'OK', undefined, answered.timing);
+    return answered;
+  };
+  const fail = (error: unknown) => {
+    const errorCode = serializeError(error).code;
+    record(context, call, progress, startedAt, grpcStatusName(errorCode), errorCode, undefined);
+    return error;
+  };
+  let answered: Answered<Answer> | Promise<Answered<Answer>>;
   try {
     call.ending.throwIfEnded();
-    const answered = await call.ending.until(predict(context, call, codec, progress));
-    record(context, call, progress, { startedAt, status: 'OK', timing: answered.timing });
-    return answered;
+    answered = advance(predict(context, call, codec, progress));
   } catch (error) {
-    const errorCode = serializeError(error).code;
-    record(context, call, progress, { startedAt, status: grpcStatusName(errorCode), errorCode });
-    throw error;
+    throw fail(error);
   }
+  if (!(answered instanceof Promise)) return succeed(answered);
+  return call.ending.until(answered).then(succeed, (error: unknown) => {
+    throw fail(error);
+  });
 }
 
 /** What is known of a call so far. */
 interface Progress<Decoded> {
-  handle?: ServableHandle;
-  decoded?: Decoded;
+  handle: ServableHandle | undefined;
+  decoded: Decoded | undefined;
 }
 
-async function predict<Decoded extends DecodedCall, Answer>(
+/** Work that yields the promises it has to wait for, and is given what they resolve with. */
+type Steps<T> = Generator<Promise<unknown>, T, unknown>;
+
+/** Takes the steps up to the first that has to wait. */
+function advance<T>(steps: Steps<T>): T | Promise<T> {
+  const step = steps.next();
+  return step.done ? step.value : advanceLater(steps, step.value);
+}
+
+async function advanceLater<T>(steps: Steps<T>, first: Promise<unknown>): Promise<T> {
+  let waiting = first;
+  for (;;) {
+    const step: IteratorResult<Promise<unknown>, T> = await waiting.then(
+      (value) => steps.next(value),
+      (error: unknown) => steps.throw(error),
+    );
+    if (step.done) return step.value;
+    waiting = step.value;
+  }
+}
+
+function* waitFor<T>(promise: Promise<T>): Steps<T> {
+  return (yield promise) as T; // `advance` hands back what the promise resolved with
+}
+
+/** Of a deadline: a call that is later than that is for its timer to end. */
+const leastLeftMs = 1;
+
+function* predict<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
   progress: Progress<Decoded>,
-): Promise<{ readonly answer: Answer; readonly timing: Timing }> {
-  using _ = context.admission.enter(call.client);
-  using handle = tryLend(context, call) ?? (await lendLater(context, call));
-  progress.handle = handle;
-  call.onVersion(handle);
-  const decodeAt = performance.now();
-  const decoding = codec.decode(handle, call.ending);
-  const decoded = decoding instanceof Promise ? await decoding : decoding;
-  if (decoded.deadlineMs !== undefined) call.ending.limit(decoded.deadlineMs);
-  progress.decoded = decoded;
-  const sampled = context.requestLog?.sample(handle);
-  sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
-  const runAt = performance.now();
-  const { outputs, timing, beside } = await runAll(handle, decoded, call.ending);
-  const encodeAt = performance.now();
-  const answer = await codec.encode(outputs, decoded, handle, beside);
-  const postprocessMs = performance.now() - encodeAt;
-  sampled?.answer([outputs, ...beside]);
-  return { answer, timing: { ...timing, preprocessMs: runAt - decodeAt, postprocessMs } };
+): Steps<Answered<Answer>> {
+  // Not with `using`, which costs 3 µs as it is compiled.
+  const place = context.admission.enter(call.client);
+  let handle: ServableHandle | undefined;
+  try {
+    handle = tryLend(context, call) ?? (yield* waitFor(lendLater(context, call)));
+    progress.handle = handle;
+    call.onVersion(handle);
+    const decodeAt = performance.now();
+    const decoding = codec.decode(handle, call.ending);
+    const decoded = decoding instanceof Promise ? yield* waitFor(decoding) : decoding;
+    if (decoded.deadlineMs !== undefined) call.ending.limit(decoded.deadlineMs);
+    progress.decoded = decoded;
+    const sampled = context.requestLog?.sample(handle);
+    sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
+    const runAt = performance.now();
+    const mayRunNow = !call.ending.endsBefore(runAt + leastLeftMs);
+    const ran = (mayRunNow ? runNow(handle, decoded) : undefined) ?? (yield* waitFor(runAll(handle, decoded, call.ending)));
+    const encodeAt = performance.now();
+    const encoding = codec.encode(ran.outputs, decoded, handle, ran.beside);
+    const answer = encoding instanceof Promise ? yield* waitFor(encoding) : encoding;
+    const postprocessMs = performance.now() - encodeAt;
+    sampled?.answer([ran.outputs, ...ran.beside]);
+    return { answer, timing: { ...ran.timing, preprocessMs: runAt - decodeAt, postprocessMs } };
+  } finally {
+    handle?.[Symbol.dispose]();
+    place[Symbol.dispose]();
+  }
 }
 
 function record(
   { observer }: TransportContext,
   { spec, api, entrypoint, header, route }: Call,
   { handle, decoded }: Progress<DecodedCall>,
-  end: Pick<RequestRecord, 'startedAt' | 'status' | 'errorCode'> & { readonly timing?: Timing },
+  startedAt: number,
+  status: string,
+  errorCode: NearfarErrorCode | undefined,
+  timing: Timing | undefined,
 ): void {
-  const { startedAt, status, errorCode, timing } = end;
   observer.recordRequest({
     kind: 'prediction',
     model: spec.name,
@@ -183,13 +239,22 @@ async function lendLater({ servables, arrivals }: TransportContext, { spec, endi
 
 type Ran = Awaited<ReturnType<ServableHandle['run']>>;
 
-/** Waits for all runs, also when one fails: the version is lent until the last has ended. */
-async function runAll(
-  handle: ServableHandle,
-  { run, beside }: DecodedCall,
-  ending: CallSignal,
-): Promise<Ran & { readonly beside: readonly TensorMap[] }> {
-  if (!beside) return { ...(await handle.run(run, ending)), beside: [] };
+type RanAll = Ran & { readonly beside: readonly TensorMap[] };
+
+const nothingBeside: readonly TensorMap[] = [];
+
+/** @returns undefined where the run has to be waited for. */
+function runNow(handle: ServableHandle, { run, beside }: DecodedCall): RanAll | undefined {
+  const ran = beside ? undefined : handle.runNow?.(run);
+  return ran && { outputs: ran.outputs, timing: ran.timing, beside: nothingBeside };
+}
+
+/**
+ * Waits for all runs, also when one fails: the version is lent until the last has ended. TensorFlow Serving runs its session once over the
+ * outputs of all tasks; an engine here runs one signature at a time.
+ */
+async function runAll(handle: ServableHandle, { run, beside }: DecodedCall, ending: CallSignal): Promise<RanAll> {
+  if (!beside) return { ...(await handle.run(run, ending)), beside: nothingBeside };
   const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, ending)));
   return { ...ranOf(first), beside: others.map((other) => ranOf(other).outputs) };
 }
@@ -199,12 +264,19 @@ function ranOf(settled: PromiseSettledResult<Ran> | undefined): Ran {
   throw settled?.reason;
 }
 
-/** When one request has to end: its deadline, or its client's going away. An AbortSignal costs 3 µs: few calls ever ask for it. */
+/**
+ * When one request has to end: its deadline, or its client's going away. An AbortSignal and a timer cost microseconds: calls that wait for
+ * nothing have neither.
+ */
 export class CallSignal implements Disposable {
-  readonly #timers: NodeJS.Timeout[] = [];
+  /** On the clock of `performance.now()`; undefined for none. */
+  #endsAt: number | undefined;
+  #deadlineMs = 0;
+  #timer: NodeJS.Timeout | undefined;
   #controller: AbortController | undefined;
   #reason: NearfarError | undefined;
   #onEnd: ((reason: NearfarError) => void) | undefined;
+  #isAwaited = false;
 
   /** @param deadlineMs From now; undefined for none. */
   constructor(deadlineMs?: number) {
@@ -215,6 +287,7 @@ export class CallSignal implements Disposable {
     if (!this.#controller) {
       this.#controller = new AbortController();
       if (this.#reason) this.#controller.abort(this.#reason);
+      this.#await();
     }
     return this.#controller.signal;
   }
@@ -223,10 +296,18 @@ export class CallSignal implements Disposable {
     if (this.#reason) throw this.#reason;
   }
 
+  /** @param at On the clock of `performance.now()`. */
+  endsBefore(at: number): boolean {
+    return this.#endsAt !== undefined && this.#endsAt < at;
+  }
+
   /** Ends after so many milliseconds from now, unless it does so earlier. */
   limit(deadlineMs: number): void {
-    const expire = () => this.#end(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
-    this.#timers.push(setTimeout(expire, Math.min(Math.max(deadlineMs, 0), longestTimerMs)));
+    const endsAt = performance.now() + Math.max(deadlineMs, 0);
+    if (this.#endsAt !== undefined && this.#endsAt <= endsAt) return;
+    this.#endsAt = endsAt;
+    this.#deadlineMs = deadlineMs;
+    if (this.#isAwaited) this.#startTimer(endsAt);
   }
 
   /** The client has gone. */
@@ -236,11 +317,25 @@ export class CallSignal implements Disposable {
 
   /** The work's result, or the reason to end at once; the work itself goes on and what it still throws is dropped. */
   until<T>(work: Promise<T>): Promise<T> {
+    this.#await();
     return new Promise((resolve, reject) => {
       this.#onEnd = reject;
       if (this.#reason) reject(this.#reason);
       work.then(resolve, reject);
     });
+  }
+
+  #await(): void {
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
+    if (this.#endsAt !== undefined) this.#startTimer(this.#endsAt);
+  }
+
+  #startTimer(endsAt: number): void {
+    const deadlineMs = this.#deadlineMs;
+    const expire = () => this.#end(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(expire, Math.min(Math.max(endsAt - performance.now(), 0), longestTimerMs));
   }
 
   #end(reason: NearfarError): void {
@@ -251,7 +346,8 @@ export class CallSignal implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }
 

@@ -18,35 +18,55 @@ export interface AskedInference extends InferParameters {
   readonly outputs: readonly RequestedOutput[] | undefined;
 }
 
-export interface Inference {
+export interface Inference<Asked extends AskedInference> {
+  readonly asked: Asked;
   readonly run: RunRequest;
   readonly deadlineMs: number | undefined;
   /** The outputs with classes in place of those whose classes were asked for. */
   answer(outputs: TensorMap): TensorMap;
 }
 
-/** @throws {NearfarError} as {@link checkPredictRequest}. */
-export async function prepareInference(handle: ServableHandle, asked: AskedInference, classLabels: ClassLabels): Promise<Inference> {
+/**
+ * At once where no names of classes have to be read.
+ * @throws {NearfarError} as {@link checkPredictRequest}.
+ */
+export function prepareInference<Asked extends AskedInference>(
+  handle: ServableHandle,
+  asked: Asked,
+  classLabels: ClassLabels,
+): Inference<Asked> | Promise<Inference<Asked>> {
   const { manifest } = handle;
   const signature = inferenceSignatureName(manifest, asked.signature);
   const run = checkPredictRequest(manifest, { signature, inputs: asked.inputs, outputs: asked.outputs?.map(({ name }) => name) });
-  const task = manifest.tasks?.['image-classification'];
+  const prepared = { asked, run, deadlineMs: asked.timeoutMs, answer: asTheyAre };
+  const isClassified = asked.outputs?.some(({ classCount }) => classCount !== undefined) === true;
+  return isClassified ? withClasses(handle, prepared, classLabels) : prepared;
+}
+
+const asTheyAre = (outputs: TensorMap): TensorMap => outputs;
+
+async function withClasses<Asked extends AskedInference>(
+  handle: ServableHandle,
+  prepared: Inference<Asked>,
+  classLabels: ClassLabels,
+): Promise<Inference<Asked>> {
+  const { tasks, signatures } = handle.manifest;
+  const { signature } = prepared.run;
+  const task = tasks?.['image-classification'];
   const classified = new Map<string, { readonly classCount: number; readonly labels: readonly string[] | undefined }>();
-  for (const { name, classCount } of asked.outputs ?? []) {
+  for (const { name, classCount } of prepared.asked.outputs ?? []) {
     if (classCount === undefined) continue;
     const isTask = task?.signature === signature && task.output.name === name;
     classified.set(name, { classCount, labels: isTask ? await classLabels(handle, task.output.labels) : undefined });
   }
-  const isBatched = isBatchedSignature(manifest.signatures[signature]);
+  const isBatched = isBatchedSignature(signatures[signature]);
   const answer = (name: string, tensor: AnyTensor): AnyTensor => {
     const classes = classified.get(name);
     return classes ? classifyOutput(name, tensor, { ...classes, isBatched }) : tensor;
   };
   return {
-    run,
-    deadlineMs: asked.timeoutMs,
-    answer: (outputs) =>
-      classified.size === 0 ? outputs : Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, answer(name, tensor)])),
+    ...prepared,
+    answer: (outputs) => Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, answer(name, tensor)])),
   };
 }
 
@@ -57,11 +77,20 @@ export function isBatchedSignature(signature: Signature | undefined): boolean {
 
 /** Rows that a request brings; 1 where its signature does not count them. */
 export function batchRows(manifest: Manifest, { signature, inputs }: RunRequest): number {
+  if (!hasRows(manifest.signatures[signature], 1)) return 1;
   const [first] = Object.values(inputs);
-  return first && hasRows(manifest.signatures[signature], 1) ? (first.shape[0] ?? 1) : 1;
+  return first?.shape[0] ?? 1;
 }
 
 function hasRows(signature: Signature | undefined, leastRank: number): boolean {
-  const tensors = signature ? [...Object.values(signature.inputs), ...Object.values(signature.outputs)] : [];
-  return tensors.length > 0 && tensors.every(({ shape }) => shape.length >= leastRank && shape[0] === -1);
+  if (!signature) return false;
+  const { inputs, outputs } = signature;
+  const areRows = (tensors: Signature['inputs']) => {
+    for (const name in tensors) {
+      const { shape = [] } = tensors[name] ?? {};
+      if (shape.length < leastRank || shape[0] !== -1) return false;
+    }
+    return true;
+  };
+  return areRows(inputs) && areRows(outputs) && Object.keys(inputs).length + Object.keys(outputs).length > 0;
 }

@@ -9,13 +9,14 @@ export function checkPredictRequest(manifest: Manifest, request: RunRequest): Ru
   const signature = Object.hasOwn(manifest.signatures, request.signature) ? manifest.signatures[request.signature] : undefined;
   if (signature) {
     assertInputNames(signature, Object.keys(request.inputs));
-    assertOutputNames(signature, request.outputs ?? []);
+    if (request.outputs) assertOutputNames(signature, request.outputs);
   }
   checkRequest(manifest, request);
   return request;
 }
 
 function assertInputNames(signature: Signature, names: readonly string[]): void {
+  if (names.length === Object.keys(signature.inputs).length && names.every((name) => Object.hasOwn(signature.inputs, name))) return;
   const sent = [...names].sort();
   const known = Object.keys(signature.inputs).sort();
   const extra = sent.filter((name) => !known.includes(name));
@@ -31,10 +32,10 @@ function assertInputNames(signature: Signature, names: readonly string[]): void 
 }
 
 function assertOutputNames(signature: Signature, names: readonly string[]): void {
-  const known = Object.keys(signature.outputs).sort();
   const seen = new Set<string>();
   for (const name of names) {
-    if (!known.includes(name)) {
+    if (!Object.hasOwn(signature.outputs, name)) {
+      const known = Object.keys(signature.outputs).sort();
       throw invalid(`output tensor alias not found in signature: ${name} Outputs expected to be in the set {${known}}.`);
     }
     if (seen.has(name)) throw invalid(`duplicate output tensor alias: ${name}`);

@@ -27,7 +27,7 @@ import { chooseVariant, type FitVariant, variantsFor } from './choose-variant.ts
 import { createEnginePool, type OpenEngine } from './engine-pool.ts';
 import { createJobQueue, createKeyedLock } from './job-queue.ts';
 import { createModelTable } from './model-table.ts';
-import { type LoadedModel, openModel } from './open-model.ts';
+import { type LoadedModel, type OpenContext, openModel } from './open-model.ts';
 import { type Preparation, prepareOpening } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
 
@@ -100,6 +100,18 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     preparation.drop();
   };
 
+  const openContext = (loader: LoaderContext, preparation?: Preparation): OpenContext => {
+    const { probe, browser } = options;
+    return { loader, engines, probe, browser, preparation, findLoaded: models.findShareable, makeRoom: models.makeRoom };
+  };
+  const loadAgain = (version: ResolvedVersion, request: OpenRequest, tell: (event: WorkerEvent) => void): Promise<LoadedModel> => {
+    const { signal } = new AbortController();
+    return locks.run(version.pin.digest, signal, async () => {
+      const loader = await contextOf(signal, tell);
+      return (await openModel(openContext(loader), version, request)).model;
+    });
+  };
+
   const open = async (request: OpenRequest, notify: (event: WorkerEvent) => void, signal: AbortSignal): Promise<OpenedModel> => {
     const loader = await contextOf(signal, notify);
     const preparation = takePlanned(request);
@@ -109,12 +121,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     return locks.run(digest, signal, async () => {
       const held = await loader.tabs.hold(digest, signal);
       try {
-        const { model, isShared, skipped } = await openModel(
-          { loader, engines, probe: options.probe, browser: options.browser, findLoaded: models.findShareable, preparation },
-          version,
-          request,
-        );
-        const handle = models.add(model, notify, held);
+        const { model, isShared, skipped } = await openModel(openContext(loader, preparation), version, request);
+        const handle = models.add(model, notify, held, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
         const { pin, manifest, labels, backend, variant, lease } = model;
         notify({ type: 'phase', phase: 'ready', backend });
         const cache = isShared ? 'memory' : model.cache;
@@ -146,7 +154,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     open: (callId, request, notify) => calls.run(callId, (signal) => open(request, notify, signal)),
     predict: (handle, { callId, signature, inputs, outputs }) =>
       calls.run(callId, async (signal) => {
-        const model = models.use(handle);
+        using loan = await models.use(handle);
+        const { model } = loan;
         const { result, queueMs } = await enqueue(() => {
           signal.throwIfAborted();
           return timed(() => model.loaded.run({ signature, inputs, outputs }, { signal }));
@@ -156,7 +165,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
       }),
     classify: (handle, call) =>
       calls.run(call.callId, async (signal) => {
-        const model = models.use(handle);
+        using loan = await models.use(handle);
+        const { model } = loan;
         const { result, queueMs } = await enqueue(() => {
           signal.throwIfAborted();
           return classify(model, call, signal);
@@ -167,7 +177,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     async close(handle) {
       const last = models.remove(handle);
       // Behind the runs that are under way, which may finish.
-      if (last) await enqueue(() => disposeModel(last));
+      if (last) await enqueue(() => last.close());
     },
     prefetch: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
@@ -185,7 +195,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
       return { models: models.size(), tensors: sum('tensors'), bytes: sum('bytes') };
     },
     async loseDevice(handle) {
-      const model = models.use(handle);
+      using loan = await models.use(handle);
+      const { model } = loan;
       const { engine } = model.lease;
       if (!engine.loseDevice) throw new NearfarError('unsupported', `${model.backend} has no device that could be lost`);
       engine.loseDevice();
@@ -236,13 +247,4 @@ async function timed<T>(work: () => Promise<T>): Promise<{ value: T; ms: number 
   const startedAt = performance.now();
   const value = await work();
   return { value, ms: performance.now() - startedAt };
-}
-
-/** What a lost device held is gone already, so that giving it back may fail. */
-async function disposeModel(model: LoadedModel): Promise<void> {
-  try {
-    await model[Symbol.asyncDispose]();
-  } catch (error) {
-    if (!model.lease.isLost()) throw error;
-  }
 }

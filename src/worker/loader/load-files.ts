@@ -148,7 +148,7 @@ interface CorruptChunk {
 /** Some are read while others are hashed; enough of them that a thread that is busy starting an engine leaves none of it idle. */
 const readsAtOnce = 16;
 
-/** Reads and verifies what is not in memory yet; what is wrong is deleted from the store and returned. */
+/** Reads and verifies what is not in memory yet; what is wrong or no longer there is returned. */
 async function readStored(context: LoaderContext, assembly: Assembly, digests: readonly string[]): Promise<CorruptChunk[]> {
   const corrupt: CorruptChunk[] = [];
   const waiting = digests.filter((digest) => !assembly.filled.has(digest));
@@ -159,10 +159,8 @@ async function readStored(context: LoaderContext, assembly: Assembly, digests: r
       const got = bytes && (await digestOf(bytes));
       const chunk = assembly.firstPlace(digest);
       if (bytes && got === digest) assembly.fill(digest, bytes);
-      else if (chunk) {
-        corrupt.push({ chunk, got });
-        await context.store.deleteChunk(digest).catch(() => undefined);
-      }
+      // It stays until the right one takes its place, so that each opening without a network says what is wrong.
+      else if (chunk) corrupt.push({ chunk, got });
     }
   };
   await Promise.all(Array.from({ length: readsAtOnce }, readNext));

@@ -21,7 +21,7 @@ export interface Progress {
  * 50 ms. The number never falls, even when a wrong chunk is thrown away.
  */
 export function createProgress(
-  context: Pick<LoaderContext, 'clock' | 'notify'>,
+  context: Pick<LoaderContext, 'clock' | 'notify' | 'signal'>,
   { lengths }: { lengths: ReadonlyMap<string, number> },
 ): Progress {
   const totalBytes = [...lengths.values()].reduce((sum, bytes) => sum + bytes, 0);
@@ -29,6 +29,7 @@ export function createProgress(
   const news = new Map<string, number>();
   let share: (news: ChunkNews) => void = () => undefined;
   let sum = 0;
+  let isDue = false;
   let toldBytes = -1;
   let toldAt = Number.NEGATIVE_INFINITY;
   const set = (digest: string, bytes: number) => {
@@ -41,11 +42,18 @@ export function createProgress(
     toldAt = context.clock.now();
     context.notify({ type: 'downloadprogress', loadedBytes, totalBytes });
   };
-  const tellAtInterval = () => {
-    if (context.clock.now() - toldAt < intervalMs) return;
+  const tellAll = () => {
+    isDue = false;
     tell(sum);
-    share([...news]);
+    if (news.size > 0) share([...news]);
     news.clear();
+  };
+  const tellAtInterval = () => {
+    if (isDue) return;
+    if (context.clock.now() - toldAt >= intervalMs) return tellAll();
+    // Nothing may come for a while after this.
+    isDue = true;
+    context.clock.delay(intervalMs, context.signal).then(tellAll, () => undefined);
   };
   const receive = (digest: string, bytes: number) => {
     set(digest, bytes);

@@ -33,6 +33,7 @@ export function openShelf(context: LoaderContext, options: ShelfOptions): Shelf 
   let isKeeping = true;
   let missingBytes = 0;
   let freedBytes = 0;
+  let keptBytes = 0;
   let freeing: Promise<boolean> | undefined;
 
   const giveUp = (availableBytes: number, reason?: string) => {
@@ -48,7 +49,7 @@ export function openShelf(context: LoaderContext, options: ShelfOptions): Shelf 
   };
   const report = (eviction: Eviction, reason: string) => {
     freedBytes += eviction.bytes;
-    notify({ type: 'eviction', ...eviction, reason });
+    notify({ type: 'eviction', from: 'cache', ...eviction, reason });
   };
   /**
    * Evicts until as many bytes went as are missing, and from then on waits, as browsers give room back only after a
@@ -79,7 +80,10 @@ export function openShelf(context: LoaderContext, options: ShelfOptions): Shelf 
         freeing ??= (isFull ? free(attempt) : Promise.resolve(false)).finally(() => {
           freeing = undefined;
         });
-        if (!(await freeing)) return isFull ? giveUp(Number(error.details['availableBytes'])) : giveUp(0, messageOf(error));
+        if (await freeing) continue;
+        if (!isFull) return giveUp(0, messageOf(error));
+        // Browsers tell more than they give, so that pages learn nothing of the disk: there was room for what was kept.
+        return giveUp(Math.min(Number(error.details['availableBytes']), keptBytes));
       }
     }
   };
@@ -103,7 +107,11 @@ export function openShelf(context: LoaderContext, options: ShelfOptions): Shelf 
       });
       if (shortOf !== undefined) giveUp(shortOf);
     },
-    keep: ({ digest: chunk }, bytes) => write(() => store.writeChunk(chunk, bytes)),
+    keep: ({ digest: chunk }, bytes) =>
+      write(async () => {
+        await store.writeChunk(chunk, bytes);
+        keptBytes += bytes.byteLength;
+      }),
   };
 }
 

@@ -31,6 +31,7 @@ export async function makeRoom(
   const { budgetBytes, neededBytes, digest } = options;
   const versions = await store.listVersions();
   const present = await presentLengths(store, versions);
+  await sweep(store, versions, present);
   const sum = (lengths: Iterable<number>) => [...lengths].reduce((total, bytes) => total + bytes, 0);
   const { quotaBytes, usageBytes = 0 } = store.kind === 'memory' ? {} : await estimateStorage();
   const limits = [budgetBytes - sum(present.values()), quotaBytes === undefined ? Number.POSITIVE_INFINITY : quotaBytes - usageBytes];
@@ -50,6 +51,12 @@ export async function makeRoom(
     availableBytes += eviction.bytes;
   }
   return { evictions, isEnough: neededBytes <= availableBytes, availableBytes };
+}
+
+/** Deletes chunks that belong to no version: what a download still wrote after its version was removed. */
+async function sweep(store: ChunkStore, versions: readonly VersionRecord[], present: ReadonlyMap<string, number>): Promise<void> {
+  const owned = new Set(versions.flatMap(({ chunks }) => chunks.map(([digest]) => digest)));
+  for (const digest of present.keys()) if (!owned.has(digest)) await store.deleteChunk(digest);
 }
 
 /** Deletes the least recently used version that may go; undefined when there is none. */

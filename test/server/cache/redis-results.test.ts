@@ -39,8 +39,8 @@ describe.skipIf(noRedis !== undefined)('answers in a real Redis', () => {
 
   afterAll(() => redis?.stop());
 
-  const open = (url = redis.url, lookupMs?: number) =>
-    openRedisResults({ url, lookupMs, pauseMs: 10, log: createLog('silent'), onError: (reason) => failures.push(reason) });
+  const open = (url = redis.url, lookupMs?: number, pauseMs = 10) =>
+    openRedisResults({ url, lookupMs, pauseMs, log: createLog('silent'), onError: (reason) => failures.push(reason) });
 
   /** Redis is asked in the background: until the connection is there, a value is not stored. */
   async function store(results: RedisResults, name: string, ttlMs = 60_000): Promise<void> {
@@ -114,6 +114,19 @@ describe.skipIf(noRedis !== undefined)('answers in a real Redis', () => {
     // All at once, and none longer than its 20 ms, with much room for a busy machine.
     expect(waitedMs).toBeLessThan(500);
     await untilAsync(async () => (await results.get('late')) !== undefined);
+  });
+
+  test('that come late once are a miss, and Redis is asked again at once', async () => {
+    await using results = await open(redis.url, 500, 3_600_000);
+    await store(results, 'late once');
+    redis.child.kill('SIGSTOP');
+    const late = await results.get('late once');
+    redis.child.kill('SIGCONT');
+
+    const next = await results.get('late once');
+
+    expect(late).toBeUndefined();
+    expect(next).toMatchObject({ outputs });
   });
 
   test('are a miss at once while Redis is away, and there again when it is back', async () => {

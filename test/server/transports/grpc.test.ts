@@ -382,6 +382,12 @@ describe('examples', () => {
     ['one signature twice', [task('classify', ''), task('classify', 'serving_default')], status.INVALID_ARGUMENT, /^Duplicate evaluation/],
     ['another method', [task('predict', 'regress')], status.UNIMPLEMENTED, 'Unsupported signature method_name: tensorflow/serving/predict'],
     ['an unknown signature', [task('regress', 'no')], status.INVALID_ARGUMENT, 'Requested signature not found in model graph: no'],
+    [
+      'two inputs of the graph',
+      [task('classify', ''), task('regress', 'elsewhere')],
+      status.INVALID_ARGUMENT,
+      'Input tensor must be the same for all Signatures.',
+    ],
     ['an unfit signature', [task('classify', ''), task('regress', 'labelled')], status.INVALID_ARGUMENT, 'Expected one output Tensor.'],
   ])('are refused to %s', async (_, tasks, code, details) => {
     await expect(askAll(tasks)).rejects.toMatchObject({

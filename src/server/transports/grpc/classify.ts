@@ -12,7 +12,11 @@ import { toModelSpec, toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
 /** PredictionService.Classify. */
-export function classify(context: GrpcContext, request: ClassificationRequest, call: UnaryCall): Promise<ClassificationResponse> {
+export function classify(
+  context: GrpcContext,
+  request: ClassificationRequest,
+  call: UnaryCall,
+): ClassificationResponse | Promise<ClassificationResponse> {
   const spec = toServableSpec(request.modelSpec);
   const task = { method: 'classify', signatureName: request.modelSpec?.signatureName ?? '' } as const;
   return answerGrpc(

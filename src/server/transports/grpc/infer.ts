@@ -32,7 +32,7 @@ export function infer<Answer>(
   request: ModelInferRequest,
   call: UnaryCall,
   encode: (answer: InferAnswer) => Answer,
-): Promise<Answer> {
+): Answer | Promise<Answer> {
   const spec = { name: request.modelName, ...versionOrLabel(request.modelVersion) };
   return answerGrpc(
     context,

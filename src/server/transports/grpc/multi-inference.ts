@@ -4,11 +4,14 @@ import {
   defaultSignatureName,
   type ExampleMethod,
   type InferenceTask,
+  type Manifest,
   type MultiInferenceRequest,
   type MultiInferenceResponse,
   MultiInferenceResponseSchema,
   NearfarError,
+  type RunRequest,
   regressionsOf,
+  resolveBindings,
   serializedExamples,
   type TensorMap,
 } from '../../../core/index.ts';
@@ -18,18 +21,23 @@ import { toModelSpec, toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
 /** PredictionService.MultiInference: several signatures of one version about the same examples, answered in the order of the tasks. */
-export function multiInference(context: GrpcContext, request: MultiInferenceRequest, call: UnaryCall): Promise<MultiInferenceResponse> {
+export function multiInference(
+  context: GrpcContext,
+  request: MultiInferenceRequest,
+  call: UnaryCall,
+): MultiInferenceResponse | Promise<MultiInferenceResponse> {
   const spec = toServableSpec(request.tasks[0]?.modelSpec);
   return answerGrpc(
     context,
     call,
     { spec, api: 'MultiInference' },
     {
-      decode: ({ manifest }) => {
+      decode: ({ manifest, variant }) => {
         const tasks = readTasks(request.tasks);
         const examples = serializedExamples(request.input);
         const options = { checksMethod: context.checksSignatureMethod, missing: 'Requested signature not found in model graph: ' };
         const [run, ...beside] = tasks.map((task) => exampleRun(manifest, task, examples, options));
+        assertOneInput(manifest, variant, [run!, ...beside]);
         return { tasks, examples: examples.length, run: run!, beside }; // the spec is that of the first task, so there is one
       },
       encode: (outputs, { tasks, examples, run, beside }, handle, outputsBeside) => {
@@ -60,6 +68,14 @@ function readTasks(tasks: readonly InferenceTask[]): { method: ExampleMethod; si
     if (method === 'classify' || method === 'regress') return { method, signatureName };
     throw new NearfarError('unsupported', `Unsupported signature method_name: ${methodName}`, { details: { methodName } });
   });
+}
+
+/** TensorFlow Serving runs its session once for all tasks, so they have to read one tensor of the graph. */
+function assertOneInput(manifest: Manifest, variantId: string, runs: readonly RunRequest[]): void {
+  const variant = manifest.variants.find(({ id }) => id === variantId);
+  if (!variant) return;
+  const tensors = new Set(runs.map(({ signature }) => resolveBindings(manifest, variant, signature).inputs[0]?.tensor));
+  if (tensors.size > 1) throw new NearfarError('invalid-argument', 'Input tensor must be the same for all Signatures.');
 }
 
 function resultOf(method: ExampleMethod | undefined, outputs: TensorMap, count: number) {

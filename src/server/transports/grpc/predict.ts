@@ -14,7 +14,7 @@ export function takeOverPredict({ inputs }: PredictRequest, buffers: BufferPool)
 }
 
 /** PredictionService.Predict; answers the bytes of a PredictResponse. */
-export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Promise<Uint8Array> {
+export function predict(context: GrpcContext, request: PredictRequest, call: UnaryCall): Uint8Array | Promise<Uint8Array> {
   const spec = toServableSpec(request.modelSpec);
   const signature = request.modelSpec?.signatureName || defaultSignatureName;
   return answerGrpc(

@@ -12,7 +12,11 @@ import { toModelSpec, toServableSpec } from './model-spec.ts';
 import { answerGrpc, type UnaryCall } from './unary.ts';
 
 /** PredictionService.Regress. */
-export function regress(context: GrpcContext, request: RegressionRequest, call: UnaryCall): Promise<RegressionResponse> {
+export function regress(
+  context: GrpcContext,
+  request: RegressionRequest,
+  call: UnaryCall,
+): RegressionResponse | Promise<RegressionResponse> {
   const spec = toServableSpec(request.modelSpec);
   const task = { method: 'regress', signatureName: request.modelSpec?.signatureName ?? '' } as const;
   return answerGrpc(

@@ -1,6 +1,8 @@
 import { create } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
 import {
   ModelServerConfigSchema,
+  type NearfarError,
   type ReloadConfigRequest,
   type ReloadConfigResponse,
   ReloadConfigResponseSchema,
@@ -15,6 +17,11 @@ import type { UnaryCall } from './unary.ts';
 export function reloadConfig(context: GrpcContext, request: ReloadConfigRequest, call: UnaryCall): Promise<ReloadConfigResponse> {
   const observed = { model: '', api: 'HandleReloadConfigRequest', entrypoint: 'GRPC', header: call.header } as const;
   return observeControl(context, observed, () => reload(context, request, call));
+}
+
+/** Models that cannot be loaded are UNKNOWN for TensorFlow Serving, so that no client sends the config again by itself. */
+export function reloadStatus({ details }: NearfarError): number | undefined {
+  return 'models' in details ? status.UNKNOWN : undefined;
 }
 
 async function reload(

@@ -11,7 +11,7 @@ import { addOpenInference } from './open-inference.ts';
 import { predict, takeOverPredict } from './predict.ts';
 import { addReflection } from './reflection.ts';
 import { regress } from './regress.ts';
-import { reloadConfig } from './reload-config.ts';
+import { reloadConfig, reloadStatus } from './reload-config.ts';
 import { status } from './status.ts';
 import { OpenStreams } from './streams.ts';
 import { addUnary } from './unary.ts';
@@ -48,7 +48,9 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
   addUnary(server, PredictionService.method.multiInference, log, (request, call) => multiInference(context, request, call));
   addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
   addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
-  addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call));
+  addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call), {
+    statusOf: reloadStatus,
+  });
   const streams = new OpenStreams();
   addOpenInference(server, context, streams);
   addHealth(server, context, streams);

@@ -1,10 +1,11 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
+import { NearfarError } from '../../../core/index.ts';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { type AnsweringVersion, answerCall, CallSignal, type Codec, type DecodedCall } from '../call.ts';
+import { type Answered as AnsweredCall, type AnsweringVersion, answerCall, CallSignal, type Codec, type DecodedCall } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
@@ -34,13 +35,19 @@ export interface MessageReading<M> {
   readonly takeOver?: (message: M) => void;
 }
 
+/** How the errors of one method differ from those of the others. */
+export interface MethodErrors {
+  /** The gRPC status of an error that has another one here than elsewhere. */
+  readonly statusOf?: (error: NearfarError) => number | undefined;
+}
+
 /** Registers one method; it answers with a message or its bytes, and what the handler throws becomes a gRPC status. */
 export function addUnary<I extends DescMessage, O extends DescMessage>(
   server: Server,
   method: DescMethodUnary<I, O>,
   log: TransportLog,
   handle: (message: MessageShape<I>, call: UnaryCall) => Answered<O> | Promise<Answered<O>>,
-  reading: MessageReading<MessageShape<I>> = {},
+  { statusOf, ...reading }: MessageReading<MessageShape<I>> & MethodErrors = {},
 ): void {
   server.register<MessageShape<I>, Answered<O>>(
     `/${method.parent.typeName}/${method.name}`,
@@ -48,24 +55,41 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       call: ServerUnaryCall<MessageShape<I>, Answered<O>>,
       callback: (error: object | null, value?: Answered<O>, trailer?: Metadata) => void,
     ) => {
-      void (async () => {
-        // Aborts by the client's deadline or its cancelling, whichever comes first.
-        using deadline = new CallSignal(deadlineMsOf(call));
-        let isAnswered = false;
-        // Every call is told to be cancelled when it ends; an error for each, with its stack, cost 5 % of a small model's time.
-        call.on('cancelled', () => {
-          if (!isAnswered) deadline.cancel();
-        });
-        const facts = factsOf(call, deadline);
-        try {
-          const answer = await handle(call.request, facts);
-          isAnswered = true;
-          callback(null, answer, facts.trailer);
-        } catch (error) {
-          isAnswered = true;
-          callback(toServiceError(error, facts.trailer, log));
-        }
-      })();
+      // Aborts by the client's deadline or its cancelling, whichever comes first.
+      const ending = new CallSignal(deadlineMsOf(call));
+      const facts = factsOf(call, ending);
+      const succeed = (answer: Answered<O>) => callback(null, answer, facts.trailer);
+      const fail = (error: unknown) => {
+        const answered = toServiceError(error, facts.trailer, log);
+        const code = (error instanceof NearfarError && statusOf?.(error)) || answered.code;
+        callback({ ...answered, code });
+      };
+      let answering: Answered<O> | Promise<Answered<O>>;
+      try {
+        answering = handle(call.request, facts);
+      } catch (error) {
+        return fail(error);
+      }
+      if (!(answering instanceof Promise)) return succeed(answering);
+      let isAnswered = false;
+      // Every call is told to be cancelled when it ends; an error for each, with its stack, cost 5 % of a small model's time.
+      call.on('cancelled', () => {
+        if (!isAnswered) ending.cancel();
+      });
+      const settle = () => {
+        isAnswered = true;
+        ending[Symbol.dispose]();
+      };
+      answering.then(
+        (answer) => {
+          settle();
+          succeed(answer);
+        },
+        (error: unknown) => {
+          settle();
+          fail(error);
+        },
+      );
     },
     (answer) => (answer instanceof Uint8Array ? toBuffer(answer) : writeMessage(method.output, answer)),
     (bytes) => readMessage(method.input, bytes, reading),
@@ -127,19 +151,33 @@ function toBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
-/** Answers one prediction over gRPC. */
-export async function answerGrpc<Decoded extends DecodedCall, Answer>(
+/** Answers one prediction over gRPC; at once where nothing is to be waited for. */
+export function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
   { ending, wantedDigest, client, trailer, header }: UnaryCall,
-  call: { readonly spec: ServableSpec; readonly api: string },
+  { spec, api }: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
-): Promise<Answer> {
-  const spec = { ...call.spec, digest: wantedDigest };
-  const onVersion = (version: AnsweringVersion) => setVersionTrailer(trailer, version);
-  const { answer, timing } = await answerCall(context, { ...call, spec, entrypoint: 'GRPC', client, ending, onVersion, header }, codec);
-  if (timing.cache) trailer.set('nearfar-cache', timing.cache);
-  setBatchTrailer(trailer, timing);
-  return answer;
+): Answer | Promise<Answer> {
+  const { name, version, label } = spec;
+  const answering = answerCall(
+    context,
+    {
+      spec: { name, version, label, digest: wantedDigest },
+      api,
+      entrypoint: 'GRPC',
+      client,
+      ending,
+      onVersion: (answeringVersion) => setVersionTrailer(trailer, answeringVersion),
+      header,
+    },
+    codec,
+  );
+  const finish = ({ answer, timing }: AnsweredCall<Answer>): Answer => {
+    if (timing.cache) trailer.set('nearfar-cache', timing.cache);
+    setBatchTrailer(trailer, timing);
+    return answer;
+  };
+  return answering instanceof Promise ? answering.then(finish) : finish(answering);
 }
 
 /** What a batched answer tells over HTTP by its headers. */

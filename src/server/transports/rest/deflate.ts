@@ -9,11 +9,12 @@ const compressors = { gzip: promisify(gzip), deflate: promisify(deflate) } as co
  * Compresses an answer for a client that asks for one encoding, as tritonclient does when it is told to. HTTP libraries and browsers
  * send lists of all that they could read, though nobody there asked for it: tensors hardly get smaller, and the time would be lost.
  */
-export async function compressAnswer(request: RestRequest, reply: RestReply, body: Uint8Array): Promise<Uint8Array> {
+export function compressAnswer(request: RestRequest, reply: RestReply, body: Uint8Array): Uint8Array | Promise<Uint8Array> {
   const asked = headerText(request, 'accept-encoding')?.trim().toLowerCase();
   if (asked !== 'gzip' && asked !== 'deflate') return body;
-  const compressed = await compressors[asked](body);
-  reply.header('content-encoding', asked);
-  reply.header('vary', 'accept-encoding');
-  return compressed;
+  return compressors[asked](body).then((compressed) => {
+    reply.header('content-encoding', asked);
+    reply.header('vary', 'accept-encoding');
+    return compressed;
+  });
 }

@@ -26,7 +26,7 @@ const plainTypes: readonly (string | undefined)[] = [
 
 /** What a path asks for, and the route that fastify has for it. */
 interface Asked {
-  readonly answer: (context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec) => Promise<void>;
+  readonly answer: (context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec) => void | Promise<void>;
   readonly spec: ServableSpec;
   readonly url: string;
 }
@@ -49,7 +49,12 @@ export function answerDirectly(context: RestContext, isDraining: () => boolean, 
       const reply = new DirectReply(response, isDraining, shared);
       const { headers, socket } = request;
       const plain = { method: 'POST', routeOptions: { url: asked.url }, headers, body, ip: socket.remoteAddress ?? '' };
-      asked.answer(context, plain, reply, asked.spec).catch((error: unknown) => sendError(reply, error, context.log));
+      const fail = (error: unknown) => sendError(reply, error, context.log);
+      try {
+        asked.answer(context, plain, reply, asked.spec)?.catch(fail);
+      } catch (error) {
+        fail(error);
+      }
     });
   };
 }
@@ -114,21 +119,30 @@ class DirectReply implements RestReply {
   }
 
   send(body: Uint8Array): void {
+    this.#send(body, body.length);
+  }
+
+  sendText(body: string): void {
+    this.#send(body, Buffer.byteLength(body));
+  }
+
+  /** Text is one write with its headers. */
+  #send(body: string | Uint8Array, length: number): void {
     this.sent = true;
     if (this.#isDraining()) this.header('connection', 'close');
-    this.header('content-length', body.length);
+    this.header('content-length', length);
     this.raw.writeHead(this.#status, this.#headers);
     sendSoon(this.raw, body);
   }
 }
 
-let waiting: { readonly response: ServerResponse; readonly body: Uint8Array }[] = [];
+let waiting: { readonly response: ServerResponse; readonly body: string | Uint8Array }[] = [];
 
 /**
  * Sends the answers of one turn of the event loop together: a client that sleeps is woken by the first, which costs more than the write, and
  * finds the others there.
  */
-function sendSoon(response: ServerResponse, body: Uint8Array): void {
+function sendSoon(response: ServerResponse, body: string | Uint8Array): void {
   if (waiting.length === 0) setImmediate(sendWaiting);
   waiting.push({ response, body });
 }

@@ -19,4 +19,6 @@ export interface RestReply {
   header(name: string, value: string | number): unknown;
   removeHeader(name: string): unknown;
   send(body: Uint8Array): unknown;
+  /** Sends text with the headers that are there, where the reply can. */
+  sendText?(body: string): unknown;
 }

@@ -1,4 +1,4 @@
-import { encodeInferResponse, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import { encodeInferResponse, type InferBody, inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { prepareInference } from '../inference.ts';
@@ -11,37 +11,42 @@ import { decodeJsonBody, isLargeAsJson } from './large-json.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
 
 /** The Open Inference Protocol's infer, with tensors in JSON or in binary. */
-export async function infer(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): Promise<void> {
+export function infer(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): void | Promise<void> {
   const headerLength = headerLengthOf(request);
   const received = bodyBytes(request);
   const jsonBytes = headerLength ?? received.length;
   assertJsonSize(context, jsonBytes);
-  const { body, headerLength: answerLength } = await answerRest(
+  const answering = answerRest(
     context,
     request,
     reply,
     { spec, api: 'infer' },
     {
-      decode: async (handle, ending) => {
+      decode: (handle, ending) => {
         const signature = handle.manifest.signatures[inferenceSignatureName(handle.manifest, undefined)];
-        const asked = await decodeJsonBody(context, 'decodeInfer', { body: received, headerLength, signature }, { jsonBytes, ending });
-        return { asked, ...(await prepareInference(handle, asked, context.classLabels)) };
+        const decoding = decodeJsonBody(context, 'decodeInfer', { body: received, headerLength, signature }, { jsonBytes, ending });
+        return decoding instanceof Promise
+          ? decoding.then((asked) => prepareInference(handle, asked, context.classLabels))
+          : prepareInference(handle, decoding, context.classLabels);
       },
       encode: (outputs, { asked, answer }, { name, version }) => {
-        const binary = new Map(asked.outputs?.map((output) => [output.name, output.isBinary]));
-        const isBinary = (output: string) => binary.get(output) ?? asked.isBinary;
+        const isBinary = (output: string) => asked.outputs?.find((wanted) => wanted.name === output)?.isBinary ?? asked.isBinary;
         const response = { modelName: name, modelVersion: version, id: asked.id, outputs: answer(outputs) };
-        const names = Object.keys(response.outputs);
-        const inJson = Object.entries(response.outputs).filter(([output]) => !isBinary(output));
-        return isLargeAsJson(Object.fromEntries(inJson))
-          ? context.runJsonJob('encodeInfer', { ...response, binary: names.filter(isBinary) })
+        return isLargeAsJson(response.outputs, (output) => !isBinary(output))
+          ? context.runJsonJob('encodeInfer', { ...response, binary: Object.keys(response.outputs).filter(isBinary) })
           : encodeInferResponse(response, isBinary);
       },
     },
   );
-  reply.header('content-type', answerLength === undefined ? 'application/json' : 'application/octet-stream');
-  if (answerLength !== undefined) reply.header(inferenceHeaderLengthName, answerLength);
-  reply.send(await compressAnswer(request, reply, body));
+  return answering instanceof Promise ? answering.then((body) => sendBody(request, reply, body)) : sendBody(request, reply, answering);
+}
+
+function sendBody(request: RestRequest, reply: RestReply, { body, headerLength }: InferBody): void | Promise<void> {
+  reply.header('content-type', headerLength === undefined ? 'application/json' : 'application/octet-stream');
+  if (headerLength !== undefined) reply.header(inferenceHeaderLengthName, headerLength);
+  const compressing = compressAnswer(request, reply, body);
+  if (compressing instanceof Promise) return compressing.then((compressed) => void reply.send(compressed));
+  reply.send(compressing);
 }
 
 function headerLengthOf(request: RestRequest): number | undefined {

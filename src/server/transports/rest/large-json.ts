@@ -23,10 +23,11 @@ export function decodeJsonBody<K extends Decoding>(
   return jsonBytes > largeJsonBytes ? runJsonJob(kind, request, ending) : jsonJobs[kind](request);
 }
 
-/** Whether tensors become so much JSON that it is better encoded in the worker. */
-export function isLargeAsJson(tensors: TensorMap): boolean {
+/** Whether tensors, those that are JSON at all, become so much of it that it is better encoded in the worker. */
+export function isLargeAsJson(tensors: TensorMap, isJson: (name: string) => boolean = () => true): boolean {
   let bytes = 0;
-  for (const { dtype, data } of Object.values(tensors)) {
+  for (const [name, { dtype, data }] of Object.entries(tensors)) {
+    if (!isJson(name)) continue;
     bytes += dtype === 'string' ? data.reduce((sum, { length }) => sum + length, 0) : data.length * leastBytesPerValue;
   }
   return bytes > largeJsonBytes;

@@ -1,4 +1,4 @@
-import { defaultSignatureName, encodePredictJson } from '../../../core/index.ts';
+import { defaultSignatureName, encodePredictJson, type JsonPredictRequest, type Manifest } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
@@ -8,25 +8,28 @@ import { answerRest, bodyBytes } from './rest-call.ts';
 import { sendJson } from './send-json.ts';
 
 /** TensorFlow Serving's `:predict`, by rows and by columns. */
-export async function predict(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): Promise<void> {
+export function predict(context: RestContext, request: RestRequest, reply: RestReply, spec: ServableSpec): void | Promise<void> {
   const body = bodyBytes(request);
-  const json = await answerRest(
+  const answering = answerRest(
     context,
     request,
     reply,
     { spec, api: 'predict' },
     {
-      decode: async ({ manifest }, ending) => {
+      decode: ({ manifest }, ending) => {
         const { signatures } = manifest;
-        const decoded = await decodeJsonBody(context, 'decodePredict', { body, signatures }, { jsonBytes: body.length, ending });
-        const { signatureName, format, inputs } = decoded;
-        return { format, run: checkPredictRequest(manifest, { signature: signatureName || defaultSignatureName, inputs }) };
+        const decoding = decodeJsonBody(context, 'decodePredict', { body, signatures }, { jsonBytes: body.length, ending });
+        return decoding instanceof Promise ? decoding.then((decoded) => toCall(manifest, decoded)) : toCall(manifest, decoding);
       },
-      encode: (outputs, { format }) =>
+      encode: (outputs, { format }): string | Uint8Array | Promise<Uint8Array> =>
         isLargeAsJson(outputs)
           ? context.runJsonJob('encodePredict', { outputs, format }).then((encoded) => encoded.body)
-          : Buffer.from(encodePredictJson(outputs, format)),
+          : encodePredictJson(outputs, format),
     },
   );
-  sendJson(reply, json);
+  return answering instanceof Promise ? answering.then((json) => sendJson(reply, json)) : sendJson(reply, answering);
+}
+
+function toCall(manifest: Manifest, { signatureName, format, inputs }: JsonPredictRequest) {
+  return { format, run: checkPredictRequest(manifest, { signature: signatureName || defaultSignatureName, inputs }) };
 }

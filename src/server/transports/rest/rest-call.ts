@@ -1,46 +1,55 @@
 import { clientOfAddress } from '../../admission.ts';
 import type { HttpRoute } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { answerCall, CallSignal, type Codec, type DecodedCall, observeControl } from '../call.ts';
+import { type Answered, answerCall, CallSignal, type Codec, type DecodedCall, observeControl } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
 import { deadlineOf, headerText, setCacheHeader, setTimingHeader, setVersionHeaders, wantedDigest } from './headers.ts';
 
-/** Answers one prediction over HTTP: its deadline, its client's going away, its headers. */
-export async function answerRest<Decoded extends DecodedCall, Answer>(
+/** Answers one prediction over HTTP: its deadline, its client's going away, its headers. At once where nothing is to be waited for. */
+export function answerRest<Decoded extends DecodedCall, Answer>(
   context: RestContext,
   request: RestRequest,
   reply: RestReply,
   call: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
-): Promise<Answer> {
+): Answer | Promise<Answer> {
   const ending = new CallSignal(deadlineOf(request, context.timeoutMs));
+  const { name, version, label } = call.spec;
+  const answering = answerCall(
+    context,
+    {
+      spec: { name, version, label, digest: wantedDigest(request) },
+      api: call.api,
+      entrypoint: 'REST',
+      client: clientOfAddress(request.ip),
+      ending,
+      onVersion: (answeringVersion) => setVersionHeaders(reply, answeringVersion),
+      header: (header) => headerText(request, header),
+      route: () => routeOf(request),
+    },
+    codec,
+  );
+  return answering instanceof Promise ? answerLater(answering, reply, ending) : finish(reply, answering);
+}
+
+async function answerLater<Answer>(answering: Promise<Answered<Answer>>, reply: RestReply, ending: CallSignal): Promise<Answer> {
   const onClose = () => {
     if (!reply.raw.writableFinished) ending.cancel();
   };
   reply.raw.once('close', onClose);
   try {
-    const { answer, timing } = await answerCall(
-      context,
-      {
-        ...call,
-        spec: { ...call.spec, digest: wantedDigest(request) },
-        entrypoint: 'REST',
-        client: clientOfAddress(request.ip),
-        ending,
-        onVersion: (version) => setVersionHeaders(reply, version),
-        header: (name) => headerText(request, name),
-        route: () => routeOf(request),
-      },
-      codec,
-    );
-    setTimingHeader(reply, timing);
-    setCacheHeader(reply, timing);
-    return answer;
+    return finish(reply, await answering);
   } finally {
     reply.raw.off('close', onClose);
     ending[Symbol.dispose](); // with `using`, as it is compiled, this is 3 µs longer
   }
+}
+
+function finish<Answer>(reply: RestReply, { answer, timing }: Answered<Answer>): Answer {
+  setTimingHeader(reply, timing);
+  setCacheHeader(reply, timing);
+  return answer;
 }
 
 /** Answers a question about a model, or changes one, over HTTP. */

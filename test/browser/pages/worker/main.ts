@@ -13,6 +13,7 @@ import {
   type WorkerRole,
 } from '../../../../src/core/index.ts';
 import { openChunkStore, openIndexedDbStore } from '../../../../src/worker/store/index.ts';
+import { openTabs } from '../../../../src/worker/tabs/index.ts';
 import { storeContract } from '../../../support/store-contract.ts';
 
 // What tests of the workers call by page.evaluate. The workers are the built ones, spoken to as the SDK does.
@@ -142,6 +143,24 @@ const page = {
     bytes[bytes.length >> 1]! ^= 1;
     await store.writeChunk(digest, bytes);
     store.close();
+  },
+
+  /** Takes a turn while another holds it and says nothing, then once more after that one said something. */
+  async waitForSilentTab(waitMs: number) {
+    const silent = openTabs(navigator.locks);
+    const waiting = openTabs(navigator.locks, waitMs);
+    const never = new AbortController().signal;
+    const heard: unknown[] = [];
+    using held = await silent.takeTurn('silent', never, () => undefined);
+    const turn = waiting.takeTurn('silent', never, (news) => heard.push(news));
+    held.tell([['chunk', 7]]);
+    const alone = await turn;
+    alone.tell([]);
+    alone[Symbol.dispose]();
+    const stop = new AbortController();
+    const stopped = waiting.takeTurn('silent', stop.signal, () => undefined);
+    stop.abort(new Error('enough'));
+    return { heard, stopped: await stopped.catch((error: Error) => error.message) };
   },
 
   async storeKind(name: string) {

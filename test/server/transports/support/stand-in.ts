@@ -63,22 +63,22 @@ function brightness({ inputs }: RunRequest): TensorMap {
   return { scores: createTensor('float32', [1, 2], new Float32Array([1 - mean, mean])) };
 }
 
+const variant = {
+  id: 'v',
+  format: 'tfjs-graph',
+  precision: 'float32',
+  entry: 'model',
+  files: ['model'],
+  requires: [],
+  tolerance: { absolute: 0, relative: 0 },
+};
+
 function version(name: string, number: string, fields: object, run: Run, labels?: readonly string[]): StandInVersion {
   const bytes = encode({
     schemaVersion: 1,
     name,
     version: number,
-    variants: [
-      {
-        id: 'v',
-        format: 'tfjs-graph',
-        precision: 'float32',
-        entry: 'model',
-        files: ['model'],
-        requires: [],
-        tolerance: { absolute: 0, relative: 0 },
-      },
-    ],
+    variants: [variant],
     files: {
       model: { bytes: 0, digest: sha256(new Uint8Array()), chunks: [] },
       'labels.txt': { bytes: labelsFile.length, digest: sha256(labelsFile), chunks: [[labelsFile.length, sha256(labelsFile)]] },
@@ -163,7 +163,10 @@ export const scorer = version(
       wrong: { method: 'classify', inputs: examplesInput, outputs: scoresOutput },
       numbers: { method: 'regress', inputs: { inputs: float }, outputs: { outputs: float } },
       unfit: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
+      elsewhere: { method: 'regress', inputs: examplesInput, outputs: { outputs: float } },
     },
+    // Every other signature reads the graph's `inputs`.
+    variants: [{ ...variant, bindings: { elsewhere: { inputs: { inputs: { tensor: 'other_inputs' } } } } }],
   },
   scoreExamples,
 );
