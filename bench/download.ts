@@ -1,5 +1,6 @@
+import type { Page } from 'playwright-core';
 import { launchBrowser, type TestBrowser } from '../test/support/browser.ts';
-import { createFaultyRepository } from '../test/support/fault-server.ts';
+import { createFaultyRepository, type FaultyRepository } from '../test/support/fault-server.ts';
 import { atMost, type Bench, compare, measurePairs } from './measure.ts';
 import { allModels, type BenchModel } from './models.ts';
 import type {} from './pages/visits.ts';
@@ -18,11 +19,26 @@ export const benchDownload: Bench = async ({ pairs = 3, report }) => {
   const [model] = await allModels();
   if (!model) return;
   await using browser = await launchBrowser();
+  const download = (page: Page) =>
+    page.evaluate((options) => window.visits.download(options), { name: model.manifest.name, lock: model.lock });
+  // What nearfar asks for is what the plain fetches bring: the same bytes over the same link.
+  const asked = new Set<string>();
+  await onFreshOrigin(browser, model, () => undefined, download, asked);
+  const urls = [...asked].map((path) => `/models/${path}`);
+  const bytesOf = (path: string) => model.manifest.files[path.split('/').slice(2).join('/')]?.bytes ?? 0;
+  const [largest = ''] = [...asked].sort((a, b) => bytesOf(b) - bytesOf(a));
   for (const breaks of [0, 1, 5] as const) {
+    const cutAfterBytes = Math.floor(bytesOf(largest) / (breaks + 1));
     const measured = await measurePairs(
       pairs,
-      () => onFreshOrigin(browser, model, breaks, (page) => page.evaluate((options) => window.visits.download(options), optionsOf(model))),
-      () => onFreshOrigin(browser, model, 0, (page) => page.evaluate((urls) => window.visits.fetchPlainly(urls), filesOf(model))),
+      () => onFreshOrigin(browser, model, (path, index) => (path === largest && index < breaks ? { cutAfterBytes } : undefined), download),
+      () =>
+        onFreshOrigin(
+          browser,
+          model,
+          () => undefined,
+          (page) => page.evaluate((urls) => window.visits.fetchPlainly(urls), urls),
+        ),
     );
     const about = {
       bench: 'download',
@@ -33,13 +49,16 @@ export const benchDownload: Bench = async ({ pairs = 3, report }) => {
   }
 };
 
-type Visit = (page: Awaited<ReturnType<typeof openPage>>) => Promise<number>;
-
-async function onFreshOrigin(browser: TestBrowser, model: BenchModel, breaks: number, visit: Visit): Promise<number> {
+/** @param asked Receives the files that were asked for. */
+async function onFreshOrigin(
+  browser: TestBrowser,
+  model: BenchModel,
+  fail: Parameters<FaultyRepository['fail']>[0],
+  visit: (page: Page) => Promise<number>,
+  asked?: Set<string>,
+): Promise<number> {
   const repository = createFaultyRepository(model.repository, '/models/');
-  const { path, bytes } = largestFile(model);
-  const cutAfterBytes = Math.floor(bytes / (breaks + 1));
-  repository.fail((asked, index) => (asked.endsWith(path) && index < breaks ? { cutAfterBytes } : undefined));
+  repository.fail(fail);
   await using site = await openSite('visits.ts', model, { mounts: { '/models/': repository.handler } });
   await using link = await openSlowLink([site.origin], megabitsPerSecond);
   const page = await openPage(browser, link.origins[0] ?? '');
@@ -47,27 +66,6 @@ async function onFreshOrigin(browser: TestBrowser, model: BenchModel, breaks: nu
     return await visit(page);
   } finally {
     await page.close();
+    for (const { path } of repository.requests) asked?.add(path);
   }
-}
-
-const optionsOf = ({ manifest, lock }: BenchModel) => ({ name: manifest.name, lock });
-
-/** What the device needs of the version on its first backend. */
-function neededFiles({ manifest }: BenchModel): readonly string[] {
-  const variant = manifest.variants.find(({ format }) => format.startsWith('tfjs'));
-  const ofVersion = Object.keys(manifest.files).filter((path) => !manifest.variants.some(({ files }) => files.includes(path)));
-  return [...(variant?.files ?? []), ...ofVersion];
-}
-
-function filesOf(model: BenchModel): readonly string[] {
-  const folder = `/models/${model.manifest.name}/${model.pin.version}`;
-  return ['manifest.json', ...neededFiles(model)].map((path) => `${folder}/${path}`);
-}
-
-function largestFile(model: BenchModel): { path: string; bytes: number } {
-  const [largest] = neededFiles(model)
-    .map((path) => ({ path, bytes: model.manifest.files[path]?.bytes ?? 0 }))
-    .sort((a, b) => b.bytes - a.bytes);
-  if (!largest) throw new Error(`${model.manifest.name} has no files`);
-  return largest;
 }

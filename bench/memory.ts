@@ -8,12 +8,13 @@ const cycles = 100;
 
 /**
  * What the page and its workers hold after a model was opened, asked and closed 100 times, against after the first 10, by
- * `performance.measureUserAgentSpecificMemory()`, which collects garbage first: leaks of JavaScript and wasm memory show, those of a GPU do not.
+ * `performance.measureUserAgentSpecificMemory()`, which waits for the browser's own garbage collection (some 20 s): leaks of JavaScript and
+ * wasm memory show, those of a GPU do not.
  */
 export const benchMemory: Bench = async ({ pairs = 1, report }) => {
   const model = await everyday10();
   await using site = await openSite('visits.ts', model, { isolated: true });
-  await using browser = await launchBrowser({ args: ['--enable-blink-features=ForceEagerMeasureMemory'] });
+  await using browser = await launchBrowser();
   const measured: Pair[] = [];
   for (let pair = 0; pair < pairs; pair++) {
     const page = await openPage(browser, site.origin);
