@@ -6,18 +6,32 @@ const customOps = './dist/engines/tfjs/custom-ops.js';
 const golden = './dist/worker/device/run-golden.js';
 // Downloads, and the calls of client.cache: a warm visit needs neither.
 const rare = ['./dist/worker/loader/fetch-missing.js', './dist/worker/device/manage-cache.js'];
-const rareCalls = ['./dist/sdk/cache-calls.js', './dist/sdk/availability.js', './dist/sdk/classify-stream.js'];
+// Fetched while the worker starts, beside its first question.
+const balance = './dist/engines/remote/balance.js';
+const rareCalls = [
+  './dist/sdk/cache-calls.js',
+  './dist/sdk/availability.js',
+  './dist/sdk/classify-stream.js',
+  // For applications that hedge, and while an opening waits for its probe.
+  './dist/sdk/hedge.js',
+  './dist/sdk/surroundings.js',
+];
 const onnxRuntime = ['onnxruntime-web', 'onnxruntime-web/*'];
 const entries = [
   { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', ignore: rareCalls, limit: '15 kB' },
   { name: 'nearfar/react', path: 'dist/react/index.js', import: '*', ignore: ['react', ...rareCalls], limit: '16 kB' },
   { name: 'nearfar/formats', path: 'dist/formats/index.js', import: '*', limit: '135 kB' },
   // The engines are dynamic imports, which esbuild would put into the same file.
-  { name: 'worker without engines', path: 'dist/worker/main.js', ignore: [...engines, ...onnxRuntime, golden, ...rare], limit: '40 kB' },
+  {
+    name: 'worker without engines',
+    path: 'dist/worker/main.js',
+    ignore: [...engines, ...onnxRuntime, golden, balance, ...rare],
+    limit: '40 kB',
+  },
   {
     name: 'worker with tfjs and all its backends',
     path: 'dist/worker/main.js',
-    ignore: [...onnxRuntime, customOps, golden, ...rare],
+    ignore: [...onnxRuntime, customOps, golden, balance, ...rare],
     limit: '311 kB',
   },
   { name: 'operators of ours for tfjs', path: 'dist/engines/tfjs/custom-ops.js', import: '*', ignore: ['@tensorflow/*'], limit: '12 kB' },

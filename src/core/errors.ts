@@ -11,8 +11,10 @@ const statuses = {
   'self-test-failed': { http: 500, grpc: 13 },
   'device-unfit': { http: 503, grpc: 14 },
   'device-lost': { http: 503, grpc: 14 },
+  'device-crashed': { http: 503, grpc: 14 },
   'out-of-memory': { http: 503, grpc: 14 },
   'quota-exceeded': { http: 507, grpc: 8 },
+  'download-deferred': { http: 503, grpc: 14 },
   network: { http: 503, grpc: 14 },
   unavailable: { http: 503, grpc: 14 },
   // A full batch queue is UNAVAILABLE in TensorFlow Serving, not RESOURCE_EXHAUSTED.

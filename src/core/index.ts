@@ -35,5 +35,6 @@ export {
 export * from './postprocess/index.ts';
 export * from './preprocess/index.ts';
 export * from './protocol/index.ts';
+export { deferralOf, type Surroundings } from './surroundings.ts';
 export * from './tasks/index.ts';
 export * from './tensor/index.ts';

@@ -153,6 +153,8 @@ export interface AvailabilityFacts {
   readonly cachedBytes: number;
   readonly totalBytes: number;
   readonly isDownloading: boolean;
+  /** Why the download waits, where it does. */
+  readonly deferral?: Reason | undefined;
   /** Whether a server has exactly this version ready; why not otherwise. */
   readonly server: 'ready' | Reason;
 }
@@ -178,6 +180,7 @@ function judgeDevice(facts: AvailabilityFacts): { state: AvailabilityState; reas
   if (placement.backends.length === 0) return { state: 'unavailable', reason: unfitReason(placement.skipped) };
   if (facts.isDownloading) return { state: 'downloading' };
   if (cachedBytes >= totalBytes) return { state: 'available' };
+  if (facts.deferral) return { state: 'downloadable', reason: facts.deferral };
   const freeBytes = (profile.quotaBytes ?? Number.POSITIVE_INFINITY) - (profile.usageBytes ?? 0);
   const neededBytes = totalBytes - cachedBytes;
   if (neededBytes <= freeBytes) return { state: 'downloadable' };

@@ -11,6 +11,7 @@ import {
 } from '../core/index.ts';
 import type { EventHub } from './events.ts';
 import { canUseServer, type ModelRequest, type OpenContext, openServerLeg, type SettledVersion, settleVersion } from './open-model.ts';
+import { findDeferral } from './surroundings.ts';
 
 /** How soon a model can answer, in the platform's words, and why it is not simply `available`. */
 export interface Availability {
@@ -52,7 +53,8 @@ export async function findAvailability(
     const placement = placeModel(version.manifest.variants, profile, policy);
     const { cachedBytes = 0, totalBytes = bytesOf(version) } = version;
     const server = policy.hasServer ? await askServer(context, request.name, version, hub, signal) : noServer;
-    const judged = judgeAvailability({ placement, policy, profile, cachedBytes, totalBytes, isDownloading, server });
+    const deferral = policy.hasServer && options.downloadOn !== 'any' ? await findDeferral() : undefined;
+    const judged = judgeAvailability({ placement, policy, profile, cachedBytes, totalBytes, isDownloading, server, deferral });
     const { legs, skipped } = placement;
     const details = { ...version.pin, legs, backends: placement.backends, skipped, cachedBytes, totalBytes };
     return { state: judged.state, reason: judged.reason, details: { ...details, profile: isDeviceAsked ? profile : undefined } };

@@ -4,6 +4,7 @@ import { createModelCache, type ModelCache } from './cache.ts';
 import type { CacheContext } from './cache-calls.ts';
 import { Channel } from './channel.ts';
 import { type Clock, systemClock } from './clock.ts';
+import { markLeft } from './conditions.ts';
 import { type DownloadMonitor, EventHub, listen, type NearfarEvent, type NearfarEventTarget, unlisten } from './events.ts';
 import { untilAborted } from './failover.ts';
 import type { Model } from './model.ts';
@@ -102,6 +103,7 @@ class OpenClient implements Client {
       hubOf: (name) => new EventHub(name, this.#events),
       joined: (signal) => this.#joined(signal),
     };
+    globalThis.addEventListener?.('pagehide', markLeft);
     this.cache = createModelCache((work) => this.#visit(async () => work((await import('./cache-calls.ts')).openModelCache(cacheContext))));
   }
   readonly addEventListener: Client['addEventListener'] = (type, listener, options) => {
@@ -195,6 +197,7 @@ class OpenClient implements Client {
     if (this.#models.size > 0 || this.#opening.size > 0) return;
     this.#isEndDue = this.#visits.size > 0;
     if (this.#isEndDue) return;
+    if (this.#device.isRunning) markLeft();
     this.#device.terminate();
     this.#media.terminate();
   }

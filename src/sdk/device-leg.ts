@@ -5,6 +5,7 @@ import {
   type DeviceWorkerApi,
   NearfarError,
   type NearfarErrorCode,
+  type OpenConditions,
   type OpenedModel,
   type OpenRequest,
   type PastFailure,
@@ -32,6 +33,8 @@ export interface DeviceLegOptions {
   /** The order of backends that is wanted: one that comes before the one that runs was given up. */
   readonly order: readonly BackendId[];
   readonly openHangTimeoutMs: number;
+  /** What the page knows of its surroundings at this moment. */
+  readonly conditions: () => Promise<OpenConditions>;
   /** Which backends to try, given what failed on this device so far. */
   readonly place: (failures: readonly PastFailure[], signal: AbortSignal) => Promise<Placement>;
   /** Told when the device can answer, and when it no longer can. */
@@ -58,6 +61,7 @@ const passing: ReadonlySet<NearfarErrorCode> = new Set([
   'unavailable',
   'overloaded',
   'rate-limited',
+  'download-deferred',
   'device-lost',
   'out-of-memory',
 ]);
@@ -176,22 +180,24 @@ export class DeviceLeg {
   }
 
   async #openOnce(): Promise<ReadyDevice> {
-    const { channel, request, place, digest, order, openHangTimeoutMs } = this.#options;
+    const { channel, request, place, conditions, digest, order, openHangTimeoutMs } = this.#options;
     const { signal } = this.#closing;
     this.#phase = undefined;
     this.#tried = undefined;
+    const surrounding = conditions();
     const { backends, skipped } = await place(this.#failures, signal);
     if (backends.length === 0) {
       const { code, message } = unfitReason(skipped);
       throw new NearfarError(code, `${request.name} cannot run on this device: ${message}`, { details: { skipped } });
     }
+    const surrounded = await surrounding;
     this.#generation += 1;
     const generation = this.#generation;
     const notify = proxy((event: WorkerEvent) => {
       if (generation === this.#generation) this.#report(event);
     });
     const open = async (api: Remote<DeviceWorkerApi>, callId: number) => {
-      const opened = await api.open(callId, { ...request, backends }, notify);
+      const opened = await api.open(callId, { ...request, ...surrounded, backends }, notify);
       // The worker was ready a moment before it heard of the abort: nobody else would give the model back.
       if (signal.aborted) void this.#release(opened);
       return opened;

@@ -1,6 +1,7 @@
 import { type Leg, legsOf, type Mode, NearfarError, type NearfarErrorCode, type Reason } from '../core/index.ts';
 import type { Breaker } from './breaker.ts';
 import type { Clock } from './clock.ts';
+import type { Race } from './hedge.ts';
 import { openLimit, withoutLimit } from './limit.ts';
 import type { Fallback } from './run-report.ts';
 
@@ -23,6 +24,8 @@ export interface FailoverCall<Answer> {
   /** When the deadline ends, by the clock. */
   readonly deadlineAt: number | undefined;
   readonly onFallback: (fallback: Fallback, to: Leg) => void;
+  /** Asks the leg that follows, too, where the first one is slow. */
+  readonly hedge?: ((race: Race<Answer>) => Promise<FailoverAnswer<Answer>>) | undefined;
 }
 
 export interface FailoverAnswer<Answer> {
@@ -30,6 +33,8 @@ export interface FailoverAnswer<Answer> {
   readonly answer: Answer;
   /** Set when another leg than the preferred one answered, or the preferred one only at its second try. */
   readonly fallback: Fallback | undefined;
+  /** The leg that was asked, too, while another one was slow. */
+  readonly hedgedOn?: Leg | undefined;
 }
 
 interface Attempt {
@@ -56,7 +61,7 @@ const callerErrors: ReadonlySet<NearfarErrorCode> = new Set([
  * reason of `signal` when aborted.
  */
 export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promise<FailoverAnswer<Answer>> {
-  const { mode, signal, onFallback } = call;
+  const { mode, signal, onFallback, hedge } = call;
   const attempts = orderLegs(call);
   const [preferred] = legsOf(mode);
   const missing: Reason = { code: 'unavailable', message: `no ${preferred === 'server' ? 'server is configured' : 'device leg is there'}` };
@@ -68,7 +73,12 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
     const isDetour = leg !== preferred || attempt.isReplay === true;
     const fallback = isDetour && why ? { from: preferred, code: why.code, message: why.message } : undefined;
     if (fallback && failures.length > 0) onFallback(fallback, leg);
+    const [next] = attempts;
     try {
+      if (hedge && next && !next.demotion) {
+        const ask = (each: Leg, signal: AbortSignal) => runAttempt({ ...call, signal }, each, each === leg);
+        return await hedge({ ...call, legs: [leg, next.leg], fallback, failures, ask, onHedge: () => attempts.shift() });
+      }
       const answer = await runAttempt(call, leg, attempts.length > 0);
       if (fallback && failures.length === 0) onFallback(fallback, leg);
       return { leg, answer, fallback };
@@ -82,7 +92,7 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
       if (attempts.length === 0 && isLost && !wasReplayed) attempts.push({ leg: 'on-device', isReplay: true });
     }
   }
-  throw summarize(failures, missing);
+  throw joinErrors(failures, -1) ?? new NearfarError(missing.code, missing.message);
 }
 
 /** Legs that can answer now, then the demoted ones with why they are. */
@@ -147,10 +157,11 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
   });
 }
 
-function summarize(failures: readonly { leg: Leg; error: NearfarError }[], missing: Reason): NearfarError {
-  const last = failures.at(-1)?.error ?? new NearfarError(missing.code, missing.message);
-  if (failures.length < 2) return last;
-  const attempts = failures.map(({ leg, error }) => ({ leg, code: error.code, message: error.message }));
-  const message = attempts.map((attempt) => `${attempt.leg}: ${attempt.message}`).join('; ');
-  return new NearfarError(last.code, message, { cause: last, details: { ...last.details, attempts } });
+/** One of several errors, with what each says; undefined where there is none. */
+export function joinErrors(failures: readonly { leg?: Leg; error: NearfarError }[], main: number): NearfarError | undefined {
+  const error = failures.at(main)?.error;
+  if (!error || failures.length < 2) return error;
+  const attempts = failures.map(({ leg, error: { code, message } }) => ({ ...(leg && { leg }), code, message }));
+  const message = attempts.map(({ leg, message }) => (leg ? `${leg}: ` : '') + message).join('; ');
+  return new NearfarError(error.code, message, { cause: error, details: { ...error.details, attempts } });
 }

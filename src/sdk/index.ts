@@ -22,6 +22,7 @@ export type {
   PrefetchedVersion,
   Reason,
   Retry,
+  ServerPolicy,
   Signature,
   SkippedBackend,
   Tensor,

@@ -25,7 +25,7 @@ import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { DeviceLeg } from './device-leg.ts';
 import { type EventHub, listen, unlisten } from './events.ts';
-import { type CallLeg, runWithFailover, untilAborted } from './failover.ts';
+import { type CallLeg, type FailoverCall, runWithFailover, untilAborted } from './failover.ts';
 import { type Photo, toImageSource } from './image-source.ts';
 import { type Limit, openLimit, withoutLimit } from './limit.ts';
 import type {
@@ -57,6 +57,7 @@ export interface ModelParts {
   readonly server: ServerLeg | undefined;
   readonly baseUrl: string | undefined;
   readonly onClose: () => void;
+  readonly hedgeAfterMs: number | undefined;
 }
 
 /** How one kind of call is made on either leg. */
@@ -94,7 +95,7 @@ export class LiveModel implements Model {
   get info(): ModelInfo {
     const { name, mode, pin, manifest, labels, device } = this.#parts;
     this.#labels ??= labels ?? device?.opened?.labels;
-    return { name, mode, ...pin, labels: this.#labels, signatures: manifest.signatures, manifest, leg: this.#leg };
+    return { name, mode, ...pin, labels: this.#labels, signatures: manifest.signatures, manifest, leg: this.#firstLeg() };
   }
 
   readonly faults: ModelFaults = {
@@ -164,7 +165,7 @@ export class LiveModel implements Model {
     unlisten(this.#parts.hub, type, listener, options);
   };
 
-  /** Called when the device became ready or was lost. */
+  /** Called when the device became ready or was lost, and after each call, which may have opened or closed a breaker. */
   reconsider(reason: string): void {
     const from = this.#leg;
     const to = this.#firstLeg();
@@ -176,7 +177,8 @@ export class LiveModel implements Model {
   #firstLeg(): Leg {
     const { mode, device, server } = this.#parts;
     const allowed = legsOf(mode).filter((leg) => (leg === 'server' ? server : device));
-    return allowed.find((leg) => leg === 'server' || !device?.obstacle) ?? allowed[0] ?? 'on-device';
+    const able = allowed.filter((leg) => leg === 'server' || !device?.obstacle);
+    return able.find((leg) => this.#breakers[leg].state !== 'open') ?? able[0] ?? allowed[0] ?? 'on-device';
   }
 
   async #finish(): Promise<void> {
@@ -212,20 +214,27 @@ export class LiveModel implements Model {
   }
 
   async #answer<Answer extends PredictAnswer | ClassifyAnswer>(
-    { signal, startedAt, deadlineAt }: CallScope,
+    { signal, startedAt, deadlineAt, hedgeAfterMs = this.#parts.hedgeAfterMs }: CallScope,
     plan: CallPlan<Answer>,
   ): Promise<{ answer: Answer; run: RunReport }> {
     const { clock, hub, mode, name, pin } = this.#parts;
-    const done = await runWithFailover<LegAnswer<Answer>>({
+    let why = 'it answers again';
+    const calling = runWithFailover<LegAnswer<Answer>>({
       mode,
       legs: this.#legsFor(plan),
       clock,
       signal,
       deadlineAt,
-      onFallback: (fallback, to) => hub.emit('fallback', { ...fallback, to, reason: fallback.message }),
+      onFallback: (fallback, to) => {
+        why = fallback.message;
+        hub.emit('fallback', { ...fallback, to, reason: fallback.message });
+      },
+      hedge: hedgeAfterMs === undefined ? undefined : await loadHedge(hedgeAfterMs),
     });
+    const done = await calling.finally(() => this.reconsider(why));
     const totalMs = clock.now() - startedAt;
-    const run = createRunReport(name, pin, done.leg, done.answer, { fallback: done.fallback, preprocessMs: plan.preprocessMs, totalMs });
+    const { fallback, hedgedOn } = done;
+    const run = createRunReport(name, pin, done.leg, done.answer, { fallback, hedgedOn, preprocessMs: plan.preprocessMs, totalMs });
     hub.emit('run', { run, reason: run.fallback?.message ?? `${done.leg} answered as the mode ${mode} prefers` });
     return { answer: done.answer.value, run };
   }
@@ -256,6 +265,12 @@ export class LiveModel implements Model {
   }
 }
 
+/** A page that has lost its network asks one leg after the other. */
+async function loadHedge<Answer>(afterMs: number): Promise<FailoverCall<Answer>['hedge']> {
+  const hedging = await import('./hedge.ts').catch(() => undefined);
+  return hedging && ((race) => hedging.hedge(race, afterMs));
+}
+
 /** Sends a copy of the image that is moved: a clone would be copied once more on the way. The image stays for another leg. */
 function moved<Call extends Pick<ClassifyCall, 'image'>>(call: Call): Call {
   const image = copyOf(call.image);
@@ -270,14 +285,15 @@ function copyOf<Image extends RgbImage | Pixels>(image: Image): Image {
 interface CallScope extends Limit {
   readonly startedAt: number;
   readonly deadlineAt: number | undefined;
+  readonly hedgeAfterMs?: number | undefined;
 }
 
-function openScope(clock: Clock, { deadlineMs, signal = new AbortController().signal }: CallOptions): CallScope {
+function openScope(clock: Clock, { deadlineMs, hedgeAfterMs, signal = new AbortController().signal }: CallOptions): CallScope {
   const startedAt = clock.now();
-  if (deadlineMs === undefined) return { ...withoutLimit(signal), startedAt, deadlineAt: undefined };
+  if (deadlineMs === undefined) return { ...withoutLimit(signal), startedAt, deadlineAt: undefined, hedgeAfterMs };
   atLeast('deadlineMs', deadlineMs, 0);
   const limit = openLimit(clock, signal, deadlineMs, `no answer in ${deadlineMs} ms`, { deadlineMs });
-  return { ...limit, startedAt, deadlineAt: startedAt + deadlineMs };
+  return { ...limit, startedAt, deadlineAt: startedAt + deadlineMs, hedgeAfterMs };
 }
 
 function chooseSignature({ name, signatures }: Manifest, wanted: string | undefined): [string, Signature] {

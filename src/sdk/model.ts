@@ -7,6 +7,8 @@ import type { TensorInput } from './tensor-input.ts';
 export interface CallOptions {
   /** Time for the whole call, both legs included, in milliseconds; `deadline-exceeded` when it is over. */
   readonly deadlineMs?: number | undefined;
+  /** Overrides the client's own. */
+  readonly hedgeAfterMs?: number | undefined;
   /** Stops the call on both legs; it rejects with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
 }

@@ -15,8 +15,10 @@ import {
 } from '../core/index.ts';
 import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
+import { readConditions } from './conditions.ts';
 import { DeviceLeg } from './device-leg.ts';
 import type { EventHub } from './events.ts';
+import { joinErrors } from './failover.ts';
 import { LiveModel } from './live-model.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ServerLeg } from './server-leg.ts';
@@ -84,7 +86,21 @@ export async function openModel(
     await device?.close();
     throw error;
   }
-  model = new LiveModel({ name, mode, pin, manifest, labels, hub, clock, media, device, server, baseUrl, onClose });
+  model = new LiveModel({
+    name,
+    mode,
+    pin,
+    manifest,
+    labels,
+    hub,
+    clock,
+    media,
+    device,
+    server,
+    baseUrl,
+    onClose,
+    hedgeAfterMs: context.options.hedgeAfterMs,
+  });
   return model;
 }
 
@@ -168,6 +184,7 @@ function openDeviceLeg(
     digest: pin.digest,
     order: backends,
     openHangTimeoutMs,
+    conditions: () => readConditions(policy.hasServer, options.downloadOn !== 'any'),
     place: async (failures, signal) => placeModel(manifest.variants, await profile(signal), policy, failures),
     onChange,
   });
@@ -178,7 +195,7 @@ export function openServerLeg(
   { name, pin, manifest }: Pick<SettledVersion, 'pin' | 'manifest'> & { readonly name: string },
   hub: EventHub,
 ): ServerLeg {
-  const target = { servers: options.servers, name, pin, manifest };
+  const target = { servers: options.servers, policy: options.serverPolicy, name, pin, manifest };
   return new ServerLeg({ channel: media, clock, hub, target, timeoutMs: options.serverTimeoutMs });
 }
 
@@ -198,15 +215,11 @@ async function untilAnswerable(
   } catch (error) {
     signal.throwIfAborted();
     const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
-    throw combine(errors.filter((each) => each instanceof NearfarError)) ?? error;
+    throw (
+      joinErrors(
+        errors.filter((each) => each instanceof NearfarError).map((each) => ({ error: each })),
+        0,
+      ) ?? error
+    );
   }
-}
-
-function combine([preferred, ...others]: readonly NearfarError[]): NearfarError | undefined {
-  if (!preferred || others.length === 0) return preferred;
-  const attempts = [preferred, ...others].map(({ code, message }) => ({ code, message }));
-  return new NearfarError(preferred.code, attempts.map(({ message }) => message).join('; '), {
-    cause: preferred,
-    details: { ...preferred.details, attempts },
-  });
 }

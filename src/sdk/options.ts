@@ -1,4 +1,4 @@
-import { type BackendId, type LockFile, type Mode, modes, NearfarError, nearBackends } from '../core/index.ts';
+import { type BackendId, type LockFile, type Mode, modes, NearfarError, nearBackends, type ServerPolicy } from '../core/index.ts';
 
 /** An application's pins as `nearfar lock` writes them; `import lock from './nearfar.lock.json'` has this type. */
 export interface Lock {
@@ -9,8 +9,23 @@ export interface Lock {
 export interface ClientOptions {
   /** URL or URLs of model repositories, tried in order; relative ones start at the page. */
   readonly models: string | readonly string[];
-  /** URL or URLs of nearfar servers, tried in order. Without one, models run on the device only. */
+  /** URL or URLs of nearfar servers. Without one, models run on the device only. */
   readonly server?: string | readonly string[] | undefined;
+  /**
+   * Which of several servers is asked first: of two taken by chance the one with fewer calls of this client under way (`least-in-flight`),
+   * each in turn (`round-robin`), or as they are listed (`in-order`). One that kept failing is left out for a while. @default 'least-in-flight'
+   */
+  readonly serverPolicy?: ServerPolicy | undefined;
+  /**
+   * Asks the other leg, too, where the first one has not answered after so long, in milliseconds; the first answer is taken and the other
+   * call is stopped. Never in the modes `only-…`. @default never
+   */
+  readonly hedgeAfterMs?: number | undefined;
+  /**
+   * `any`: models are downloaded over any connection. By default the modes `prefer-…` leave the answers to the server, where there is one,
+   * while the user saves data, the connection is metered or slow, or the battery is low. @default 'unmetered'
+   */
+  readonly downloadOn?: 'unmetered' | 'any' | undefined;
   /**
    * Pins the models that it names: any other version or digest of them is refused with `version-mismatch`. A model that it
    * does not name is opened by label, as without a lock.
@@ -43,7 +58,7 @@ export interface ClientOptions {
 }
 
 /** Complete and checked; everything inside takes this form. */
-export interface ResolvedOptions {
+export interface ResolvedOptions extends Pick<ClientOptions, 'serverPolicy' | 'hedgeAfterMs' | 'downloadOn'> {
   readonly repositories: readonly string[];
   readonly servers: readonly string[];
   readonly lock: LockFile | undefined;
@@ -83,6 +98,9 @@ export function resolveOptions(options: ClientOptions, baseUrl: string | undefin
   return {
     repositories,
     servers: absoluteUrls('server', options.server ?? [], baseUrl),
+    serverPolicy: options.serverPolicy,
+    hedgeAfterMs: options.hedgeAfterMs,
+    downloadOn: options.downloadOn,
     lock: options.lock === undefined ? undefined : checkLock(options.lock),
     trust,
     createWorker: options.worker,

@@ -25,6 +25,8 @@ export interface RunReport {
   readonly cache: CacheOutcome;
   /** Set whenever leg or backend is not the preferred one. */
   readonly fallback?: Fallback;
+  /** Set when this leg was asked, too, as the first one had not answered after `hedgeAfterMs`; the answer may be of either. */
+  readonly hedgedOn?: Leg;
   /** Set when several servers are configured and some did not answer: those asked before the one that did, each with why. */
   readonly retries?: readonly Retry[];
   /** Milliseconds; the total is measured by the caller and holds what the parts do not. */
@@ -50,7 +52,12 @@ export function createRunReport(
   pin: Pin,
   leg: Leg,
   answer: LegAnswer<unknown>,
-  { fallback, preprocessMs, totalMs }: { fallback: Fallback | undefined; preprocessMs: number; totalMs: number },
+  {
+    fallback,
+    hedgedOn,
+    preprocessMs,
+    totalMs,
+  }: { fallback: Fallback | undefined; hedgedOn?: Leg | undefined; preprocessMs: number; totalMs: number },
 ): RunReport {
   const [engine = answer.backend, ...backend] = answer.backend.split('-');
   const why = fallback ?? answer.fallback;
@@ -64,6 +71,7 @@ export function createRunReport(
     variant: answer.variant,
     cache: answer.cache,
     ...(why && { fallback: why }),
+    ...(hedgedOn && { hedgedOn }),
     ...(answer.retries && { retries: answer.retries }),
     timing: { ...answer.timing, preprocessMs: answer.timing.preprocessMs + preprocessMs, totalMs },
   };

@@ -13,6 +13,8 @@ export interface FarServer extends AsyncDisposable {
   /** Drops every connection and refuses new ones. */
   goOffline(): Promise<void>;
   goOnline(): Promise<void>;
+  /** Answers no prediction any more; resolves when a client has given one up. */
+  holdPredictions(): Promise<void>;
   /** Headers that every answer gets instead of its own, as from a proxy that mixes up its servers. */
   overwrite(headers: Readonly<Record<string, string>>): void;
 }
@@ -32,8 +34,13 @@ export async function openFarServer(modelsRoot = models): Promise<FarServer> {
   await server.whenReady();
   const { port } = new URL(server.restAddress ?? '');
   let overwritten: Readonly<Record<string, string>> = {};
+  let givenUp: (() => void) | undefined;
   const forward: Handler = (incoming, response) =>
     new Promise((done, fail) => {
+      if (givenUp && incoming.method === 'POST') {
+        response.once('close', () => done(givenUp?.()));
+        return;
+      }
       const { method, url: path, headers } = incoming;
       const outgoing = request({ port, method, path, headers, hostname: '127.0.0.1' }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, { ...answer.headers, ...overwritten });
@@ -51,6 +58,10 @@ export async function openFarServer(modelsRoot = models): Promise<FarServer> {
     },
     goOffline: () => front.goOffline(),
     goOnline: () => front.goOnline(),
+    holdPredictions: () =>
+      new Promise((resolve) => {
+        givenUp = resolve;
+      }),
     overwrite: (headers) => {
       overwritten = headers;
     },

@@ -73,6 +73,7 @@ test('prefer-on-device: the server answers while the model downloads, then the d
   const download = createGate<OpenedModel>();
   workers.device.open = () => download.promise;
   await using model = await client.open('tiny');
+  await vi.waitFor(() => expect(workers.calls).toContain('device.open'));
   workers.notify({ type: 'phase', phase: 'download' });
   await vi.waitFor(() => expect(eventsOf('phase')).toHaveLength(1));
 

@@ -34,8 +34,12 @@ const meanings: Record<NearfarErrorCode, string> = {
   'device-unfit': 'No backend that may be used runs on this device. The message lists each with its reason.',
   'device-lost':
     'The GPU went away under the model, or its worker crashed or hung. It is opened again by itself; the call goes on elsewhere or once more.',
+  'device-crashed':
+    'The page or its worker died while this version was loaded on this backend. It is left alone for an hour, after more crashes for a day or a week; the server answers.',
   'out-of-memory': 'The device has no memory left for the model or the call.',
   'quota-exceeded': 'The browser will not store the model. `details: { neededBytes, availableBytes }`.',
+  'download-deferred':
+    'The user saves data, the connection is metered or slow, or the battery is low: the server answers and the model is not downloaded. `downloadOn` overrides it.',
   network: 'A server or repository could not be reached, or the connection broke.',
   unavailable: 'Not now: the model is not open or not ready, a worker hung or crashed, a server is draining. Try again later.',
   overloaded: 'The server has too many requests in its queue. Try again later.',

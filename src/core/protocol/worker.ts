@@ -1,7 +1,7 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
 import type { NearfarErrorCode } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
-import type { DeviceProfile, SkippedBackend } from '../placement.ts';
+import type { DeviceProfile, Reason, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
 import type { Classification } from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
@@ -37,7 +37,17 @@ export interface VersionRequest {
   readonly trust?: readonly string[] | undefined;
 }
 
-export interface OpenRequest extends VersionRequest {
+/** What surrounds an opening. */
+export interface OpenConditions {
+  /** Whether a server can answer in place of the device. */
+  readonly hasServer?: boolean | undefined;
+  /** Why a download must wait while a server can answer. */
+  readonly deferral?: Reason | undefined;
+  /** When a page of this origin last ended on purpose, in milliseconds since the epoch. */
+  readonly leftAt?: number | undefined;
+}
+
+export interface OpenRequest extends VersionRequest, OpenConditions {
   /** Backends to try, in this order; those the version has no variant for are skipped. */
   readonly backends: readonly BackendId[];
   readonly allowSoftwareAdapter: boolean;
@@ -243,10 +253,18 @@ export interface DeviceWorkerApi {
   hang(durationMs: number): void;
 }
 
+/**
+ * Which of several servers is asked first: of two taken by chance the one with fewer calls of this client under way; each in turn; or as
+ * they are listed, the others only where it fails.
+ */
+export type ServerPolicy = 'least-in-flight' | 'round-robin' | 'in-order';
+
 /** What a server leg needs to know about the version it must answer from. */
 export interface ServerTarget {
-  /** Absolute base URLs of servers, tried in order. */
+  /** Absolute base URLs of servers. */
   readonly servers: readonly string[];
+  /** @default 'least-in-flight' */
+  readonly policy?: ServerPolicy | undefined;
   readonly name: string;
   readonly pin: Pin;
   readonly manifest: Manifest;

@@ -36,7 +36,12 @@ export async function predictOnServer(
     ...(headerLength !== undefined && { [inferenceHeaderLengthName]: String(headerLength) }),
   };
   const path = `${modelPath('v2', target)}/infer`;
-  const reply = await askServers(target.servers, target.pin, { path, headers, body, deadlineMs: call.deadlineMs }, options);
+  const reply = await askServers(
+    target.servers,
+    target.pin,
+    { path, headers, body, deadlineMs: call.deadlineMs, policy: target.policy },
+    options,
+  );
   return describe(target, reply, { outputs: readOutputs(reply, call), timing: timingOf(reply) });
 }
 
@@ -52,7 +57,12 @@ export async function classifyOnServer(
     'nearfar-image-shape': `${height},${width},3`,
   };
   const path = `${modelPath('nearfar/v1', target)}/tasks/image-classification?topK=${call.topK}`;
-  const reply = await askServers(target.servers, target.pin, { path, headers, body: data, deadlineMs: call.deadlineMs }, options);
+  const reply = await askServers(
+    target.servers,
+    target.pin,
+    { path, headers, body: data, deadlineMs: call.deadlineMs, policy: target.policy },
+    options,
+  );
   return describe(target, reply, { predictions: readPredictions(reply), timing: timingOf(reply) });
 }
 

@@ -17,9 +17,10 @@ import { areFilesStored, type LoaderContext, type ResolvedVersion } from '../loa
 import { chooseVariant, variantsFor } from './choose-variant.ts';
 import type { EngineLease, EnginePool } from './engine-pool.ts';
 import { createFilePool, type FilePool } from './file-pool.ts';
+import { openLoadingMark } from './loading-mark.ts';
 import { neededFiles, type Preparation } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
-import { openSelfTest } from './self-test.ts';
+import { openSelfTest, verdictKey } from './self-test.ts';
 
 /** A version on one backend: loaded, checked against its golden examples and warmed up. Disposing it gives everything back. */
 export interface LoadedModel extends AsyncDisposable {
@@ -100,7 +101,9 @@ export async function openModel(context: OpenContext, version: ResolvedVersion, 
       signal.throwIfAborted();
       const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
       const isOutage = failure.code === 'network';
-      if (!isOutage && !backendFailures.has(failure.code)) throw failure;
+      // What took the page along once may do so on the next backend; where a server can answer that is not tried.
+      const mayGoOn = backendFailures.has(failure.code) || (failure.code === 'device-crashed' && !request.hasServer);
+      if (!isOutage && !mayGoOn) throw failure;
       const dropped = isOutage ? candidates : [];
       if (isOutage) {
         // The network does not come back for the next backend; one whose files are all here needs none.
@@ -158,18 +161,33 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
   const { pin, manifest } = version;
   const about = { digest: pin.digest, manifest, variant: variant.id, backend };
   const { preparation } = context;
-  const selfTest = await (preparation?.backend === backend ? preparation.selfTest : openSelfTest({ ...context, store }, about));
+  const marking = verdictKey(context, about).then((key) => openLoadingMark(context.loader, key, request));
+  const testing = preparation?.backend === backend ? preparation.selfTest : openSelfTest({ ...context, store }, about);
+  const [marked, tested] = await Promise.allSettled([marking, testing]);
+  if (marked.status === 'rejected') throw marked.reason;
+  if (tested.status === 'rejected') {
+    await marked.value.remove(false);
+    throw tested.reason;
+  }
+  const selfTest = tested.value;
+  const mark = marked.value;
+  let lease: EngineLease | undefined;
   const bytes = variant.files.reduce((sum, path) => sum + (manifest.files[path]?.bytes ?? 0), 0);
-  using _ = await context.makeRoom(bytes, request.memoryBudgetBytes ?? Number.POSITIVE_INFINITY);
-  const lease = await startEngine(context, attempt, neededFiles(manifest, variant, selfTest));
   let loaded: LoadedVariant | undefined;
   try {
+    const paths = neededFiles(manifest, variant, selfTest);
+    await assertMayDownload(context, attempt, paths);
+    using _ = await context.makeRoom(bytes, request.memoryBudgetBytes ?? Number.POSITIVE_INFINITY);
+    lease = await startEngine(context, attempt, paths);
+    await mark.write();
     const source = { manifest, variant, readFile: (path: string) => files.readFile(path) };
     notify({ type: 'phase', phase: 'compile', backend });
     loaded = await lease.engine.load(source, { signal });
     notify({ type: 'phase', phase: 'warm-up', backend, isSelfTestKnown: selfTest.isKnown });
     await selfTest.run(loaded, source, signal);
     signal.throwIfAborted();
+    // Not waited for: a crash from here on is not one of loading.
+    void mark.remove(true);
     const labels = await readLabels(manifest, files);
     return createLoadedModel({
       pin,
@@ -186,9 +204,19 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
   } catch (error) {
     // Giving back what a lost device held may fail too; the first error is the one to tell.
     await Promise.allSettled([loaded?.[Symbol.asyncDispose]()]);
-    await Promise.allSettled([lease[Symbol.asyncDispose]()]);
+    await Promise.allSettled([lease?.[Symbol.asyncDispose](), mark.remove(false)]);
     throw error;
   }
+}
+
+/** @throws {NearfarError} `download-deferred` where a server can answer and the connection or the battery is to be spared. */
+async function assertMayDownload(
+  { loader }: OpenContext,
+  { version, request: { deferral } }: Attempt,
+  paths: readonly string[],
+): Promise<void> {
+  if (!deferral || (await areFilesStored(loader, version.manifest, paths))) return;
+  throw new NearfarError(deferral.code, deferral.message);
 }
 
 /** Starts the engine while its files load: neither needs the other. A GPU that may not be fit fetches no byte before it is. */

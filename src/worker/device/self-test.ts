@@ -34,6 +34,16 @@ export interface SelfTest {
   run(loaded: LoadedVariant, source: VariantSource, signal: AbortSignal): Promise<void>;
 }
 
+/** What a verdict is about: one variant on one backend of this device, as exact as it is known. */
+export async function verdictKey(
+  { probe, browser }: Pick<SelfTestContext, 'probe' | 'browser'>,
+  { digest, variant, backend }: { digest: string; variant: string; backend: BackendId },
+): Promise<VerdictKey> {
+  const { vendor, architecture, description } = (backend.endsWith('-webgpu') && (await probe.adapter())) || {};
+  const device = JSON.stringify([vendor, architecture, description, await browser(), nearfarVersion]);
+  return { digest, variant, backend, device };
+}
+
 /**
  * Looks for the verdict of an earlier visit.
  * @throws {NearfarError} The remembered failure.
@@ -44,9 +54,7 @@ export async function openSelfTest(
 ): Promise<SelfTest> {
   const isGpu = backend.endsWith('-webgpu');
   if (manifest.golden.length === 0) return { isKnown: false, run: (loaded, _, signal) => warmUp(loaded, manifest, signal) };
-  const { vendor, architecture, description } = (isGpu && (await probe.adapter())) || {};
-  const device = JSON.stringify([vendor, architecture, description, await browser(), nearfarVersion]);
-  const key: VerdictKey = { digest, variant, backend, device };
+  const key = await verdictKey({ probe, browser }, { digest, variant, backend });
   const verdict = await store.readVerdict(key).catch(() => undefined);
   if (verdict?.failure) {
     const { code, message } = verdict.failure;

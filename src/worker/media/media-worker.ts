@@ -1,5 +1,5 @@
 import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, toPrepared, type WorkerEvent } from '../../core/index.ts';
-import { classifyOnServer, isReadyOnServer, predictOnServer } from '../../engines/remote/index.ts';
+import { classifyOnServer, isReadyOnServer, loadBalance, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
 import { createSlots, fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
@@ -15,6 +15,7 @@ export interface MediaWorkerOptions {
 /** The media worker's side of the protocol: it decodes, preprocesses and asks servers; it never loads an engine. */
 export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
   const calls = createCalls();
+  const balancing = loadBalance(clock);
   return {
     resolve: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
@@ -35,17 +36,19 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         const image = prepareImage(pixels, input);
         return { image, preprocessMs: performance.now() - startedAt };
       }),
-    predictOnServer: (target, call) => calls.run(call.callId, (signal) => predictOnServer(target, call, { fetch, signal })),
+    predictOnServer: (target, call) =>
+      calls.run(call.callId, async (signal) => predictOnServer(target, call, { fetch, signal, balance: await balancing })),
     classifyOnServer: (target, call) =>
       calls.run(call.callId, async (signal) => {
         const startedAt = performance.now();
         const image = toPrepared(call.image, taskOf(target.manifest, 'image-classification').input);
         const preprocessMs = performance.now() - startedAt;
-        const result = await classifyOnServer(target, { ...call, image }, { fetch, signal });
+        const result = await classifyOnServer(target, { ...call, image }, { fetch, signal, balance: await balancing });
         const { timing } = result.answer;
         return { ...result, answer: { ...result.answer, timing: { ...timing, preprocessMs: timing.preprocessMs + preprocessMs } } };
       }),
-    isReadyOnServer: (callId, target) => calls.run(callId, (signal) => isReadyOnServer(target, { fetch, signal })),
+    isReadyOnServer: (callId, target) =>
+      calls.run(callId, async (signal) => isReadyOnServer(target, { fetch, signal, balance: await balancing })),
     cancel: (callId) => calls.cancel(callId),
   };
 }

@@ -39,6 +39,8 @@ export interface VerdictKey {
 /** What the golden examples said there; a failure with its reason. */
 export interface Verdict extends VerdictKey {
   readonly failure?: Reason | undefined;
+  /** Of a record that is a loading mark instead: when the loading that has not ended began, and what came of those before it. */
+  readonly loading?: { readonly startedAt?: number | undefined; readonly crashes: number; readonly skipUntil: number } | undefined;
 }
 
 /**

@@ -14,6 +14,8 @@ export interface Flight extends Disposable {
 export interface Tabs {
   /** Waits for the turn to download `key`; meanwhile `hear` is told how far the worker is whose turn it is. */
   takeTurn(key: string, signal: AbortSignal, hear: (news: ChunkNews) => void): Promise<Flight>;
+  /** The turn to load `key`, if no other worker has it; undefined where one has, or where there are no locks. */
+  tryTurn(key: string): Promise<Disposable | undefined>;
   /** Marks a version, by its digest, as in use until this is disposed. Waits where another worker is just evicting it. */
   hold(digest: string, signal: AbortSignal): Promise<Disposable>;
   /** Does something to a version that no worker uses or comes to use meanwhile; undefined where one does. */
@@ -78,6 +80,16 @@ function withLocks(locks: LockManager, waitMs: number): Tabs {
         clearTimeout(timer);
       }
     },
+    async tryTurn(key) {
+      return new Promise<Disposable | undefined>((resolve, reject) => {
+        const hold = (lock: Lock | null) =>
+          new Promise<void>((release) => {
+            resolve(lock ? { [Symbol.dispose]: () => release() } : undefined);
+            if (!lock) release();
+          });
+        locks.request(`nearfar load ${key}`, { ifAvailable: true }, hold).catch(reject);
+      }).catch(() => undefined);
+    },
     async hold(digest, signal) {
       try {
         return await acquire(holdPrefix + digest, { mode: 'shared', signal });
@@ -105,6 +117,7 @@ function alone(): Tabs {
   };
   return {
     takeTurn: () => Promise.resolve({ tell: () => undefined, [Symbol.dispose]: () => undefined }),
+    tryTurn: () => Promise.resolve(undefined),
     async hold(digest) {
       count(digest, 1);
       let isHeld = true;
