@@ -35,6 +35,13 @@ const entries = [
     ignore: [...onnxRuntime, customOps, golden, balance, ...rare],
     limit: '311 kB',
   },
+  {
+    name: 'tfjs engine on WebGPU: core, converter, webgpu',
+    path: 'dist/engines/tfjs/index.js',
+    import: '*',
+    ignore: [customOps, '@tensorflow/tfjs-backend-cpu', '@tensorflow/tfjs-backend-wasm'],
+    limit: '260 kB',
+  },
   { name: 'operators of ours for tfjs', path: 'dist/engines/tfjs/custom-ops.js', import: '*', ignore: ['@tensorflow/*'], limit: '12 kB' },
 ];
 

@@ -4,19 +4,27 @@ import { parseArgs } from 'node:util';
 import { benchBatching } from './batching.ts';
 import { benchCache, benchServingTable } from './cache.ts';
 import { benchClassify } from './classify.ts';
+import { benchDownload } from './download.ts';
 import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
 import type { Bench, Comparison } from './measure.ts';
+import { benchMemory } from './memory.ts';
 import { benchServer, serverCases } from './server.ts';
 import { benchStores } from './stores.ts';
 import { benchSwaps } from './swaps.ts';
 import { formatComparison, formatTable } from './table.ts';
+import { benchTransformers } from './transformers.ts';
+import { benchUpdate } from './update.ts';
 import { benchWarmOpen } from './warm-open.ts';
 
 const benches: Readonly<Record<string, Bench>> = {
   'first-answer': benchFirstAnswer,
   'warm-open': benchWarmOpen,
+  transformers: benchTransformers,
   classify: benchClassify,
+  download: benchDownload,
+  update: benchUpdate,
+  memory: benchMemory,
   server: benchServer,
   batching: benchBatching,
   cache: benchCache,

@@ -13,8 +13,8 @@ export type Bench = (context: BenchContext) => Promise<void>;
 export interface Comparison {
   readonly bench: string;
   readonly case: string;
-  /** `ms`: less is better; `/s`: more is. */
-  readonly unit: 'ms' | '/s';
+  /** `/s`: more is better; of the others less is. */
+  readonly unit: 'ms' | '/s' | 'MB';
   readonly subject: Side;
   readonly reference: Side;
   /** Median over the pairs of subject / reference. */
@@ -67,6 +67,11 @@ export function compare(
     ratio: median(pairs.map(({ subject, reference }) => subject / reference)),
     bar: barOf?.(pairs),
   };
+}
+
+/** A bar on the median of the pairs' ratios. */
+export function atMost(times: number): (pairs: readonly Pair[]) => Bar {
+  return (pairs) => ({ text: `≤ ${times} ×`, isMet: median(pairs.map(({ subject, reference }) => subject / reference)) <= times });
 }
 
 export function median(samples: readonly number[]): number {

@@ -13,7 +13,7 @@ export async function allModels(): Promise<readonly BenchModel[]> {
   return [...(large ? [locked(large)] : []), await everyday10()];
 }
 
-function locked(model: ParityModel): BenchModel {
+export function locked(model: ParityModel): BenchModel {
   return { ...model, lock: { lockfileVersion: 1, models: { [model.manifest.name]: { ...model.pin } } } };
 }
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 import type { TestBrowser } from '../test/support/browser.ts';
-import { serveStatic } from '../test/support/static-server.ts';
+import { type ServerOptions, serveStatic } from '../test/support/static-server.ts';
 import { buildTestPage } from '../test/support/test-page.ts';
 import type { BenchModel } from './models.ts';
 
@@ -13,13 +13,22 @@ export interface Site extends AsyncDisposable {
   readonly origin: string;
 }
 
-/** @param entry Module of the page, in bench/pages. */
-export async function openSite(entry: string, { repository }: Pick<BenchModel, 'repository'>): Promise<Site> {
+/**
+ * @param entry Module of the page, in bench/pages.
+ * @param options More of the server; its mounts come beside those of the model and the photo.
+ */
+export async function openSite(
+  entry: string,
+  { repository }: Pick<BenchModel, 'repository'>,
+  { mounts, ...options }: ServerOptions = {},
+): Promise<Site> {
   const [folder, photo] = await Promise.all([buildTestPage(`bench/pages/${entry}`), drawPhoto()]);
   return serveStatic(folder, {
+    ...options,
     mounts: {
       '/models/': repository,
       '/photo.jpg': (_, response) => void response.writeHead(200, { 'content-type': 'image/jpeg' }).end(photo),
+      ...mounts,
     },
   });
 }

@@ -8,6 +8,7 @@ import { watchPhotos } from './photo.ts';
 import { resetPreparation, showDownload, showPhase, showPreparationNote } from './preparation.ts';
 import { samples } from './samples.ts';
 import { type Choice, Session } from './session.ts';
+import { registerServiceWorker } from './trusted-urls.ts';
 
 let photo: Blob | undefined;
 let isServerCut = false;
@@ -48,7 +49,7 @@ watchNetwork();
 
 await open(choice).catch(report);
 await classifyFirstSample();
-if ('serviceWorker' in navigator) await navigator.serviceWorker.register('./service-worker.js').catch(logProblem);
+if ('serviceWorker' in navigator) await registerServiceWorker().catch(logProblem);
 
 async function open(next: Choice): Promise<void> {
   resetPreparation();

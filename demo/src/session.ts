@@ -1,4 +1,5 @@
 import { type BackendId, type Client, createClient, type EventDetails, type Mode, type Model } from 'nearfar';
+import { startWorker } from './trusted-urls.ts';
 
 /** What the visitor chose. */
 export interface Choice {
@@ -32,7 +33,7 @@ export class Session {
   }
 
   get client(): Client {
-    this.#client ??= createClient({ models: '/models', server: '/', allowSoftwareAdapter: this.#isSoftwareAllowed });
+    this.#client ??= createClient({ models: '/models', server: '/', allowSoftwareAdapter: this.#isSoftwareAllowed, worker: startWorker });
     return this.#client;
   }
 

@@ -27,6 +27,8 @@ const contentSecurityPolicy = [
   "media-src 'self' blob:",
   "object-src 'none'",
   "base-uri 'none'",
+  "require-trusted-types-for 'script'",
+  'trusted-types nearfar-demo',
 ].join('; ');
 
 export function addDemo(program: Command): void {

@@ -1,3 +1,4 @@
+import type { Page } from 'playwright-core';
 import { expect } from 'vitest';
 import type { TestBrowser } from './browser.ts';
 
@@ -10,6 +11,7 @@ export interface AppAnswer {
     readonly backend: string;
     readonly model: string;
     readonly version: string;
+    readonly cache?: string;
   };
 }
 
@@ -22,13 +24,18 @@ export async function classifyInApp(browser: TestBrowser, url: string, backend: 
   try {
     const options = { backends: [backend], allowSoftwareAdapter: true };
     await page.goto(`${url}?options=${encodeURIComponent(JSON.stringify(options))}`);
-    await page.waitForSelector('html[data-state]', { state: 'attached', timeout: 120_000 }).catch((cause) => {
-      throw new Error(`the app gave no answer:\n${logs.join('\n')}`, { cause });
-    });
-    const shown = await page.textContent('#answer');
-    expect(await page.getAttribute('html', 'data-state'), `${shown}\n${logs.join('\n')}`).toBe('answered');
-    return JSON.parse(shown ?? '') as AppAnswer;
+    return await readAnswer(page, logs);
   } finally {
     await page.close();
   }
+}
+
+/** @param logs Console of the page, shown where it gives no answer. */
+export async function readAnswer(page: Page, logs: readonly string[]): Promise<AppAnswer> {
+  await page.waitForSelector('html[data-state]', { state: 'attached', timeout: 120_000 }).catch((cause) => {
+    throw new Error(`the app gave no answer:\n${logs.join('\n')}`, { cause });
+  });
+  const shown = await page.textContent('#answer');
+  expect(await page.getAttribute('html', 'data-state'), `${shown}\n${logs.join('\n')}`).toBe('answered');
+  return JSON.parse(shown ?? '') as AppAnswer;
 }
