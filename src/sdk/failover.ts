@@ -75,7 +75,7 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
     const [next] = attempts;
     try {
       // A page that has lost its network, and so this code, asks one leg after the other.
-      const hedging = hedgeAfterMs !== undefined && next && !next.demotion && (await import('./hedge.ts').catch(() => undefined));
+      const hedging = hedgeAfterMs !== undefined && next && !next.demotion && (await loadHedge());
       if (hedging) {
         const ask = (each: Leg, signal: AbortSignal) => runAttempt({ ...call, signal }, each, each === leg);
         return await hedging.hedge(
@@ -98,6 +98,9 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
   }
   throw joinErrors(failures, -1) ?? new NearfarError(missing.code, missing.message);
 }
+
+/** On its own: in a function with `using` TypeScript leaves the extension of an import as it is. */
+const loadHedge = () => import('./hedge.ts').catch(() => undefined);
 
 /** Legs that can answer now, then the demoted ones with why they are. */
 function orderLegs<Answer>({ mode, legs }: FailoverCall<Answer>): Attempt[] {
