@@ -8,6 +8,7 @@ const rooms = {
   worker: ['core', 'engines'],
   sdk: ['core', 'engines'],
   react: ['core', 'sdk'],
+  reporter: ['core', 'sdk'],
   formats: ['core'],
   publish: ['core', 'engines'],
   server: ['core', 'engines', 'publish'],
@@ -97,7 +98,7 @@ export default {
       name: 'browser-entries',
       comment: 'no Node module is reachable from what a browser imports',
       severity: 'error',
-      from: { path: '^src/(sdk/index|worker/main|react/index|formats/index)\\.ts$' },
+      from: { path: '^src/(sdk/index|worker/main|react/index|reporter/index|formats/index)\\.ts$' },
       to: { path: `^(node:|(${builtinModules.join('|')})$|node_modules/(${nodeOnlyPackages.join('|')})/)`, reachable: true },
     },
     {

@@ -20,6 +20,7 @@ const onnxRuntime = ['onnxruntime-web', 'onnxruntime-web/*'];
 const entries = [
   { name: 'nearfar', path: 'dist/sdk/index.js', import: '*', ignore: rareCalls, limit: '15 kB' },
   { name: 'nearfar/react', path: 'dist/react/index.js', import: '*', ignore: ['react', ...rareCalls], limit: '16 kB' },
+  { name: 'nearfar/reporter', path: 'dist/reporter/index.js', import: '*', limit: '2 kB' },
   { name: 'nearfar/formats', path: 'dist/formats/index.js', import: '*', limit: '135 kB' },
   // The engines are dynamic imports, which esbuild would put into the same file.
   {

@@ -11,6 +11,7 @@ const entries = {
   'nearfar-publish': 'publish',
   'nearfar-formats': 'formats',
   'nearfar-react': 'react',
+  'nearfar-reporter': 'reporter',
 };
 const compilerOptions = {
   compilerOptions: {

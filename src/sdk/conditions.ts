@@ -4,7 +4,13 @@ const leftKey = 'nearfar left';
 
 export async function readConditions(hasServer: boolean, isDeferrable: boolean): Promise<OpenConditions> {
   const reader = hasServer && isDeferrable ? await import('./surroundings.ts').catch(() => undefined) : undefined;
-  return { hasServer, deferral: await reader?.findDeferral(), leftAt: readLeft() };
+  let leftAt = 0;
+  try {
+    leftAt = Number(localStorage[leftKey]);
+  } catch {
+    // Not for this page.
+  }
+  return { hasServer, deferral: await reader?.findDeferral(), leftAt };
 }
 
 /**
@@ -16,13 +22,5 @@ export function markLeft(): void {
     localStorage[leftKey] = Date.now();
   } catch {
     // No storage, no memory of crashes that could be mistaken.
-  }
-}
-
-function readLeft(): number | undefined {
-  try {
-    return Number(localStorage[leftKey]) || undefined;
-  } catch {
-    return undefined;
   }
 }

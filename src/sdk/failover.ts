@@ -1,7 +1,6 @@
 import { type Leg, legsOf, type Mode, NearfarError, type NearfarErrorCode, type Reason } from '../core/index.ts';
 import type { Breaker } from './breaker.ts';
 import type { Clock } from './clock.ts';
-import type { Race } from './hedge.ts';
 import { openLimit, withoutLimit } from './limit.ts';
 import type { Fallback } from './run-report.ts';
 
@@ -24,8 +23,8 @@ export interface FailoverCall<Answer> {
   /** When the deadline ends, by the clock. */
   readonly deadlineAt: number | undefined;
   readonly onFallback: (fallback: Fallback, to: Leg) => void;
-  /** Asks the leg that follows, too, where the first one is slow. */
-  readonly hedge?: ((race: Race<Answer>) => Promise<FailoverAnswer<Answer>>) | undefined;
+  /** When the leg that follows is asked, too. */
+  readonly hedgeAfterMs?: number | undefined;
 }
 
 export interface FailoverAnswer<Answer> {
@@ -61,7 +60,7 @@ const callerErrors: ReadonlySet<NearfarErrorCode> = new Set([
  * reason of `signal` when aborted.
  */
 export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promise<FailoverAnswer<Answer>> {
-  const { mode, signal, onFallback, hedge } = call;
+  const { mode, signal, onFallback, hedgeAfterMs } = call;
   const attempts = orderLegs(call);
   const [preferred] = legsOf(mode);
   const missing: Reason = { code: 'unavailable', message: `no ${preferred === 'server' ? 'server is configured' : 'device leg is there'}` };
@@ -75,9 +74,14 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
     if (fallback && failures.length > 0) onFallback(fallback, leg);
     const [next] = attempts;
     try {
-      if (hedge && next && !next.demotion) {
+      // A page that has lost its network, and so this code, asks one leg after the other.
+      const hedging = hedgeAfterMs !== undefined && next && !next.demotion && (await loadHedge());
+      if (hedging) {
         const ask = (each: Leg, signal: AbortSignal) => runAttempt({ ...call, signal }, each, each === leg);
-        return await hedge({ ...call, legs: [leg, next.leg], fallback, failures, ask, onHedge: () => attempts.shift() });
+        return await hedging.hedge(
+          { ...call, legs: [leg, next.leg], fallback, failures, ask, onHedge: () => attempts.shift() },
+          hedgeAfterMs,
+        );
       }
       const answer = await runAttempt(call, leg, attempts.length > 0);
       if (fallback && failures.length === 0) onFallback(fallback, leg);
@@ -94,6 +98,9 @@ export async function runWithFailover<Answer>(call: FailoverCall<Answer>): Promi
   }
   throw joinErrors(failures, -1) ?? new NearfarError(missing.code, missing.message);
 }
+
+/** On its own: in a function with `using` TypeScript leaves the extension of an import as it is. */
+const loadHedge = () => import('./hedge.ts').catch(() => undefined);
 
 /** Legs that can answer now, then the demoted ones with why they are. */
 function orderLegs<Answer>({ mode, legs }: FailoverCall<Answer>): Attempt[] {

@@ -25,7 +25,7 @@ import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { DeviceLeg } from './device-leg.ts';
 import { type EventHub, listen, unlisten } from './events.ts';
-import { type CallLeg, type FailoverCall, runWithFailover, untilAborted } from './failover.ts';
+import { type CallLeg, runWithFailover, untilAborted } from './failover.ts';
 import { type Photo, toImageSource } from './image-source.ts';
 import { type Limit, openLimit, withoutLimit } from './limit.ts';
 import type {
@@ -218,7 +218,7 @@ export class LiveModel implements Model {
     plan: CallPlan<Answer>,
   ): Promise<{ answer: Answer; run: RunReport }> {
     const { clock, hub, mode, name, pin } = this.#parts;
-    let why = 'it answers again';
+    let why = 'answers again';
     const calling = runWithFailover<LegAnswer<Answer>>({
       mode,
       legs: this.#legsFor(plan),
@@ -229,12 +229,10 @@ export class LiveModel implements Model {
         why = fallback.message;
         hub.emit('fallback', { ...fallback, to, reason: fallback.message });
       },
-      hedge: hedgeAfterMs === undefined ? undefined : await loadHedge(hedgeAfterMs),
+      hedgeAfterMs,
     });
     const done = await calling.finally(() => this.reconsider(why));
-    const totalMs = clock.now() - startedAt;
-    const { fallback, hedgedOn } = done;
-    const run = createRunReport(name, pin, done.leg, done.answer, { fallback, hedgedOn, preprocessMs: plan.preprocessMs, totalMs });
+    const run = createRunReport(name, pin, done, plan.preprocessMs, clock.now() - startedAt);
     hub.emit('run', { run, reason: run.fallback?.message ?? `${done.leg} answered as the mode ${mode} prefers` });
     return { answer: done.answer.value, run };
   }
@@ -263,12 +261,6 @@ export class LiveModel implements Model {
     };
     return { ...(near && { 'on-device': near }), ...(far && { server: far }) };
   }
-}
-
-/** A page that has lost its network asks one leg after the other. */
-async function loadHedge<Answer>(afterMs: number): Promise<FailoverCall<Answer>['hedge']> {
-  const hedging = await import('./hedge.ts').catch(() => undefined);
-  return hedging && ((race) => hedging.hedge(race, afterMs));
 }
 
 /** Sends a copy of the image that is moved: a clone would be copied once more on the way. The image stays for another leg. */

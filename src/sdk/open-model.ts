@@ -135,8 +135,10 @@ export async function settleVersion(
   const version = { name, choice, repositories: options.repositories, lock: options.lock, trust: options.trust };
   const planned = { ...openRequestOf(options, version), backends: request.backends, isOpening };
   const near = () => device.call((api, callId) => api.plan(callId, planned, settlingEvents(hub)), { signal });
+  // Servers have the repository, too: they stand in where it is away.
+  const repositories = version.repositories.concat(options.servers.map((url) => `${url}/models`));
   const far = () =>
-    media.call((api, callId) => api.resolve(callId, { ...version, wantsLabels: isOpening }, settlingEvents(hub)), { signal });
+    media.call((api, callId) => api.resolve(callId, { ...version, repositories, wantsLabels: isOpening }, settlingEvents(hub)), { signal });
   const ways: (() => Promise<SettledVersion>)[] = {
     'only-on-device': [near],
     'only-server': [far],

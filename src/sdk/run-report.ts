@@ -1,4 +1,5 @@
 import type { BackendId, CacheOutcome, Leg, LegTiming, NearfarErrorCode, Pin, Retry } from '../core/index.ts';
+import type { FailoverAnswer } from './failover.ts';
 
 /** Why an answer did not come from the preferred leg or backend. */
 export interface Fallback {
@@ -49,28 +50,22 @@ export interface LegAnswer<Value> {
 
 export function createRunReport(
   model: string,
-  pin: Pin,
-  leg: Leg,
-  answer: LegAnswer<unknown>,
-  {
-    fallback,
-    hedgedOn,
-    preprocessMs,
-    totalMs,
-  }: { fallback: Fallback | undefined; hedgedOn?: Leg | undefined; preprocessMs: number; totalMs: number },
+  { version, digest }: Pin,
+  { leg, answer, fallback = answer.fallback, hedgedOn }: FailoverAnswer<LegAnswer<unknown>>,
+  preprocessMs: number,
+  totalMs: number,
 ): RunReport {
   const [engine = answer.backend, ...backend] = answer.backend.split('-');
-  const why = fallback ?? answer.fallback;
   return {
     model,
-    version: pin.version,
-    digest: pin.digest,
+    version,
+    digest,
     leg,
     engine,
     backend: backend.join('-'),
     variant: answer.variant,
     cache: answer.cache,
-    ...(why && { fallback: why }),
+    ...(fallback && { fallback }),
     ...(hedgedOn && { hedgedOn }),
     ...(answer.retries && { retries: answer.retries }),
     timing: { ...answer.timing, preprocessMs: answer.timing.preprocessMs + preprocessMs, totalMs },

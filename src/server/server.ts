@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
+import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { JsonThread } from './json/index.ts';
 import { createLog } from './log.ts';
@@ -80,6 +81,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const json = new JsonThread({ maxWaiting: config.maxInFlight, buffers });
   const { servables, files } = serving;
+  const clientReports = new ClientReports({ registry: metrics.registry, isKnown: (name, version) => hasVersion(servables, name, version) });
   const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
@@ -109,6 +111,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       prepareImage,
       runJsonJob: json.run,
       batching: serving.batching,
+      clientReports,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
@@ -168,6 +171,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+function hasVersion(servables: ServableStore, name: string, version: string): boolean {
+  try {
+    return servables.status({ name, version }).length > 0;
+  } catch {
+    return false;
   }
 }
 

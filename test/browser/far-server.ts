@@ -15,6 +15,8 @@ export interface FarServer extends AsyncDisposable {
   goOnline(): Promise<void>;
   /** Answers no prediction any more; resolves when a client has given one up. */
   holdPredictions(): Promise<void>;
+  /** What becomes of predictions from now on: the connection ends, a proxy says 503, the answer breaks off half-way or is no answer at all. */
+  failPredictions(how: 'refused' | '503' | 'cut' | 'garbage' | undefined): void;
   /** Headers that every answer gets instead of its own, as from a proxy that mixes up its servers. */
   overwrite(headers: Readonly<Record<string, string>>): void;
 }
@@ -35,14 +37,28 @@ export async function openFarServer(modelsRoot = models): Promise<FarServer> {
   const { port } = new URL(server.restAddress ?? '');
   let overwritten: Readonly<Record<string, string>> = {};
   let givenUp: (() => void) | undefined;
+  let failure: Parameters<FarServer['failPredictions']>[0];
+  /** Of the last answer, for one that is made up. */
+  const pinHeaders: Record<string, string> = {};
   const forward: Handler = (incoming, response) =>
     new Promise((done, fail) => {
       if (givenUp && incoming.method === 'POST') {
         response.once('close', () => done(givenUp?.()));
         return;
       }
+      if (failure && incoming.method === 'POST') {
+        const cors = { 'access-control-allow-origin': '*' };
+        if (failure === 'refused') response.destroy();
+        else if (failure === '503') response.writeHead(503, cors).end('<html>down for maintenance</html>');
+        else if (failure === 'cut') response.writeHead(200, { ...cors, 'content-length': 100 }).write('{"pre', () => response.destroy());
+        else response.writeHead(200, { ...cors, ...pinHeaders, 'access-control-expose-headers': '*' }).end('{"predictions": 7}');
+        done();
+        return;
+      }
       const { method, url: path, headers } = incoming;
       const outgoing = request({ port, method, path, headers, hostname: '127.0.0.1' }, (answer) => {
+        for (const name of ['nearfar-model-version', 'nearfar-model-digest'])
+          pinHeaders[name] = String(answer.headers[name] ?? pinHeaders[name]);
         response.writeHead(answer.statusCode ?? 502, { ...answer.headers, ...overwritten });
         answer.pipe(response).once('close', done);
       });
@@ -58,6 +74,9 @@ export async function openFarServer(modelsRoot = models): Promise<FarServer> {
     },
     goOffline: () => front.goOffline(),
     goOnline: () => front.goOnline(),
+    failPredictions: (how) => {
+      failure = how;
+    },
     holdPredictions: () =>
       new Promise((resolve) => {
         givenUp = resolve;

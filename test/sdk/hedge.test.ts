@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
 import { NearfarError } from '../../src/core/index.ts';
+// Here before the first call, which would wait for it.
+import '../../src/sdk/hedge.ts';
 import { setUpClient } from './open-client.ts';
 import { createGate, inputs, opened, throwing, timing } from './stand-in-workers.ts';
 

@@ -10,7 +10,7 @@ const repositoryRoot = fileURLToPath(new URL('../..', import.meta.url));
 const cache = join(tmpdir(), 'nearfar-test-pages');
 
 /** Rooms that a page can reach; the rest of dist/ changes no page. */
-const browserRooms = ['core', 'engines', 'worker', 'sdk', 'react', 'formats'];
+const browserRooms = ['core', 'engines', 'worker', 'sdk', 'react', 'reporter', 'formats'];
 
 /**
  * Builds a page around a module that imports the built package by its own name, with Vite as an application would.

@@ -43,7 +43,7 @@ export interface OpenConditions {
   readonly hasServer?: boolean | undefined;
   /** Why a download must wait while a server can answer. */
   readonly deferral?: Reason | undefined;
-  /** When a page of this origin last ended on purpose, in milliseconds since the epoch. */
+  /** When a page of this origin last ended on purpose, in milliseconds since the epoch; NaN where none did. */
   readonly leftAt?: number | undefined;
 }
 

@@ -4,6 +4,7 @@ import type { Arrivals } from '../arrivals.ts';
 import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
+import type { ClientReports } from '../client-reports.ts';
 import type { RunJsonJob } from '../json/index.ts';
 import type { PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
@@ -74,6 +75,8 @@ export interface RestContext extends TransportContext {
   readonly runJsonJob: RunJsonJob;
   /** How the loaded versions are batched, once they were asked for something. */
   readonly batching?: (() => readonly BatchingReport[]) | undefined;
+  /** What clients report of their calls; such reports are not taken without it. */
+  readonly clientReports?: Pick<ClientReports, 'record' | 'rows'> | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;

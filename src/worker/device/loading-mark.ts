@@ -30,7 +30,7 @@ const noMark: LoadingMark = { write: async () => undefined, remove: async () => 
 export async function openLoadingMark(
   { store, tabs, clock }: LoadingMarkContext,
   about: VerdictKey,
-  { leftAt = 0 }: Pick<OpenRequest, 'leftAt'>,
+  { leftAt }: Pick<OpenRequest, 'leftAt'>,
 ): Promise<LoadingMark> {
   const turn = await tabs.tryTurn(`${about.digest} ${about.backend}`);
   if (!turn) return noMark;
@@ -41,7 +41,7 @@ export async function openLoadingMark(
   try {
     const found = (await store.readVerdict(key))?.loading;
     let { crashes, skipUntil } = found ?? { crashes: 0, skipUntil: 0 };
-    if (found?.startedAt !== undefined && found.startedAt > leftAt) {
+    if (found?.startedAt !== undefined && found.startedAt > (leftAt || 0)) {
       skipUntil = found.startedAt + (skipMs[Math.min(crashes, skipMs.length - 1)] ?? 0);
       crashes += 1;
       await write({ crashes, skipUntil });

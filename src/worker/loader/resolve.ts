@@ -141,11 +141,13 @@ async function readManifest(context: LoaderContext, request: VersionRequest, pin
     context.notify({ type: 'integrity', file: 'manifest.json', chunk: 0, source, action, message });
   };
   if (stored) report('cache', 'refetched');
-  const fetchOnce = (mirrors: readonly string[]) => withRetries(context, mirrors, (url) => fetchBytes(context, url));
-  const bytes = await fetchOnce(urls);
+  const fetchOnce = (mirrors: readonly string[], cache: RequestCache) =>
+    withRetries(context, mirrors, (url) => fetchBytes(context, url, { cache }));
+  // It is immutable, so that tabs that open at once share one answer by the browser's own cache.
+  const bytes = await fetchOnce(urls, 'default');
   if ((await digestOf(bytes)) === pin.digest) return bytes;
   report('network', 'refetched');
-  const again = await fetchOnce([...urls.slice(1), ...urls.slice(0, 1)]);
+  const again = await fetchOnce([...urls.slice(1), ...urls.slice(0, 1)], 'reload');
   const got = await digestOf(again);
   if (got === pin.digest) return again;
   report('network', 'refused');

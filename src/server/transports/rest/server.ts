@@ -5,6 +5,7 @@ import { NearfarError } from '../../../core/index.ts';
 import { defaultLameDuckMs, type RestContext, type Transport } from '../context.ts';
 import { tlsOptions } from '../tls-options.ts';
 import { defaultBodyLimitBytes } from './bodies.ts';
+import { addClientReports } from './client-reports.ts';
 import { addCors } from './cors.ts';
 import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
@@ -89,6 +90,7 @@ export function createRestServer(context: RestContext): Transport {
     addModels(routes, context);
     addModelAdmin(routes, context);
     addImageClassification(routes, context);
+    addClientReports(routes, context);
     addHealth(routes, context);
     if (context.site) addSite(routes, context.site);
     // Behind those that add theirs later.

@@ -1,0 +1,1 @@
+export { createReporter, type Reporter, type ReporterOptions } from './reporter.ts';
