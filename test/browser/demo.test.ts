@@ -27,6 +27,15 @@ test('the demo command prints its addresses and one real prediction', () => {
   expect(demo.report.answer).toMatchObject({ model_name: 'everyday10', model_version: '1', predictions: [{ label: 'ship' }, {}, {}] });
 });
 
+test('the page, its scripts and its workers are served with a policy that requires Trusted Types', async () => {
+  const page = await (await fetch(demo.report.rest)).text();
+  const script = /assets\/index-[\w-]+\.js/.exec(page)?.[0];
+
+  const answers = await Promise.all(['', script, 'service-worker.js'].map((path) => fetch(`${demo.report.rest}/${path}`)));
+
+  for (const { headers } of answers) expect(headers.get('content-security-policy')).toContain("require-trusted-types-for 'script'");
+});
+
 test('the page answers near on WebGPU from the pinned version, and shows how it got ready', async () => {
   await using visit = await openDemo('?software&backend=tfjs-webgpu');
 
