@@ -73,6 +73,8 @@ export interface ServerConfig {
   readonly modelDefaults: Partial<ModelOptions>;
   /** Versions that load at the same time. @default Infinity */
   readonly loadThreads: number;
+  /** Versions that unload at the same time. @default Infinity */
+  readonly unloadThreads: number;
   /** Whether Classify and Regress refuse a signature that was exported for another method. @default false */
   readonly checksSignatureMethod: boolean;
   /** Retries of a failed load before it is given up. @default Infinity */
@@ -157,6 +159,7 @@ function defaults(environment: Environment): ServerConfig {
     warmupIterations: 1,
     modelDefaults: {},
     loadThreads: Number.POSITIVE_INFINITY,
+    unloadThreads: Number.POSITIVE_INFINITY,
     checksSignatureMethod: false,
     maxLoadRetries: Number.POSITIVE_INFINITY,
     firstLoadRetryMs: 1000,
@@ -248,6 +251,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     engineThreads: parseEngineThreads(flags),
     inlineRunsBelowMs: flags.inline_runs_below_micros === undefined ? undefined : flags.inline_runs_below_micros / 1000,
     loadThreads: orDefault(flags.num_load_threads),
+    unloadThreads: orDefault(flags.num_unload_threads),
     checksSignatureMethod: flags.enable_signature_method_name_check,
     maxLoadRetries: flags.max_num_load_retries,
     firstLoadRetryMs: retryMs === undefined ? undefined : Math.min(retryMs, 1000),

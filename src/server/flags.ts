@@ -37,6 +37,7 @@ const theirFlags = {
   max_num_load_retries: honoured('int', 'give a version up after so many retries (without end)'),
   load_retry_interval_micros: honoured('int', 'longest pause between two retries (60000000)'),
   num_load_threads: honoured('int', 'versions that load at the same time (0: any number)'),
+  num_unload_threads: honoured('int', 'versions that unload at the same time (0: any number)'),
   enable_model_warmup: honoured('bool', 'run the recorded requests of a version before it is available (true)'),
   num_request_iterations_for_warmup: honoured('int', 'how often each of them runs (0: once)'),
   tensorflow_session_parallelism: honoured('int', 'threads of an engine (0: all cores but one)'),
@@ -50,7 +51,6 @@ const theirFlags = {
   version: honoured('bool', 'print the version and end'),
 
   tensorflow_inter_op_parallelism: honoured('int', 'without effect, an engine runs one operation of a graph at a time'),
-  num_unload_threads: accepted('int', 'a version unloads as soon as nothing runs on it, on no thread of its own'),
   rest_api_num_threads: accepted('int', 'requests are taken on one thread; engines have their own'),
   grpc_max_threads: accepted('int', 'requests are taken on one thread; engines have their own'),
   tensorflow_session_config_file: accepted('string', 'there is no TensorFlow session to configure'),

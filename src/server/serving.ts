@@ -63,6 +63,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     workersPerVersion: config.engineWorkers,
     maxWorkers: config.maxEngineWorkers,
     mostLoads: config.loadThreads,
+    mostUnloads: config.unloadThreads,
     warmupIterations: config.warmupIterations,
     allowSoftwareAdapter: config.allowSoftwareAdapter,
     gpu: backends.some((backend) => backend.endsWith('-webgpu')),

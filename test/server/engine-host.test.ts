@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { compareOutputs, createTensor, type TensorMap } from '../../src/core/index.ts';
@@ -277,5 +279,24 @@ describe('engine workers', () => {
     // The one that died comes back.
     await until(() => workers.size === 3);
     expect((await predict(serving)).version).toBe('1');
+  });
+
+  test('no more versions than there may unload at a time', async () => {
+    for (const version of ['1', '2', '3']) await copyEveryday10(bench.modelFolder, version);
+    const model = { name: 'everyday10', basePath: bench.modelFolder, policy: { kind: 'all' } as const };
+    const serving = bench.open({ modelsRoot: undefined, models: [model], unloadThreads: 1 });
+    await until(() => Object.values(statesOf(serving)).join() === 'AVAILABLE,AVAILABLE,AVAILABLE');
+    const unloading = { now: 0, most: 0, all: 0 };
+    watchWorkers((worker, method) => {
+      if (method !== 'unload') return;
+      unloading.all++;
+      unloading.most = Math.max(unloading.most, ++unloading.now);
+      worker.once('message', () => unloading.now--);
+    });
+
+    for (const version of ['1', '2']) await rm(join(bench.modelFolder, version), { recursive: true });
+    await until(() => unloading.all === 2 && unloading.now === 0);
+
+    expect(unloading.most).toBe(1);
   });
 });

@@ -19,6 +19,7 @@ const engines = new EngineHost({
   workersPerVersion: 1,
   maxWorkers: 8,
   mostLoads: 8,
+  mostUnloads: 8,
   warmupIterations: 1,
   maxInFlight: 8,
   buffers: new BufferPool(),

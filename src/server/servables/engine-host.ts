@@ -31,6 +31,8 @@ export interface EngineHostOptions {
   readonly maxWorkers: number;
   /** Versions that load at the same time. */
   readonly mostLoads: number;
+  /** Versions that unload at the same time. */
+  readonly mostUnloads: number;
   /** How often each recorded warm-up request runs; 0: they are not read. */
   readonly warmupIterations: number;
   /** Runs accepted and not yet answered; more are refused. */
@@ -82,6 +84,8 @@ interface Job {
 /** One run and one that waits in the worker already, so that the engine never idles for the trip between threads. */
 const dispatchWindow = 2;
 
+const neverAborted = new AbortController().signal;
+
 /**
  * Owns the engine workers: which versions lie in which, the queues in front of them, their restart after a crash. Only what a worker
  * held when it died fails; what still queued here runs in another one, or once it is back.
@@ -94,6 +98,7 @@ export class EngineHost implements AsyncDisposable {
   readonly #hosted = new Map<number, Hosted>();
   readonly #ending = new Set<Promise<void>>();
   readonly #loads: Gate;
+  readonly #unloads: Gate;
   /** Packages whose absence was logged. */
   readonly #missing = new Set<string>();
   #look: Promise<GpuLook> | undefined;
@@ -104,6 +109,7 @@ export class EngineHost implements AsyncDisposable {
   constructor(options: EngineHostOptions) {
     this.#options = options;
     this.#loads = new Gate(options.mostLoads);
+    this.#unloads = new Gate(options.mostUnloads);
   }
 
   /**
@@ -344,7 +350,7 @@ export class EngineHost implements AsyncDisposable {
   async #unload(hosted: Hosted, id: number): Promise<void> {
     if (!this.#hosted.delete(id)) return;
     this.#failWaiting(hosted, new NearfarError('unavailable', 'the version was unloaded'));
-    await Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance)));
+    await this.#unloads.pass(neverAborted, () => Promise.all([...hosted.instances].map((instance) => this.#unloadInstance(instance))));
   }
 
   async #unloadInstance(instance: EngineInstance): Promise<void> {

@@ -68,9 +68,13 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       try {
         answering = handle(call.request, facts);
       } catch (error) {
+        ending[Symbol.dispose]();
         return fail(error);
       }
-      if (!(answering instanceof Promise)) return succeed(answering);
+      if (!(answering instanceof Promise)) {
+        ending[Symbol.dispose]();
+        return succeed(answering);
+      }
       let isAnswered = false;
       // Every call is told to be cancelled when it ends; an error for each, with its stack, cost 5 % of a small model's time.
       call.on('cancelled', () => {
