@@ -1,4 +1,5 @@
 export type { Classification } from '../tasks/index.ts';
+export { assertListsFit } from './assert-lists-fit.ts';
 export { type ClientReport, clientReportsPath } from './client-reports.ts';
 export { errorOfResponse } from './error-body.ts';
 export { serializedExamples } from './example-input.ts';

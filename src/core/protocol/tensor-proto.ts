@@ -15,8 +15,13 @@ import { type TensorProto, TensorProtoSchema } from './gen/tensorflow/core/frame
 import { numericTensor } from './numeric-tensor.ts';
 import { dataTypeOf, dtypeOfDataType } from './wire-dtypes.ts';
 
-/** A value that stands for all that follow makes large tensors of small messages; this bounds them. */
 const maxTensorBytes = 2 ** 31 - 1;
+
+/** A value that stands for all that follow makes large tensors of small messages; this bounds them. */
+const maxRepeatedBytes = 2 ** 27;
+
+/** Of a string besides its own bytes, as TensorFlow counts it (sizeof tstring). */
+const bytesPerString = 24;
 
 /** The highest rank of a TensorFlow tensor (TensorShape::MaxDimensions). */
 const maxRank = 254;
@@ -96,8 +101,16 @@ export function decodeTensorProto(proto: TensorProto, alias: string): AnyTensor 
   if (dtype === undefined) return fail(`data type ${proto.dtype} is not supported`);
   const shape = decodeShape(proto, fail);
   const elements = elementCount(shape);
-  if (!(elements * (dtype === 'string' ? 1 : bytesPerElement(dtype)) <= maxTensorBytes)) fail(`shape [${shape}] is too large`);
+  const bytes = elements * (dtype === 'string' ? bytesPerString : bytesPerElement(dtype));
+  const isTooLarge =
+    bytes > maxTensorBytes || (bytes > maxRepeatedBytes && proto.tensorContent.length === 0 && mostValues(proto) < elements);
+  if (isTooLarge || Number.isNaN(bytes)) fail(`shape [${shape}] is too large`);
   return dtype === 'string' ? decodeStrings(proto, shape, elements, fail) : decodeNumbers(proto, dtype, shape, elements, fail);
+}
+
+/** The length of its longest list: of the dtype's, or the message is wrong anyway. */
+function mostValues(proto: TensorProto): number {
+  return Object.values(proto).reduce((most: number, field: unknown) => (Array.isArray(field) ? Math.max(most, field.length) : most), 0);
 }
 
 function decodeShape(proto: TensorProto, fail: (reason: string) => never): number[] {

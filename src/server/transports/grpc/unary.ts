@@ -1,6 +1,6 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
-import { NearfarError } from '../../../core/index.ts';
+import { assertListsFit, NearfarError } from '../../../core/index.ts';
 import { clientOfAddress } from '../../admission.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
@@ -99,11 +99,15 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
 
 type Answered<O extends DescMessage> = MessageShape<O> | Uint8Array;
 
+/** In shorter messages no list is long enough to be a danger. */
+const leastCountedBytes = 2 ** 22;
+
 export function readMessage<M extends DescMessage>(
   schema: M,
   bytes: Buffer,
   { read, takeOver }: MessageReading<MessageShape<M>> = {},
 ): MessageShape<M> {
+  if (bytes.length > leastCountedBytes) assertListsFit(schema, bytes);
   const message = read?.(bytes) ?? fromBinary(schema, bytes);
   if (takeOver && bytes.length >= leastReleasedBytes && bytes.byteOffset + bytes.length === bytes.buffer.byteLength) {
     takeOver(message);
