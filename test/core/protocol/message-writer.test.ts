@@ -2,6 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  type AnyTensor,
   encodeTensorProto,
   type InferAnswer,
   inferenceDatatypeOf,
@@ -15,9 +16,17 @@ import { arbitraryTensor } from './support/arbitrary-tensor.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 
+/** JavaScript may give a NaN other bits whenever it is read as a number, which the general writer does. */
+function withOneNaN(tensor: AnyTensor): AnyTensor {
+  const { data } = tensor;
+  if (!(data instanceof Float32Array || data instanceof Float64Array)) return tensor;
+  for (const [at, value] of data.entries()) if (Number.isNaN(value)) data[at] = Number.NaN;
+  return tensor;
+}
+
 test('a PredictResponse has the bytes that the general writer gives it', () => {
   const aliases = fc.oneof(fc.string(), fc.constantFrom('modèle', 'a'.repeat(127), 'a'.repeat(128), 'é'.repeat(64)));
-  const outputs = fc.dictionary(aliases, arbitraryTensor(), { maxKeys: 3 });
+  const outputs = fc.dictionary(aliases, arbitraryTensor().map(withOneNaN), { maxKeys: 3 });
   const specs = fc.record({ name: fc.string(), version: fc.bigInt(0n, 2n ** 63n - 1n), signatureName: fc.string() });
   fc.assert(
     fc.property(specs, outputs, fc.boolean(), ({ name, version, signatureName }, tensors, asContent) => {
