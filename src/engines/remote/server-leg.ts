@@ -12,13 +12,11 @@ import {
   type RgbImage,
   type ServerAnswer,
   type ServerTarget,
-  type TaskAnswer,
-  type TaskCall,
 } from '../../core/index.ts';
 import { askServers, type RemoteOptions, type ServerReply } from './ask-server.ts';
 import { parseServerTiming } from './server-timing.ts';
 
-interface Deadline {
+export interface Deadline {
   /** Bounds the work on the server; the caller's signal bounds the whole call. */
   readonly deadlineMs?: number | undefined;
 }
@@ -68,20 +66,6 @@ export async function classifyOnServer(
   return describe(target, reply, { predictions: readPredictions(reply), timing: timingOf(reply) });
 }
 
-/** Answers a task of a text, a sound or a row on a server, as JSON. */
-export async function runTaskOnServer(
-  target: ServerTarget,
-  { task, input, topK, deadlineMs }: TaskCall & Deadline,
-  options: RemoteOptions,
-): Promise<ServerAnswer<TaskAnswer>> {
-  const path = `${modelPath('nearfar/v1', target)}/tasks/${task}?topK=${topK}`;
-  const headers = { 'content-type': 'application/json' };
-  const body = new TextEncoder().encode(JSON.stringify(input, (_, value) => (ArrayBuffer.isView(value) ? [...samples(value)] : value)));
-  const reply = await askServers(target.servers, target.pin, { path, headers, body, deadlineMs, policy: target.policy }, options);
-  const output = readOutput(reply);
-  return describe(target, reply, { output: task === 'embeddings' ? Float32Array.from(output, Number) : output, timing: timingOf(reply) });
-}
-
 /** A server may have the version in a moment; after anything else waiting does not help. */
 const notReadyYet: ReadonlySet<NearfarErrorCode> = new Set(['not-found', 'unavailable', 'overloaded']);
 
@@ -102,15 +86,15 @@ export async function isReadyOnServer(target: ServerTarget, options: RemoteOptio
   }
 }
 
-function modelPath(api: string, { name, pin }: ServerTarget): string {
+export function modelPath(api: string, { name, pin }: ServerTarget): string {
   return `${api}/models/${encodeURIComponent(name)}/versions/${pin.version}`;
 }
 
-function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {
+export function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {
   return parseServerTiming(headers.get('server-timing'));
 }
 
-function describe<Answer>({ pin }: ServerTarget, { headers, retries }: ServerReply, answer: Answer): ServerAnswer<Answer> {
+export function describe<Answer>({ pin }: ServerTarget, { headers, retries }: ServerReply, answer: Answer): ServerAnswer<Answer> {
   const of = (name: string) => headers.get(name) ?? 'unknown';
   return { answer, pin, backend: of('nearfar-backend'), variant: of('nearfar-variant'), ...(retries.length > 0 && { retries }) };
 }
@@ -123,26 +107,17 @@ function readOutputs({ body, headers }: ServerReply, { outputs: wanted = [] }: P
   throw new NearfarError('internal', `the server left out the outputs ${missing.join(', ')}`, { details: { missing } });
 }
 
-const classesSchema = v.array(v.object({ label: v.string(), index: v.number(), score: v.number() }));
+export const classesSchema: v.GenericSchema<unknown, { label: string; index: number; score: number }[]> = v.array(
+  v.object({ label: v.string(), index: v.number(), score: v.number() }),
+);
 const classifySchema = v.object({ predictions: classesSchema });
-const outputSchema = v.object({ output: v.union([v.array(v.number()), classesSchema]) });
-
-function readOutput({ body }: ServerReply): v.InferOutput<typeof outputSchema>['output'] {
-  return readable(() => v.parse(outputSchema, JSON.parse(new TextDecoder().decode(body))).output);
-}
-
-/** The numbers of a sound's channel. */
-function samples(view: ArrayBufferView): Iterable<number> {
-  if (view instanceof Float32Array || view instanceof Float64Array) return view;
-  throw new NearfarError('invalid-argument', 'the samples of a sound are a Float32Array or a Float64Array');
-}
 
 function readPredictions({ body }: ServerReply): ClassifyAnswer['predictions'] {
   return readable(() => v.parse(classifySchema, JSON.parse(new TextDecoder().decode(body))).predictions);
 }
 
 /** What a server sends and we cannot read is the server's mistake, not the caller's argument. */
-function readable<T>(read: () => T): T {
+export function readable<T>(read: () => T): T {
   try {
     return read();
   } catch (cause) {
