@@ -45,7 +45,11 @@ export type {
   Model,
   ModelFaults,
   ModelInfo,
+  ModelTasks,
   PredictOptions,
+  RowInput,
+  SoundInput,
+  TextInput,
 } from './model.ts';
 export type { ClientOptions, Lock } from './options.ts';
 export type { Fallback, RunReport } from './run-report.ts';

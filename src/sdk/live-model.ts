@@ -18,6 +18,7 @@ import {
   type ServerAnswer,
   type ServerTarget,
   type Signature,
+  type TaskAnswer,
   type TensorMap,
 } from '../core/index.ts';
 import { type Breaker, createBreaker } from './breaker.ts';
@@ -37,6 +38,7 @@ import type {
   Model,
   ModelFaults,
   ModelInfo,
+  ModelTasks,
   PredictOptions,
 } from './model.ts';
 import { atLeast } from './options.ts';
@@ -113,7 +115,7 @@ export class LiveModel implements Model {
       if (!task) {
         throw new NearfarError('unsupported', `${name} has no image-classification task; use predict()`);
       }
-      const topK = Math.floor(atLeast('topK', options.topK ?? 5, 1));
+      const topK = topKOf(options);
       const prepared = await this.#prepare(photo, task.input, scope.signal);
       const { preprocessMs } = prepared;
       let { image } = prepared;
@@ -145,6 +147,22 @@ export class LiveModel implements Model {
         onServer: (api, target, callId, deadlineMs) => api.predictOnServer(target, { ...call, callId, deadlineMs }),
       });
       return { outputs: answer.outputs, run };
+    });
+  }
+
+  run<Task extends keyof ModelTasks>(
+    task: Task,
+    input: ModelTasks[Task]['input'],
+    options: ClassifyOptions = {},
+  ): Promise<{ output: ModelTasks[Task]['output']; run: RunReport }> {
+    return this.#track(options, async (scope) => {
+      const call = { task, input, topK: topKOf(options) };
+      const { answer, run } = await this.#answer<TaskAnswer>(scope, {
+        preprocessMs: 0,
+        onDevice: (api, handle, callId) => api.runTask(handle, { ...call, callId }),
+        onServer: (api, target, callId, deadlineMs) => api.runTaskOnServer(target, { ...call, callId, deadlineMs }),
+      });
+      return { output: answer.output as ModelTasks[Task]['output'], run };
     });
   }
 
@@ -213,7 +231,7 @@ export class LiveModel implements Model {
     return media.call((api, callId) => api.prepareImage(callId, transfer(source, movable), input), { signal });
   }
 
-  async #answer<Answer extends PredictAnswer | ClassifyAnswer>(
+  async #answer<Answer extends PredictAnswer | ClassifyAnswer | TaskAnswer>(
     { signal, startedAt, deadlineAt, hedgeAfterMs = this.#parts.hedgeAfterMs }: CallScope,
     plan: CallPlan<Answer>,
   ): Promise<{ answer: Answer; run: RunReport }> {
@@ -237,7 +255,7 @@ export class LiveModel implements Model {
     return { answer: done.answer.value, run };
   }
 
-  #legsFor<Answer extends PredictAnswer | ClassifyAnswer>({ onDevice, onServer }: CallPlan<Answer>) {
+  #legsFor<Answer extends PredictAnswer | ClassifyAnswer | TaskAnswer>({ onDevice, onServer }: CallPlan<Answer>) {
     const { device, server } = this.#parts;
     const near: CallLeg<LegAnswer<Answer>> | undefined = device && {
       breaker: this.#breakers['on-device'],
@@ -271,6 +289,10 @@ function moved<Call extends Pick<ClassifyCall, 'image'>>(call: Call): Call {
 
 function copyOf<Image extends RgbImage | Pixels>(image: Image): Image {
   return { ...image, data: image.data.slice() };
+}
+
+function topKOf({ topK = 5 }: ClassifyOptions): number {
+  return Math.floor(atLeast('topK', topK, 1));
 }
 
 /** One call's time: when it began, when it must end, and the signal that ends it. */

@@ -41,6 +41,28 @@ export interface ClassifiedFrame {
   readonly frame: { readonly mediaTimeMs: number; readonly dropped: number };
 }
 
+/** What `run` takes and gives, by the name of the task in the manifest. */
+export interface ModelTasks {
+  readonly 'text-classification': { readonly input: TextInput; readonly output: readonly Classification[] };
+  /** Of texts. */
+  readonly embeddings: { readonly input: TextInput; readonly output: Float32Array };
+  readonly 'audio-classification': { readonly input: SoundInput; readonly output: readonly Classification[] };
+  readonly 'tabular-classification': { readonly input: RowInput; readonly output: readonly Classification[] };
+  readonly 'tabular-regression': { readonly input: RowInput; readonly output: readonly number[] };
+}
+
+/** A text, or two that belong together. */
+export type TextInput = string | { readonly text: string; readonly pair: string };
+
+/** As an AudioBuffer has it: samples per second, and the samples of each channel. */
+export interface SoundInput {
+  readonly sampleRate: number;
+  readonly channels: readonly (Float32Array | Float64Array)[];
+}
+
+/** Cells by the names of their columns. */
+export type RowInput = Readonly<Record<string, string | number | boolean | null>>;
+
 /** What is known about an open model. */
 export interface ModelInfo {
   readonly name: string;
@@ -93,6 +115,17 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
    * `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
    */
   predict(inputs: Readonly<Record<string, TensorInput>>, options?: PredictOptions): Promise<{ outputs: TensorMap; run: RunReport }>;
+  /**
+   * Answers a task of the version.
+   * @param options.topK How many classes, for tasks that give some.
+   * @returns `output` of the task, and `run`.
+   * @throws {NearfarError} As `classify`; `unsupported` when the version does not have the task.
+   */
+  run<Task extends keyof ModelTasks>(
+    task: Task,
+    input: ModelTasks[Task]['input'],
+    options?: ClassifyOptions,
+  ): Promise<{ output: ModelTasks[Task]['output']; run: RunReport }>;
   /** Finishes the calls under way, then gives everything back; later calls fail with `failed-precondition`. Twice is harmless. */
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 import type { Remote } from 'comlink';
-import { type MediaWorkerApi, NearfarError, type Pin, type ServerAnswer, type ServerTarget } from '../core/index.ts';
+import { type MediaWorkerApi, NearfarError, type ServerAnswer, type ServerTarget } from '../core/index.ts';
 import type { Channel } from './channel.ts';
 import type { Clock } from './clock.ts';
 import type { EventHub } from './events.ts';
@@ -14,6 +14,8 @@ export interface ServerLegOptions {
   /** Limit of one answer where the call has no deadline. */
   readonly timeoutMs: number;
 }
+
+const otherVersion = () => import('./other-version.ts');
 
 /** One version on the configured servers, reached through the media worker. */
 export class ServerLeg {
@@ -53,11 +55,16 @@ export class ServerLeg {
     const wholeMs = Math.max(1, Math.floor(deadlineMs ?? timeoutMs));
     try {
       const answer = await channel.call((api, callId) => invoke(api, target, callId, wholeMs), { signal: limit.signal });
-      assertPinned(target, answer);
+      const { version, digest } = answer.pin;
+      // The media worker refuses such answers itself: an application's own worker may be of another nearfar.
+      if (digest !== target.pin.digest || version !== target.pin.version) throw (await otherVersion()).otherAnswer(target, answer.pin);
       for (const retry of answer.retries ?? []) emitWorkerEvent(hub, { type: 'retry', ...retry });
       return answer;
     } catch (error) {
-      if (error instanceof NearfarError && error.code === 'version-mismatch') this.#reportOther(error);
+      if (error instanceof NearfarError && error.code === 'version-mismatch') {
+        const report = await otherVersion().catch(() => undefined);
+        report?.reportOtherVersion(error, target.pin, hub);
+      }
       throw error;
     } finally {
       limit[Symbol.dispose]();
@@ -67,25 +74,4 @@ export class ServerLeg {
   #assertReachable(): void {
     if (this.isCut) throw new NearfarError('network', 'the server leg was cut by the application');
   }
-
-  #reportOther({ message, details }: NearfarError): void {
-    const { hub, target } = this.#options;
-    hub.emit('version', { ...otherPin(details['got'], target.pin), reason: message });
-  }
-}
-
-/** The media worker refuses such answers itself: an application's own worker may be of another nearfar. */
-function assertPinned({ name, pin: want }: ServerTarget, { pin: got }: ServerAnswer<unknown>): void {
-  if (got.digest === want.digest && got.version === want.version) return;
-  const reason = `the server answered with version ${got.version} (${got.digest}); the answer was dropped`;
-  throw new NearfarError('version-mismatch', `${name} is pinned to version ${want.version} (${want.digest}), ${reason}`, {
-    details: { name, want, got },
-  });
-}
-
-/** What a server has instead, as far as it says: its own refusal names a digest alone, other answers version and digest, or nothing. */
-function otherPin(got: unknown, want: Pin): Pin {
-  if (typeof got === 'string') return { version: want.version, digest: got };
-  const { version, digest }: { version?: unknown; digest?: unknown } = typeof got === 'object' && got !== null ? got : {};
-  return { version: String(version ?? 'unknown'), digest: String(digest ?? 'unknown') };
 }

@@ -36,6 +36,7 @@ export function serveDevice(): DeviceWorkerApi {
       return transfer(answer, buffersOf(answer.outputs));
     }),
     classify: answering(device.classify),
+    runTask: answering(device.runTask),
     cancel: answering(device.cancel),
     close: answering(device.close),
     prefetch: answering((callId, request, notify) => telling(notify, (tell) => device.prefetch(callId, request, tell))),

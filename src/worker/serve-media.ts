@@ -20,6 +20,7 @@ export function serveMedia(): MediaWorkerApi {
       return transfer(result, buffersOf(result.answer.outputs));
     }),
     classifyOnServer: answering(media.classifyOnServer),
+    runTaskOnServer: answering(media.runTaskOnServer),
     isReadyOnServer: answering(media.isReadyOnServer),
     cancel: answering(media.cancel),
   };

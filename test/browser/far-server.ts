@@ -1,5 +1,6 @@
 import { request, type ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
+import type { BackendId } from '../../src/core/index.ts';
 import { startServer } from '../../src/server/index.ts';
 import { type Handler, serveStatic } from '../support/static-server.ts';
 
@@ -22,13 +23,13 @@ export interface FarServer extends AsyncDisposable {
 }
 
 /** A real nearfar server on the built-in models, behind a front that a test can cut. */
-export async function openFarServer(modelsRoot = models): Promise<FarServer> {
+export async function openFarServer(modelsRoot = models, backends: readonly BackendId[] = ['onnx-cpu']): Promise<FarServer> {
   const server = await startServer({
     host: '127.0.0.1',
     restPort: 0,
     grpcPort: 'off',
     modelsRoot,
-    backends: ['onnx-cpu'],
+    backends,
     engineThreads: 1,
     corsAllowedOrigins: ['*'],
     logLevel: 'silent',

@@ -120,6 +120,7 @@ export function createStandIns(): StandIns {
     open: async () => opened,
     predict: async () => answer(1),
     classify: async () => classes(1),
+    runTask: async () => ({ output: [1], timing }),
     cancel: () => {},
     close: async () => {},
     cacheReport: async (budgetBytes) => ({ versions: [], bytes: 0, budgetBytes, isKept: true, isPersisted: false }),
@@ -136,6 +137,7 @@ export function createStandIns(): StandIns {
     prepareImage: async () => ({ image, preprocessMs: 5 }),
     predictOnServer: async () => ({ answer: answer(2), pin, backend: 'onnx-cpu', variant: 'onnx' }),
     classifyOnServer: async () => ({ answer: classes(2), pin, backend: 'onnx-cpu', variant: 'onnx' }),
+    runTaskOnServer: async () => ({ answer: { output: [2], timing }, pin, backend: 'onnx-cpu', variant: 'onnx' }),
     isReadyOnServer: async () => true,
     cancel: () => {},
   };

@@ -3,7 +3,7 @@ import type { NearfarErrorCode } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
 import type { DeviceProfile, Reason, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
-import type { Classification } from '../tasks/index.ts';
+import type { Classification, OpenedTasks } from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
 // What the main thread and its two workers say to each other (over comlink). Calls that can be aborted carry a `callId`
@@ -140,6 +140,22 @@ export interface ClassifyCall<Image = RgbImage | Pixels> {
   readonly topK: number;
 }
 
+/** The tasks that both legs answer from an input that is no picture. */
+export type PlainTask = 'text-classification' | 'embeddings' | 'audio-classification' | 'tabular-classification' | 'tabular-regression';
+
+export interface TaskCall {
+  readonly callId: number;
+  readonly task: PlainTask;
+  /** As the task takes it; what does not fit is refused where the task is opened. */
+  readonly input: unknown;
+  readonly topK: number;
+}
+
+export interface TaskAnswer {
+  readonly output: ReturnType<OpenedTasks[PlainTask]['decode']>[number];
+  readonly timing: LegTiming;
+}
+
 /** Time spent inside the worker or on the server, in milliseconds. */
 export interface LegTiming {
   readonly queueMs: number;
@@ -235,6 +251,7 @@ export interface DeviceWorkerApi {
   open(callId: number, request: OpenRequest, notify: Notify): Promise<OpenedModel>;
   predict(handle: number, call: PredictCall): Promise<PredictAnswer>;
   classify(handle: number, call: ClassifyCall): Promise<ClassifyAnswer>;
+  runTask(handle: number, call: TaskCall): Promise<TaskAnswer>;
   /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */
   cancel(callId: number): void;
   close(handle: number): Promise<void>;
@@ -298,6 +315,7 @@ export interface MediaWorkerApi {
     target: ServerTarget,
     call: ClassifyCall & { readonly deadlineMs?: number | undefined },
   ): Promise<ServerAnswer<ClassifyAnswer>>;
+  runTaskOnServer(target: ServerTarget, call: TaskCall & { readonly deadlineMs?: number | undefined }): Promise<ServerAnswer<TaskAnswer>>;
   /** Whether a server has exactly this version ready. */
   isReadyOnServer(callId: number, target: ServerTarget): Promise<boolean>;
   /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */

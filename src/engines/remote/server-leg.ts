@@ -16,7 +16,7 @@ import {
 import { askServers, type RemoteOptions, type ServerReply } from './ask-server.ts';
 import { parseServerTiming } from './server-timing.ts';
 
-interface Deadline {
+export interface Deadline {
   /** Bounds the work on the server; the caller's signal bounds the whole call. */
   readonly deadlineMs?: number | undefined;
 }
@@ -86,15 +86,15 @@ export async function isReadyOnServer(target: ServerTarget, options: RemoteOptio
   }
 }
 
-function modelPath(api: string, { name, pin }: ServerTarget): string {
+export function modelPath(api: string, { name, pin }: ServerTarget): string {
   return `${api}/models/${encodeURIComponent(name)}/versions/${pin.version}`;
 }
 
-function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {
+export function timingOf({ headers }: ServerReply): PredictAnswer['timing'] {
   return parseServerTiming(headers.get('server-timing'));
 }
 
-function describe<Answer>({ pin }: ServerTarget, { headers, retries }: ServerReply, answer: Answer): ServerAnswer<Answer> {
+export function describe<Answer>({ pin }: ServerTarget, { headers, retries }: ServerReply, answer: Answer): ServerAnswer<Answer> {
   const of = (name: string) => headers.get(name) ?? 'unknown';
   return { answer, pin, backend: of('nearfar-backend'), variant: of('nearfar-variant'), ...(retries.length > 0 && { retries }) };
 }
@@ -107,16 +107,17 @@ function readOutputs({ body, headers }: ServerReply, { outputs: wanted = [] }: P
   throw new NearfarError('internal', `the server left out the outputs ${missing.join(', ')}`, { details: { missing } });
 }
 
-const classifySchema = v.object({
-  predictions: v.array(v.object({ label: v.string(), index: v.number(), score: v.number() })),
-});
+export const classesSchema: v.GenericSchema<unknown, { label: string; index: number; score: number }[]> = v.array(
+  v.object({ label: v.string(), index: v.number(), score: v.number() }),
+);
+const classifySchema = v.object({ predictions: classesSchema });
 
 function readPredictions({ body }: ServerReply): ClassifyAnswer['predictions'] {
   return readable(() => v.parse(classifySchema, JSON.parse(new TextDecoder().decode(body))).predictions);
 }
 
 /** What a server sends and we cannot read is the server's mistake, not the caller's argument. */
-function readable<T>(read: () => T): T {
+export function readable<T>(read: () => T): T {
   try {
     return read();
   } catch (cause) {

@@ -173,6 +173,17 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         });
         return { predictions: result.predictions, timing: { ...result.timing, queueMs } };
       }),
+    runTask: (handle, call) =>
+      calls.run(call.callId, async (signal) => {
+        const { runTask } = await loadRunTask();
+        using loan = await models.use(handle);
+        const { model } = loan;
+        const { result, queueMs } = await enqueue(() => {
+          signal.throwIfAborted();
+          return runTask(model, call, signal);
+        });
+        return { output: result.output, timing: { ...result.timing, queueMs } };
+      }),
     cancel: (callId) => calls.cancel(callId),
     async close(handle) {
       const last = models.remove(handle);
@@ -208,6 +219,8 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   };
 }
 
+// Outside of a function with `using`, in which the compiler leaves the path as it is.
+const loadRunTask = () => import('./run-task.ts');
 const manageCache = () => import('./manage-cache.ts');
 
 /** The first backend that this device can run, with its variant. */

@@ -10,6 +10,7 @@ import {
   type Pin,
   parseLabels,
   type SkippedBackend,
+  taskReferences,
   unfitReason,
   type Variant,
 } from '../../core/index.ts';
@@ -27,6 +28,8 @@ export interface LoadedModel extends AsyncDisposable {
   readonly pin: Pin;
   readonly manifest: Manifest;
   readonly labels: readonly string[] | undefined;
+  /** What its tasks read: a tokenizer, names of classes, terms of a column. */
+  readonly taskFiles: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
   readonly variant: Variant;
   readonly backend: BackendId;
   readonly lease: EngineLease;
@@ -189,10 +192,12 @@ async function openOn(context: OpenContext, attempt: Attempt): Promise<LoadedMod
     // Not waited for: a crash from here on is not one of loading.
     void mark.remove(true);
     const labels = await readLabels(manifest, files);
+    const taskFiles = await readTaskFiles(manifest, files);
     return createLoadedModel({
       pin,
       manifest,
       labels,
+      taskFiles,
       variant,
       backend,
       lease,
@@ -242,6 +247,12 @@ async function startEngine(
 async function readLabels(manifest: Manifest, files: FilePool): Promise<readonly string[] | undefined> {
   const path = manifest.tasks?.['image-classification']?.output.labels;
   return path === undefined ? undefined : parseLabels(await files.readFile(path));
+}
+
+async function readTaskFiles(manifest: Manifest, files: FilePool): Promise<ReadonlyMap<string, Uint8Array<ArrayBuffer>>> {
+  const references = taskReferences(manifest.tasks).filter(({ name }) => name !== 'image-classification');
+  const paths = new Set(references.flatMap((task) => task.files));
+  return new Map(await Promise.all([...paths].map(async (path) => [path, await files.readFile(path)] as const)));
 }
 
 function batchOf({ tasks }: Manifest): Float32Array | undefined {

@@ -1,5 +1,5 @@
 import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, toPrepared, type WorkerEvent } from '../../core/index.ts';
-import { classifyOnServer, isReadyOnServer, loadBalance, predictOnServer } from '../../engines/remote/index.ts';
+import { classifyOnServer, isReadyOnServer, loadBalance, loadTasks, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
 import { createSlots, fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
@@ -46,6 +46,11 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         const result = await classifyOnServer(target, { ...call, image }, { fetch, signal, balance: await balancing });
         const { timing } = result.answer;
         return { ...result, answer: { ...result.answer, timing: { ...timing, preprocessMs: timing.preprocessMs + preprocessMs } } };
+      }),
+    runTaskOnServer: (target, call) =>
+      calls.run(call.callId, async (signal) => {
+        const { runTaskOnServer } = await loadTasks();
+        return runTaskOnServer(target, call, { fetch, signal, balance: await balancing });
       }),
     isReadyOnServer: (callId, target) =>
       calls.run(callId, async (signal) => isReadyOnServer(target, { fetch, signal, balance: await balancing })),

@@ -2,32 +2,17 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { imageClassification, NearfarError, type RgbImage, taskOf } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
-import { canonicalVersion } from '../model-spec.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import { headerText } from './headers.ts';
 import { answerRest, bodyBytes } from './rest-call.ts';
-
-interface TaskRoute {
-  Params: { readonly model: string; readonly version?: string; readonly label?: string };
-  Querystring: { readonly topK?: string };
-}
-
-const defaultTopK = 5;
+import { addTaskRoute } from './task-route.ts';
 
 /**
  * `POST /nearfar/v1/models/{m}[/versions/{n}|/labels/{l}]/tasks/image-classification?topK=5`. The body is a picture (JPEG,
  * PNG, WebP, …), or with the header `nearfar-image-shape: H,W,3` the pixels that remain after resize and crop, uint8 RGB.
  */
 export function addImageClassification(app: FastifyInstance, context: RestContext): void {
-  for (const path of ['', '/versions/:version', '/labels/:label']) {
-    app.post<TaskRoute>(`/nearfar/v1/models/:model${path}/tasks/${imageClassification.name}`, async (request, reply) => {
-      const { model, version, label } = request.params;
-      if (version !== undefined && !/^\d+$/.test(version))
-        throw new NearfarError('invalid-argument', `Failed to convert version: ${version} to numeric.`);
-      const spec = { name: model, version: version === undefined ? undefined : canonicalVersion(version), label };
-      return classify(context, request, reply, { spec, topK: parseTopK(request.query.topK) });
-    });
-  }
+  addTaskRoute(app, imageClassification.name, (request, reply, asked) => classify(context, request, reply, asked));
 }
 
 async function classify(
@@ -74,10 +59,4 @@ function readPixels(request: FastifyRequest): RgbImage | undefined {
     throw new NearfarError('invalid-argument', `nearfar-image-shape is height,width,3, got ${shape}`);
   }
   return { height: Number(height), width: Number(width), data: new Uint8Array(bodyBytes(request)) };
-}
-
-function parseTopK(text: string | undefined): number {
-  if (text === undefined) return defaultTopK;
-  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new NearfarError('invalid-argument', `topK is a whole number of at least 1, got ${text}`);
 }

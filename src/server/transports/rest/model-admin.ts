@@ -8,7 +8,7 @@ import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { callerOf, deadlineOf } from './headers.ts';
-import { bodyBytes, observeRest } from './rest-call.ts';
+import { bodyJson, observeRest } from './rest-call.ts';
 
 const modelPath = '/nearfar/v1/models/:model';
 
@@ -111,23 +111,15 @@ function parseModel(name: string, request: FastifyRequest): ModelSource {
 
 function parseBody<Desc extends DescMessage>(schema: Desc, request: FastifyRequest): MessageShape<Desc> {
   try {
-    return fromJson(schema, parseJson(request));
+    return fromJson(schema, bodyJson(request));
   } catch (cause) {
     if (cause instanceof NearfarError) throw cause;
     throw new NearfarError('invalid-argument', cause instanceof Error ? cause.message : String(cause), { cause });
   }
 }
 
-function parseJson(request: FastifyRequest) {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bodyBytes(request)));
-  } catch (cause) {
-    throw new NearfarError('invalid-argument', `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
-}
-
 function versionOfBody(request: FastifyRequest): string {
-  const body: unknown = parseJson(request);
+  const body: unknown = bodyJson(request);
   const version = typeof body === 'object' && body !== null && 'version' in body ? body.version : undefined;
   if (typeof version === 'string' || typeof version === 'number') return parseVersion(String(version));
   throw new NearfarError('invalid-argument', 'expected a body such as {"version": 3}', { details: { got: version } });

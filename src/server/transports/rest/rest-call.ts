@@ -1,3 +1,5 @@
+import type { JsonValue } from '@bufbuild/protobuf';
+import { NearfarError } from '../../../core/index.ts';
 import { clientOfAddress } from '../../admission.ts';
 import type { HttpRoute } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
@@ -71,4 +73,13 @@ function routeOf({ method, routeOptions: { url = '*' } }: RestRequest): HttpRout
 /** The body as bytes; empty where there is none. */
 export function bodyBytes(request: RestRequest): Uint8Array {
   return request.body instanceof Uint8Array ? request.body : new Uint8Array();
+}
+
+/** @throws {NearfarError} `invalid-argument` for a body that is not JSON. */
+export function bodyJson(request: RestRequest): JsonValue {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bodyBytes(request)));
+  } catch (cause) {
+    throw new NearfarError('invalid-argument', `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
 }

@@ -1,0 +1,54 @@
+import { NearfarError, type OpenedTask, type PlainTask, type TaskAnswer, type TaskCall, type TaskSource } from '../../core/index.ts';
+import { openTask } from '../../core/tasks/open-task/index.ts';
+import type { LoadedModel } from './open-model.ts';
+
+// Loaded by the first call of such a task.
+
+type AnyTask = OpenedTask<unknown, { readonly topK: number }, TaskAnswer['output']>;
+
+const plainTasks: ReadonlySet<string> = new Set<PlainTask>([
+  'text-classification',
+  'embeddings',
+  'audio-classification',
+  'tabular-classification',
+  'tabular-regression',
+]);
+
+/** Opened once for each loaded model. */
+const opened = new WeakMap<LoadedModel, Map<PlainTask, Promise<AnyTask>>>();
+
+/** @throws {NearfarError} `unsupported` for a task that the model does not have; `invalid-argument` for an input that does not fit it. */
+export async function runTask(model: LoadedModel, { task: name, input, topK }: TaskCall, signal: AbortSignal): Promise<TaskAnswer> {
+  const startedAt = performance.now();
+  const task = await openOnce(model, name);
+  const batch = task.encode([input]);
+  const { signature, outputs } = task;
+  const encodedAt = performance.now();
+  const tensors = await model.loaded.run({ signature, inputs: batch.tensors, outputs }, { signal });
+  const ranAt = performance.now();
+  const [output] = task.decode(tensors, batch, { topK });
+  if (output === undefined) throw new NearfarError('internal', `the task ${name} gave no answer`);
+  const timing = { queueMs: 0, preprocessMs: encodedAt - startedAt, inferMs: ranAt - encodedAt, postprocessMs: performance.now() - ranAt };
+  return { output, timing };
+}
+
+function openOnce(model: LoadedModel, name: PlainTask): Promise<AnyTask> {
+  const tasks = opened.get(model) ?? new Map<PlainTask, Promise<AnyTask>>();
+  opened.set(model, tasks);
+  const known = tasks.get(name);
+  if (known) return known;
+  const opening = open(model, name);
+  tasks.set(name, opening);
+  return opening;
+}
+
+async function open({ manifest, taskFiles }: LoadedModel, name: PlainTask): Promise<AnyTask> {
+  if (!plainTasks.has(name)) throw new NearfarError('unsupported', `run() has the tasks ${[...plainTasks].join(', ')}, got ${name}`);
+  const readFile: TaskSource['readFile'] = async (path) => {
+    const bytes = taskFiles.get(path);
+    if (bytes) return bytes;
+    throw new NearfarError('not-found', `${manifest.name} version ${manifest.version} has no file ${path}`, { details: { path } });
+  };
+  // The public method has the type of each task's input.
+  return (await openTask(name, { manifest, readFile })) as unknown as AnyTask;
+}
