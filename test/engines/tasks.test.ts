@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Engine, OpenedTask, Pixels, TaskSource, VariantSource } from '../../src/core/index.ts';
 import { openTask } from '../../src/core/tasks/open-task/index.ts';
 import { openEngine } from '../../src/engines/index.ts';
 import { openNodePlatform } from '../../src/engines/node/index.ts';
-import { bool, graphSource, node, placeholder, type, weight } from '../support/graph-models.ts';
+import { graphSource, node, placeholder, type } from '../support/graph-models.ts';
+import { catsAndDogs, tokenizer } from '../support/task-models.ts';
 
 const platform = await openNodePlatform({ allowSoftwareAdapter: true });
 
@@ -37,28 +37,6 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('tasks around a run on %s', (b
   const signature = 'serving_default';
 
   test('classifies texts by what their tokens say', async () => {
-    const tokenizer = new Uint8Array(readFileSync(new URL('../fixtures/text/bert-uncased.json', import.meta.url)));
-    const { vocab } = JSON.parse(new TextDecoder().decode(tokenizer)).model as { vocab: Record<string, number> };
-    const rows = Array.from({ length: Object.keys(vocab).length + 2 }, () => [0, 0]);
-    rows[vocab['cat']!] = [9, 0];
-    rows[vocab['dog']!] = [0, 9];
-    const model = graphSource({
-      nodes: [
-        placeholder('ids', 'int32'),
-        node('vectors', 'GatherV2', ['embedding', 'ids', 'axis0'], {
-          Tparams: type('float32'),
-          Tindices: type('int32'),
-          Taxis: type('int32'),
-        }),
-        node('logits', 'Max', ['vectors', 'axis1'], { T: type('float32'), Tidx: type('int32'), keep_dims: bool(false) }),
-      ],
-      weights: [
-        weight('embedding', 'float32', [rows.length, 2], rows.flat()),
-        weight('axis0', 'int32', [], [0]),
-        weight('axis1', 'int32', [], [1]),
-      ],
-      signatures: { [signature]: { inputs: { ids: 'int32' }, outputs: { logits: 'float32' } } },
-    });
     const spec = {
       'text-classification': {
         signature,
@@ -68,7 +46,7 @@ describe.each(['tfjs-cpu', 'tfjs-wasm'] as const)('tasks around a run on %s', (b
     };
 
     const answers = await answer(
-      model,
+      catsAndDogs(),
       (source) => openTask('text-classification', source),
       spec,
       ['A photo of a CAT.', 'Dog!'],

@@ -6,7 +6,9 @@ import { writeVersion, writeVersionsFile } from './model-folder.ts';
 import { tinyOnnx } from './tiny-models.ts';
 
 const signature = 'serving_default';
-const tokenizer = new Uint8Array(readFileSync(new URL('../fixtures/text/bert-uncased.json', import.meta.url)));
+export const tokenizer: Uint8Array<ArrayBuffer> = new Uint8Array(
+  readFileSync(new URL('../fixtures/text/bert-uncased.json', import.meta.url)),
+);
 
 /** Writes a repository with a text classifier (TensorFlow.js, `pets`) and a regression of rows (ONNX, `ages`); returns their digests. */
 export async function writeTaskModels(folder: string): Promise<{ pets: string; ages: string }> {
@@ -72,7 +74,7 @@ async function publish(
 }
 
 /** Cats or dogs: the score of each token's class, the best of all tokens. */
-function catsAndDogs(): VariantSource {
+export function catsAndDogs(): VariantSource {
   const { vocab } = JSON.parse(new TextDecoder().decode(tokenizer)).model as { vocab: Record<string, number> };
   const rows = Array.from({ length: Object.keys(vocab).length + 2 }, () => [0, 0]);
   rows[vocab['cat']!] = [9, 0];
