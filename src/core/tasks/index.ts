@@ -1,4 +1,5 @@
 export type { TopKOptions } from './classes.ts';
+export { assertFiniteInput } from './finite-input.ts';
 export {
   type Classification,
   decodeClassification,

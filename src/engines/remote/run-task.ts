@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { NearfarError, type ServerAnswer, type ServerTarget, type TaskAnswer, type TaskCall } from '../../core/index.ts';
+import { assertFiniteInput, NearfarError, type ServerAnswer, type ServerTarget, type TaskAnswer, type TaskCall } from '../../core/index.ts';
 import { askServers, type RemoteOptions, type ServerReply } from './ask-server.ts';
 import { classesSchema, type Deadline, describe, modelPath, readable, timingOf } from './server-leg.ts';
 
@@ -11,6 +11,7 @@ export async function runTaskOnServer(
   { task, input, topK, deadlineMs }: TaskCall & Deadline,
   options: RemoteOptions,
 ): Promise<ServerAnswer<TaskAnswer>> {
+  assertFiniteInput(input);
   const path = `${modelPath('nearfar/v1', target)}/tasks/${task}?topK=${topK}`;
   const headers = { 'content-type': 'application/json' };
   const body = new TextEncoder().encode(JSON.stringify(input, (_, value) => (ArrayBuffer.isView(value) ? [...samples(value)] : value)));

@@ -47,9 +47,9 @@ export interface OpenContext {
   readonly probe: DeviceProbe;
   /** Name and version of the browser. */
   readonly browser: () => Promise<string>;
-  /** The same version on this backend, where it is loaded already. */
   /** Waits until the memory budget has room for a model, and keeps it until the reservation is disposed. */
   readonly makeRoom: (bytes: number, budgetBytes: number) => Promise<Disposable>;
+  /** The same version on this backend, where it is loaded already. */
   readonly findLoaded: (pin: Pin, backend: BackendId) => LoadedModel | undefined;
   /** What was begun already of this opening. */
   readonly preparation?: Preparation | undefined;

@@ -1,8 +1,19 @@
-import { NearfarError, type OpenedTask, type PlainTask, type TaskAnswer, type TaskCall, type TaskSource } from '../../core/index.ts';
+import {
+  assertFiniteInput,
+  NearfarError,
+  type OpenedTask,
+  type PlainTask,
+  type TaskAnswer,
+  type TaskCall,
+  type TaskSource,
+} from '../../core/index.ts';
 import { openTask } from '../../core/tasks/open-task/index.ts';
 import type { LoadedModel } from './open-model.ts';
 
 // Loaded by the first call of such a task.
+
+/** What of a loaded model a task needs. */
+type TaskModel = Pick<LoadedModel, 'manifest' | 'taskFiles' | 'loaded'>;
 
 type AnyTask = OpenedTask<unknown, { readonly topK: number }, TaskAnswer['output']>;
 
@@ -14,13 +25,15 @@ const plainTasks: ReadonlySet<string> = new Set<PlainTask>([
   'tabular-regression',
 ]);
 
-/** Opened once for each loaded model. */
-const opened = new WeakMap<LoadedModel, Map<PlainTask, Promise<AnyTask>>>();
+/** Opened once for each loaded model; what failed is tried again. */
+const opened = new WeakMap<TaskModel, Map<PlainTask, Promise<AnyTask>>>();
 
 /** @throws {NearfarError} `unsupported` for a task that the model does not have; `invalid-argument` for an input that does not fit it. */
-export async function runTask(model: LoadedModel, { task: name, input, topK }: TaskCall, signal: AbortSignal): Promise<TaskAnswer> {
+export async function runTask(model: TaskModel, { task: name, input, topK }: TaskCall, signal: AbortSignal): Promise<TaskAnswer> {
   const startedAt = performance.now();
+  assertFiniteInput(input);
   const task = await openOnce(model, name);
+  signal.throwIfAborted();
   const batch = task.encode([input]);
   const { signature, outputs } = task;
   const encodedAt = performance.now();
@@ -32,17 +45,18 @@ export async function runTask(model: LoadedModel, { task: name, input, topK }: T
   return { output, timing };
 }
 
-function openOnce(model: LoadedModel, name: PlainTask): Promise<AnyTask> {
+function openOnce(model: TaskModel, name: PlainTask): Promise<AnyTask> {
   const tasks = opened.get(model) ?? new Map<PlainTask, Promise<AnyTask>>();
   opened.set(model, tasks);
   const known = tasks.get(name);
   if (known) return known;
   const opening = open(model, name);
   tasks.set(name, opening);
+  opening.catch(() => tasks.delete(name));
   return opening;
 }
 
-async function open({ manifest, taskFiles }: LoadedModel, name: PlainTask): Promise<AnyTask> {
+async function open({ manifest, taskFiles }: TaskModel, name: PlainTask): Promise<AnyTask> {
   if (!plainTasks.has(name)) throw new NearfarError('unsupported', `run() has the tasks ${[...plainTasks].join(', ')}, got ${name}`);
   const readFile: TaskSource['readFile'] = async (path) => {
     const bytes = taskFiles.get(path);
