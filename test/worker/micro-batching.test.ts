@@ -70,6 +70,9 @@ const rowsOf = (count: number) => Array.from({ length: count }, (_, index) => [i
 async function burst(calls: RunQueue, model: RunModel, count: number) {
   const answers = await Promise.all(rowsOf(count).map((row) => calls.run(callOf(model, row))));
   await calls.work(async () => undefined);
+  await nextTask();
+  // A call that comes at the moment a run ends waits for those behind it.
+  now += 1;
   return answers;
 }
 
@@ -82,13 +85,13 @@ test('the first burst is answered alone and compared, the next ones together, mo
   const third = await burst(calls, model, 33);
 
   // The first call finds nobody before it, the second one loads what compares.
-  expect(runs).toEqual([1, ...Array(8).fill(1), 8, 1, 8, 1, 16, 16, 1]);
+  expect(runs).toEqual([1, ...Array(8).fill(1), 8, 1, 1, 8, 1, 16, 16]);
   for (const answers of [first, second, third]) {
     expect(answers.map(({ answer }) => answer)).toEqual(rowsOf(answers.length).map((row) => row.map((value) => 2 * value)));
   }
   expect(first.map(({ timing }) => timing.batchSize)).toEqual(Array(10).fill(undefined));
-  expect(second.map(({ timing }) => timing.batchSize)).toEqual([...Array(8).fill(8), undefined]);
-  expect(second.map(({ timing }) => [timing.queueMs, timing.inferMs])).toEqual([...Array(8).fill([0, 18]), [18, 11]]);
+  expect(second.map(({ timing }) => timing.batchSize)).toEqual([undefined, ...Array(8).fill(8)]);
+  expect(second.map(({ timing }) => [timing.queueMs, timing.inferMs])).toEqual([[0, 11], ...Array(8).fill([11, 18])]);
 });
 
 test.each([
@@ -258,6 +261,18 @@ test('an input that cannot be encoded fails its own call alone', async () => {
   const outcomes = await Promise.allSettled(rowsOf(5).map((row, index) => calls.run(callOf(model, row, index === 2 ? { encode } : {}))));
 
   expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+});
+
+test('a call that comes at the moment a run ends waits for those that were sent with it', async () => {
+  const { model, runs } = createModel();
+  const calls = await provenQueue(model);
+  runs.length = 0;
+
+  await calls.run(callOf(model, [1, 1]));
+  await nextTask();
+  await Promise.all(rowsOf(4).map((row) => calls.run(callOf(model, row))));
+
+  expect(runs).toEqual([1, 4]);
 });
 
 test('work that is no call waits for the calls before it', async () => {

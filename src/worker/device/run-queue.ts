@@ -34,6 +34,9 @@ export interface MicroBatching {
   run(calls: readonly QueuedCall[], nextTask: () => Promise<void>): Promise<void>;
 }
 
+/** A call that comes so soon after a run was sent before it ended: on an engine that holds the thread up, others stand behind it. */
+const adjacentMs = 0.15;
+
 export type Waiting = QueuedCall | (() => Promise<void>);
 
 /**
@@ -44,6 +47,7 @@ export type Waiting = QueuedCall | (() => Promise<void>);
 export function createRunQueue(nextTask: () => Promise<void>, loadBatching: () => Promise<MicroBatching>): RunQueue {
   const waiting: Waiting[] = [];
   let isBusy = false;
+  let endedAt = Number.NEGATIVE_INFINITY;
   let isLoading = false;
   let batching: MicroBatching | undefined;
   const load = async () => {
@@ -62,10 +66,13 @@ export function createRunQueue(nextTask: () => Promise<void>, loadBatching: () =
   };
   const runAll = async () => {
     isBusy = true;
-    for (let isFirst = true; waiting.length > 0; isFirst = false) {
-      if (!isFirst) await nextTask();
+    let mustYield = performance.now() - endedAt < adjacentMs;
+    while (waiting.length > 0) {
+      if (mustYield) await nextTask();
       await runNext();
+      mustYield = true;
     }
+    endedAt = performance.now();
     isBusy = false;
   };
   const push = (entry: Waiting) => {
