@@ -19,6 +19,8 @@ export function toServiceError(error: unknown, trailer: Metadata, log: Transport
     // What gRPC's own clients wait for before a retry, where their service config has a retry policy (proposal A6).
     trailer.set('grpc-retry-pushback-ms', String(retryMs));
   }
-  const details = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
+  const cut = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
+  // Half a surrogate pair, such as a cut leaves, cannot be sent: here it becomes U+FFFD.
+  const details = Buffer.from(cut).toString();
   return { code: errorStatuses[code].grpc, details, metadata: trailer };
 }
