@@ -25,9 +25,12 @@ export interface ServingMetrics {
     readonly version: string;
     /** Its directory, by which TensorFlow Serving's metrics name it. */
     readonly path: string;
+    readonly digest: string;
     readonly backend: BackendId | '';
     readonly outcome: 'loaded' | 'failed' | 'skipped';
     readonly durationMs: number;
+    /** Why it failed. */
+    readonly message?: string | undefined;
   }): void;
   /** @param warmup.status Canonical name of what it ended with. */
   recordWarmup(warmup: { readonly path: string; readonly status: string; readonly records: number; readonly durationMs: number }): void;
@@ -138,14 +141,16 @@ export class ServableVersion {
     const { version, digest } = this.source;
     const { signal } = this.#retired;
     const startedAt = performance.now();
-    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
+    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped', message?: string) =>
       metrics.recordLoad({
         model: this.#name,
         version,
         path: this.#path,
+        digest,
         backend,
         outcome,
         durationMs: performance.now() - startedAt,
+        message,
       });
     if (this.#isRefused) this.#error = undefined;
     this.#isRefused = false;
@@ -178,8 +183,9 @@ export class ServableVersion {
       this.#enter('AVAILABLE');
     } catch (error) {
       if (signal.aborted) return;
-      record('', 'failed');
-      this.#fail(error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error }));
+      const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
+      record('', 'failed', failure.message);
+      this.#fail(failure);
     }
   }
 
