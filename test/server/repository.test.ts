@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { appendFile, cp, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openSigner } from '../../src/publish/sign.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createPublishedFiles, ImportCache, type ImportVersion, type ModelSource, Repository } from '../../src/server/repository/index.ts';
@@ -21,6 +21,7 @@ function openRepository(
     fileClock?: () => number;
     trust?: readonly string[];
     pollIntervalMs?: number;
+    listFolder?: (path: string) => Promise<readonly string[]>;
   } = {},
 ) {
   const removed: string[] = [];
@@ -39,6 +40,7 @@ function openRepository(
     imports,
     trust: options.trust ?? [],
     log,
+    listFolder: options.listFolder,
     now: options.fileClock,
     onModel: () => {},
     onModelRemoved: (name) => removed.push(name),
@@ -283,6 +285,44 @@ test('a model whose folder hangs holds up no other, from the start on', async ()
   expect(wanted('hung')).toBeUndefined();
   repository[Symbol.dispose]();
   await writeFile(join(folder.path, 'hung/versions.json'), '{}');
+});
+
+test('a folder of the root that hangs hides no models beside it, and is one itself when it answers at last', async () => {
+  await using folder = await openTempFolder();
+  const root = join(folder.path, 'models');
+  const asked: string[] = [];
+  let answer = () => {};
+  const dead = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  // No file system here can be made to hang at a listing, as a dead network drive does.
+  const listFolder = async (path: string) => {
+    asked.push(path);
+    if (path === join(root, 'hung')) await dead;
+    return readdir(path);
+  };
+  for (const name of ['good', 'hung']) await writeVersion(join(root, name, '1'), await makeVersion(name, '1'));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { repository, wanted } = openRepository(folder.path, { pollIntervalMs: 60_000, listFolder });
+  const until = async (holds: () => boolean) => {
+    for (; !holds(); await new Promise(setImmediate)) vi.advanceTimersByTime(50);
+  };
+
+  const opening = repository.open();
+  await until(() => wanted('good')?.[0] === '1');
+  await writeVersion(join(root, 'good/2'), await makeVersion('good', '2'));
+  await writeVersion(join(root, 'late/1'), await makeVersion('late', '1'));
+  vi.advanceTimersByTime(10_000);
+  await opening;
+  await until(() => wanted('good')?.[0] === '2' && wanted('late')?.[0] === '1');
+  const before = { names: repository.names(), asked: asked.filter((path) => path === join(root, 'hung')).length };
+  answer();
+  await repository.look();
+  repository[Symbol.dispose]();
+
+  expect(before).toEqual({ names: ['good', 'late'], asked: 1 });
+  expect(wanted('hung')).toEqual(['1']);
 });
 
 test('a folder that cannot be read hides no models beside it, and one that was a model stays one', async () => {
