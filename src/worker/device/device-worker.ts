@@ -1,6 +1,6 @@
 import {
   type BackendId,
-  type ClassifyAnswer,
+  type Classification,
   type ClassifyCall,
   type DeviceWorkerApi,
   decodeClassification,
@@ -11,11 +11,12 @@ import {
   NearfarError,
   type OpenedModel,
   type OpenRequest,
-  type PredictAnswer,
   placeModel,
   resolveBindings,
+  type TensorMap,
   taskOf,
   toPrepared,
+  usesGpu,
   type WorkerEvent,
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
@@ -25,11 +26,12 @@ import type { OpenedStore } from '../store/index.ts';
 import type { Tabs } from '../tabs/index.ts';
 import { chooseVariant, type FitVariant, variantsFor } from './choose-variant.ts';
 import { createEnginePool, type OpenEngine } from './engine-pool.ts';
-import { createJobQueue, createKeyedLock } from './job-queue.ts';
+import { createKeyedLock } from './keyed-lock.ts';
 import { createModelTable } from './model-table.ts';
 import { type LoadedModel, type OpenContext, openModel } from './open-model.ts';
 import { type Preparation, prepareOpening } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
+import { createRunQueue, type ModelCall } from './run-queue.ts';
 
 export interface DeviceWorkerOptions {
   readonly openStore: () => Promise<OpenedStore>;
@@ -53,7 +55,7 @@ const plannedMs = 10_000;
 export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerApi {
   const calls = createCalls();
   const locks = createKeyedLock();
-  const enqueue = createJobQueue(options.nextTask);
+  const queue = createRunQueue(options.nextTask, loadMicroBatching);
   const engines = createEnginePool(options.openEngine);
   const models = createModelTable();
   const slots = createSlots();
@@ -89,7 +91,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     const { digest } = version.pin;
     options.preload(variant.backend);
     if (planned.has(digest) || models.isOpen(digest)) return;
-    const preparation = prepareOpening({ loader, probe: options.probe, browser: options.browser }, version, variant, request);
+    const preparation = prepareOpening({ loader, engines, probe: options.probe, browser: options.browser }, version, variant, request);
     planned.set(digest, preparation);
     const holding = loader.tabs.hold(digest, new AbortController().signal);
     // An opening that was given up after it was planned never comes.
@@ -97,7 +99,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     (await holding)[Symbol.dispose]();
     if (planned.get(digest) !== preparation) return;
     planned.delete(digest);
-    preparation.drop();
+    preparation.end();
   };
 
   const openContext = (loader: LoaderContext, preparation?: Preparation): OpenContext => {
@@ -118,20 +120,22 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     const version = preparation?.version ?? (await resolveVersion(loader, request));
     const { digest } = version.pin;
     // A second opening of the same version waits for the first, and then shares what it loaded.
-    return locks.run(digest, signal, async () => {
-      const held = await loader.tabs.hold(digest, signal);
-      try {
-        const { model, isShared, skipped } = await openModel(openContext(loader, preparation), version, request);
-        const handle = models.add(model, notify, held, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
-        const { pin, manifest, labels, backend, variant, lease } = model;
-        notify({ type: 'phase', phase: 'ready', backend });
-        const cache = isShared ? 'memory' : model.cache;
-        return { handle, pin, manifest, labels, backend, variant: variant.id, device: lease.engine.device, cache, skipped };
-      } catch (error) {
-        held[Symbol.dispose]();
-        throw error;
-      }
-    });
+    return locks
+      .run(digest, signal, async () => {
+        const held = await loader.tabs.hold(digest, signal);
+        try {
+          const { model, isShared, skipped } = await openModel(openContext(loader, preparation), version, request);
+          const handle = models.add(model, notify, held, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
+          const { pin, manifest, labels, backend, variant, lease } = model;
+          notify({ type: 'phase', phase: 'ready', backend });
+          const cache = isShared ? 'memory' : model.cache;
+          return { handle, pin, manifest, labels, backend, variant: variant.id, device: lease.engine.device, cache, skipped };
+        } catch (error) {
+          held[Symbol.dispose]();
+          throw error;
+        }
+      })
+      .finally(() => preparation?.end());
   };
 
   return {
@@ -156,39 +160,30 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
       calls.run(callId, async (signal) => {
         using loan = await models.use(handle);
         const { model } = loan;
-        const { result, queueMs } = await enqueue(() => {
-          signal.throwIfAborted();
-          return timed(() => model.loaded.run({ signature, inputs, outputs }, { signal }));
-        });
-        const answer: PredictAnswer = { outputs: result.value, timing: { queueMs, preprocessMs: 0, inferMs: result.ms, postprocessMs: 0 } };
-        return answer;
+        const call = { model, signal, signature, outputs, encode: () => ({ inputs }), decode: (tensors: TensorMap) => tensors };
+        const { answer, timing } = await queue.run(call);
+        return { outputs: answer, timing };
       }),
     classify: (handle, call) =>
       calls.run(call.callId, async (signal) => {
         using loan = await models.use(handle);
         const { model } = loan;
-        const { result, queueMs } = await enqueue(() => {
-          signal.throwIfAborted();
-          return classify(model, call, signal);
-        });
-        return { predictions: result.predictions, timing: { ...result.timing, queueMs } };
+        const { answer, timing } = await queue.run(classification(model, call, signal));
+        return { predictions: answer, timing };
       }),
     runTask: (handle, call) =>
       calls.run(call.callId, async (signal) => {
-        const { runTask } = await loadRunTask();
+        const { openTaskCall } = await loadRunTask();
         using loan = await models.use(handle);
         const { model } = loan;
-        const { result, queueMs } = await enqueue(() => {
-          signal.throwIfAborted();
-          return runTask(model, call, signal);
-        });
-        return { output: result.output, timing: { ...result.timing, queueMs } };
+        const { answer, timing } = await queue.run(await openTaskCall(model, call, signal));
+        return { output: answer, timing };
       }),
     cancel: (callId) => calls.cancel(callId),
     async close(handle) {
       const last = models.remove(handle);
       // Behind the runs that are under way, which may finish.
-      if (last) await enqueue(() => last.close());
+      if (last) await queue.work(() => last.close());
     },
     prefetch: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
@@ -221,13 +216,14 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
 
 // Outside of a function with `using`, in which the compiler leaves the path as it is.
 const loadRunTask = () => import('./run-task.ts');
+const loadMicroBatching = () => import('./micro-batching.ts');
 const manageCache = () => import('./manage-cache.ts');
 
 /** The first backend that this device can run, with its variant. */
 async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenRequest): Promise<FitVariant | undefined> {
   const policy = { ...request, mode: 'only-on-device', hasServer: false } as const;
   // Only a GPU has to be looked at.
-  const profile = request.backends.some((backend) => backend.endsWith('-webgpu')) ? await probe.profile() : { probeMs: 0 };
+  const profile = usesGpu(request.backends) ? await probe.profile() : { probeMs: 0 };
   for (const backend of placeModel(manifest.variants, profile, policy).backends) {
     const variant = await chooseVariant(variantsFor(manifest, backend), backend, probe);
     if (variant) return { backend, variant };
@@ -235,29 +231,27 @@ async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenReq
   return undefined;
 }
 
-async function classify(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): Promise<ClassifyAnswer> {
+function classification(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): ModelCall<readonly Classification[]> {
   const task = taskOf(model.manifest, 'image-classification');
   const { signature } = task;
   const { name, activation } = task.output;
   const { inputs: bindings } = resolveBindings(model.manifest, model.variant, signature);
   const layout = bindings.find((binding) => binding.name === task.input.name)?.ownLayout ?? task.input.layout;
-  const input = await timed(async () => encodeImages([toPrepared(image, task.input)], { ...task.input, layout }, model.batch));
-  const inputs = { [task.input.name]: input.value };
-  const layouts = { [task.input.name]: layout };
-  const run = await timed(() => model.loaded.run({ signature, inputs, layouts, outputs: [name] }, { signal }));
-  const predictions = await timed(async () => {
-    const scores = run.value[name];
-    if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);
-    return decodeClassification(scores, { activation, labels: model.labels, topK, output: name })[0] ?? [];
-  });
   return {
-    predictions: predictions.value,
-    timing: { queueMs: 0, preprocessMs: input.ms, inferMs: run.ms, postprocessMs: predictions.ms },
+    model,
+    signal,
+    signature,
+    outputs: [name],
+    encode: (isNext) => ({
+      inputs: {
+        [task.input.name]: encodeImages([toPrepared(image, task.input)], { ...task.input, layout }, isNext ? model.batch : undefined),
+      },
+      layouts: { [task.input.name]: layout },
+    }),
+    decode: (outputs) => {
+      const scores = outputs[name];
+      if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);
+      return decodeClassification(scores, { activation, labels: model.labels, topK, output: name })[0] ?? [];
+    },
   };
-}
-
-async function timed<T>(work: () => Promise<T>): Promise<{ value: T; ms: number }> {
-  const startedAt = performance.now();
-  const value = await work();
-  return { value, ms: performance.now() - startedAt };
 }
