@@ -144,7 +144,8 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
       ? undefined
       : new ModelConfigFile({ file: config.modelConfigFile, pollIntervalMs: config.modelConfigPollMs, admin: models, log });
   const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl, redisTimeoutMs } = config;
-  const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, redisTimeoutMs, metrics, log }) : undefined;
+  const results =
+    budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, redisTimeoutMs, metrics, log }) : undefined;
   const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
     models,

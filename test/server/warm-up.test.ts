@@ -80,9 +80,21 @@ describe('recorded requests', () => {
       /Unsupported log_type for warmup: session-run/,
       'UNIMPLEMENTED"} 0',
     ],
-    ['what is no PredictionLog', () => encodeTfRecords([new Uint8Array([0x32, 0xff])]), 3, /Failed to parse warmup record/, 'INVALID_ARGUMENT"} 0'],
+    [
+      'what is no PredictionLog',
+      () => encodeTfRecords([new Uint8Array([0x32, 0xff])]),
+      3,
+      /Failed to parse warmup record/,
+      'INVALID_ARGUMENT"} 0',
+    ],
     ['a file that is no TFRecord', () => new Uint8Array(40), 15, /is no TFRecord file: .*checksum/, 'DATA_LOSS"} 0'],
-    ['a file that is cut off', () => encodeTfRecords([predictLog()]).subarray(0, 50), 15, /is no TFRecord file: .*cut off/, 'DATA_LOSS"} 0'],
+    [
+      'a file that is cut off',
+      () => encodeTfRecords([predictLog()]).subarray(0, 50),
+      15,
+      /is no TFRecord file: .*cut off/,
+      'DATA_LOSS"} 0',
+    ],
     [
       'more than a thousand',
       () => encodeTfRecords(Array.from({ length: 1001 }, () => log({ case: 'predictLog', value: {} }))),
