@@ -97,6 +97,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     savedModelTags: config.savedModelTags,
     backOff: retry,
     log,
+    isUsed: (directory) => repository.usesDirectory(directory) || servables.usesDirectory(directory),
     onImported: (name) => void repository.lookAfresh(name),
   });
   const repository: Repository = new Repository({

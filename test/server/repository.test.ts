@@ -25,15 +25,16 @@ function openRepository(
   } = {},
 ) {
   const removed: string[] = [];
-  const imports = new ImportCache({
+  const imports: ImportCache = new ImportCache({
     folder: join(folder, 'cache'),
     importVersion: options.importVersion ?? (() => Promise.reject(new TypeError('this test imports nothing'))),
     savedModelTags: options.savedModelTags,
     backOff: { firstMs: 1000, maxMs: 8000 },
     log,
+    isUsed: (directory) => repository.usesDirectory(directory),
     ...(options.now ? { now: options.now } : {}),
   });
-  const repository = new Repository({
+  const repository: Repository = new Repository({
     models: options.models ?? [],
     modelsRoot: options.models ? undefined : join(folder, 'models'),
     pollIntervalMs: options.pollIntervalMs ?? -1,
@@ -468,6 +469,55 @@ describe('a plain TensorFlow Serving version', () => {
     await finish('3');
 
     expect([whileTwoIsImported, withTwo, whileThreeIsImported, wanted('m')]).toEqual([[], ['2'], ['2'], ['3']]);
+  });
+
+  test('leaves the cache once its original is gone and no server that shares the cache used it for a day', async () => {
+    await using folder = await openTempFolder();
+    const openServer = (basePath: string) =>
+      openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000, models: [{ name: 'm', basePath }] });
+    const add = async (directory: string) => {
+      await mkdir(directory, { recursive: true });
+      await writeFile(join(directory, 'saved_model.pb'), 'graph');
+      await utimes(join(directory, 'saved_model.pb'), 1, 1);
+    };
+    const imported = async ({ repository, imports }: ReturnType<typeof openServer>) => {
+      await repository.look();
+      await imports.settle();
+      await repository.look();
+      return Object.fromEntries([...repository.snapshot('m')!.versions].map(([version, { directory }]) => [version, directory]));
+    };
+    const areThere = (directories: readonly string[]) =>
+      Promise.all(
+        directories.map((path) =>
+          stat(path).then(
+            () => true,
+            () => false,
+          ),
+        ),
+      );
+    const [one, other] = [join(folder.path, 'one'), join(folder.path, 'other')];
+    for (const directory of [join(one, '1'), join(one, '2'), join(other, '2')]) await add(directory);
+    const [first, second] = [openServer(one), openServer(other)];
+    const { 1: gone = '', 2: shared = '' } = await imported(first);
+    const ofSecond = await imported(second);
+    const cutOff = `${gone}.00000000-0000-0000-0000-000000000000`;
+    const running = `${gone}.00000000-0000-0000-0000-000000000001`;
+    for (const work of [cutOff, running]) await mkdir(work);
+
+    await rm(one, { recursive: true });
+    await mkdir(one);
+    await imported(first);
+    for (const directory of [gone, shared, cutOff]) await utimes(directory, 1, 1);
+    await second.imports.tidy();
+    await first.imports.tidy();
+    const after = await areThere([gone, shared, cutOff, running]);
+    await add(join(one, '1'));
+    const again = await imported(first);
+
+    expect(ofSecond).toEqual({ 2: shared });
+    expect(after).toEqual([false, true, false, true]);
+    expect(again).toEqual({ 1: gone });
+    expect(await areThere([gone])).toEqual([true]);
   });
 
   test('that an older importer left in the cache is imported anew', async () => {

@@ -122,6 +122,13 @@ export class Repository {
     return this.#models.get(name)?.snapshot;
   }
 
+  /** Whether a version that was found at the last look at its model lies in this directory. */
+  usesDirectory(directory: string): boolean {
+    return [...this.#models.values()].some(({ snapshot }) => {
+      return snapshot && [...snapshot.versions.values(), ...snapshot.wanted].some((version) => version.directory === directory);
+    });
+  }
+
   /** One look at every model, or the one that runs. */
   async look(): Promise<void> {
     this.#beginLook();
