@@ -3,7 +3,7 @@ import { createTensor, type TaskCall } from '../../src/core/index.ts';
 import { runTask } from '../../src/worker/device/run-task.ts';
 import { catsAndDogs, tokenizer } from '../support/task-models.ts';
 
-const call: TaskCall = { callId: 1, task: 'text-classification', input: 'Dog!', topK: 1 };
+const call: TaskCall = { callId: 1, task: 'text-classification', input: 'Dog!', options: { topK: 1 } };
 const { signal } = new AbortController();
 
 /** A text classifier whose engine says "dog"; its task's files can be taken away. */

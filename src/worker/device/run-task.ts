@@ -1,12 +1,4 @@
-import {
-  assertFiniteInput,
-  NearfarError,
-  type OpenedTask,
-  type PlainTask,
-  type TaskAnswer,
-  type TaskCall,
-  type TaskSource,
-} from '../../core/index.ts';
+import { assertFiniteInput, NearfarError, type OpenedTask, type TaskAnswer, type TaskCall, type TaskSource } from '../../core/index.ts';
 import { openTask } from '../../core/tasks/open-task/index.ts';
 import type { LoadedModel } from './open-model.ts';
 
@@ -15,21 +7,13 @@ import type { LoadedModel } from './open-model.ts';
 /** What of a loaded model a task needs. */
 type TaskModel = Pick<LoadedModel, 'manifest' | 'taskFiles' | 'loaded'>;
 
-type AnyTask = OpenedTask<unknown, { readonly topK: number }, TaskAnswer['output']>;
-
-const plainTasks: ReadonlySet<string> = new Set<PlainTask>([
-  'text-classification',
-  'embeddings',
-  'audio-classification',
-  'tabular-classification',
-  'tabular-regression',
-]);
+type AnyTask = OpenedTask<unknown, TaskCall['options'], TaskAnswer['output']>;
 
 /** Opened once for each loaded model; what failed is tried again. */
-const opened = new WeakMap<TaskModel, Map<PlainTask, Promise<AnyTask>>>();
+const opened = new WeakMap<TaskModel, Map<TaskCall['task'], Promise<AnyTask>>>();
 
 /** @throws {NearfarError} `unsupported` for a task that the model does not have; `invalid-argument` for an input that does not fit it. */
-export async function runTask(model: TaskModel, { task: name, input, topK }: TaskCall, signal: AbortSignal): Promise<TaskAnswer> {
+export async function runTask(model: TaskModel, { task: name, input, options }: TaskCall, signal: AbortSignal): Promise<TaskAnswer> {
   const startedAt = performance.now();
   assertFiniteInput(input);
   const task = await openOnce(model, name);
@@ -39,14 +23,14 @@ export async function runTask(model: TaskModel, { task: name, input, topK }: Tas
   const encodedAt = performance.now();
   const tensors = await model.loaded.run({ signature, inputs: batch.tensors, outputs }, { signal });
   const ranAt = performance.now();
-  const [output] = task.decode(tensors, batch, { topK });
+  const [output] = task.decode(tensors, batch, options);
   if (output === undefined) throw new NearfarError('internal', `the task ${name} gave no answer`);
   const timing = { queueMs: 0, preprocessMs: encodedAt - startedAt, inferMs: ranAt - encodedAt, postprocessMs: performance.now() - ranAt };
   return { output, timing };
 }
 
-function openOnce(model: TaskModel, name: PlainTask): Promise<AnyTask> {
-  const tasks = opened.get(model) ?? new Map<PlainTask, Promise<AnyTask>>();
+function openOnce(model: TaskModel, name: TaskCall['task']): Promise<AnyTask> {
+  const tasks = opened.get(model) ?? new Map<TaskCall['task'], Promise<AnyTask>>();
   opened.set(model, tasks);
   const known = tasks.get(name);
   if (known) return known;
@@ -56,8 +40,7 @@ function openOnce(model: TaskModel, name: PlainTask): Promise<AnyTask> {
   return opening;
 }
 
-async function open({ manifest, taskFiles }: TaskModel, name: PlainTask): Promise<AnyTask> {
-  if (!plainTasks.has(name)) throw new NearfarError('unsupported', `run() has the tasks ${[...plainTasks].join(', ')}, got ${name}`);
+async function open({ manifest, taskFiles }: TaskModel, name: TaskCall['task']): Promise<AnyTask> {
   const readFile: TaskSource['readFile'] = async (path) => {
     const bytes = taskFiles.get(path);
     if (bytes) return bytes;
