@@ -1,10 +1,22 @@
 import { expect, test } from 'vitest';
-import { createTensor, type TaskCall } from '../../src/core/index.ts';
-import { runTask } from '../../src/worker/device/run-task.ts';
+import { createTensor, type TaskCall, type Variant } from '../../src/core/index.ts';
+import { createRunQueue } from '../../src/worker/device/run-queue.ts';
+import { openTaskCall } from '../../src/worker/device/run-task.ts';
 import { catsAndDogs, tokenizer } from '../support/task-models.ts';
 
 const call: TaskCall = { callId: 1, task: 'text-classification', input: 'Dog!', options: { topK: 1 } };
 const { signal } = new AbortController();
+
+const queue = createRunQueue(
+  async () => undefined,
+  () => Promise.reject(new Error('one call at a time')),
+);
+
+async function runTask(model: ReturnType<typeof textModel>, task: TaskCall, until: AbortSignal) {
+  const variant = { tolerance: { absolute: 0, relative: 0 } } as Variant; // the rest is not read
+  const { answer } = await queue.run({ ...(await openTaskCall(model, task, until)), model: { ...model, variant } });
+  return { output: answer };
+}
 
 /** A text classifier whose engine says "dog"; its task's files can be taken away. */
 function textModel() {

@@ -1,3 +1,4 @@
+export { batchKey, isBatchable } from './batchable.ts';
 export {
   assertBound,
   fromOwnOutputs,

@@ -165,8 +165,11 @@ export interface TaskAnswer {
 export interface LegTiming {
   readonly queueMs: number;
   readonly preprocessMs: number;
+  /** Of the whole run, where several calls shared it. */
   readonly inferMs: number;
   readonly postprocessMs: number;
+  /** How many calls shared the run; absent where it had none but this. */
+  readonly batchSize?: number | undefined;
 }
 
 export interface PredictAnswer {

@@ -10,4 +10,5 @@ export {
   type NumericDType,
 } from './dtype.ts';
 export { float16ToNumber, numberToFloat16 } from './float16.ts';
+export { assertRows, joinRows, type PartOfRows, rowsOf, sharedRows, sliceRows } from './rows.ts';
 export { type AnyTensor, createTensor, elementCount, isShapeCompatible, isTensorOf, type Tensor, type TensorMap } from './tensor.ts';

@@ -1,10 +1,19 @@
-import { type NearfarErrorCode, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
+import {
+  assertRows,
+  batchKey,
+  joinRows,
+  type NearfarErrorCode,
+  type RunRequest,
+  rowsOf,
+  serializeError,
+  sliceRows,
+  type TensorMap,
+} from '../../core/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { ServableHandle, ServableTiming } from '../servables/index.ts';
 import type { Batch, BatchLimits, Slice } from './batch-queue.ts';
 import type { BatchScheduler, Clock, Lane } from './batch-scheduler.ts';
-import { assertRows, joinRows, rowsOf, sliceRows } from './rows.ts';
 
 /** What a run gives back. */
 export type RunResult = Awaited<ReturnType<ServableHandle['run']>>;
@@ -97,7 +106,7 @@ export class Batcher {
     signal?.throwIfAborted();
     const rows = rowsOf(request.inputs);
     if (rows === 0 || this.#unbatchable.has(request.signature)) return lease.run(request, { signal });
-    const key = laneKey(request, plan.padsVariableLengths);
+    const key = batchKey(request, plan);
     const lane = this.#laneOf(key, plan);
     const { scheduler, clock } = this.#options;
     let onAbort = () => {};
@@ -262,13 +271,4 @@ function joinResults({ parts, rows }: BatchTask): RunResult {
 
 function sliceAll(outputs: TensorMap, from: number, to: number): TensorMap {
   return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, sliceRows(tensor, from, to)]));
-}
-
-/** Requests with one key can run together. */
-function laneKey({ signature, inputs, layouts, outputs }: RunRequest, padsVariableLengths: boolean): string {
-  const wanted = outputs ? [...outputs].sort().join('\0') : '';
-  return Object.entries(inputs).reduce((key, [name, { dtype, shape }]) => {
-    const kind = padsVariableLengths ? shape.length : shape.slice(1).join();
-    return `${key}\0\0${name}\0${dtype}\0${kind}\0${layouts?.[name] ?? ''}`;
-  }, `${signature}\0${wanted}`);
 }

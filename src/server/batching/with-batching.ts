@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Manifest, NearfarError, type RunRequest } from '../../core/index.ts';
+import { isBatchable, NearfarError, type RunRequest, sharedRows } from '../../core/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { Batching, BatchingOptions } from '../model-options.ts';
 import type { ServableHandle, ServableStore } from '../servables/index.ts';
 import { BatchScheduler, type Clock } from './batch-scheduler.ts';
 import { Batcher, type BatchRun, type BatchTask, type LanePlan, type Lease, type RunResult } from './batcher.ts';
-import { sharedRows } from './rows.ts';
 import { Tuner, type TuningReport } from './tuner.ts';
 
 /** Where batches are counted. */
@@ -299,16 +298,4 @@ function openBatcher(
       onRun(signature, run);
     },
   });
-}
-
-/** Whether each input and each wanted output has a batch dimension. */
-function isBatchable({ signatures }: Manifest, { signature: name, outputs }: Pick<RunRequest, 'signature' | 'outputs'>): boolean {
-  const signature = Object.hasOwn(signatures, name) ? signatures[name] : undefined;
-  if (!signature) return false;
-  const hasRows = ({ shape }: { readonly shape: readonly number[] }) => shape[0] === -1;
-  const isWanted = (output: string) => outputs === undefined || outputs.length === 0 || outputs.includes(output);
-  return (
-    Object.values(signature.inputs).every(hasRows) &&
-    Object.entries(signature.outputs).every(([output, info]) => !isWanted(output) || hasRows(info))
-  );
 }

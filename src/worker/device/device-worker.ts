@@ -1,6 +1,6 @@
 import {
   type BackendId,
-  type ClassifyAnswer,
+  type Classification,
   type ClassifyCall,
   type DeviceWorkerApi,
   decodeClassification,
@@ -11,9 +11,9 @@ import {
   NearfarError,
   type OpenedModel,
   type OpenRequest,
-  type PredictAnswer,
   placeModel,
   resolveBindings,
+  type TensorMap,
   taskOf,
   toPrepared,
   type WorkerEvent,
@@ -25,11 +25,12 @@ import type { OpenedStore } from '../store/index.ts';
 import type { Tabs } from '../tabs/index.ts';
 import { chooseVariant, type FitVariant, variantsFor } from './choose-variant.ts';
 import { createEnginePool, type OpenEngine } from './engine-pool.ts';
-import { createJobQueue, createKeyedLock } from './job-queue.ts';
+import { createKeyedLock } from './keyed-lock.ts';
 import { createModelTable } from './model-table.ts';
 import { type LoadedModel, type OpenContext, openModel } from './open-model.ts';
 import { type Preparation, prepareOpening } from './prepare.ts';
 import type { DeviceProbe } from './probe.ts';
+import { createRunQueue, type ModelCall } from './run-queue.ts';
 
 export interface DeviceWorkerOptions {
   readonly openStore: () => Promise<OpenedStore>;
@@ -53,7 +54,7 @@ const plannedMs = 10_000;
 export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerApi {
   const calls = createCalls();
   const locks = createKeyedLock();
-  const enqueue = createJobQueue(options.nextTask);
+  const queue = createRunQueue(options.nextTask, loadMicroBatching);
   const engines = createEnginePool(options.openEngine);
   const models = createModelTable();
   const slots = createSlots();
@@ -156,39 +157,30 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
       calls.run(callId, async (signal) => {
         using loan = await models.use(handle);
         const { model } = loan;
-        const { result, queueMs } = await enqueue(() => {
-          signal.throwIfAborted();
-          return timed(() => model.loaded.run({ signature, inputs, outputs }, { signal }));
-        });
-        const answer: PredictAnswer = { outputs: result.value, timing: { queueMs, preprocessMs: 0, inferMs: result.ms, postprocessMs: 0 } };
-        return answer;
+        const call = { model, signal, signature, outputs, encode: () => ({ inputs }), decode: (tensors: TensorMap) => tensors };
+        const { answer, timing } = await queue.run(call);
+        return { outputs: answer, timing };
       }),
     classify: (handle, call) =>
       calls.run(call.callId, async (signal) => {
         using loan = await models.use(handle);
         const { model } = loan;
-        const { result, queueMs } = await enqueue(() => {
-          signal.throwIfAborted();
-          return classify(model, call, signal);
-        });
-        return { predictions: result.predictions, timing: { ...result.timing, queueMs } };
+        const { answer, timing } = await queue.run(classification(model, call, signal));
+        return { predictions: answer, timing };
       }),
     runTask: (handle, call) =>
       calls.run(call.callId, async (signal) => {
-        const { runTask } = await loadRunTask();
+        const { openTaskCall } = await loadRunTask();
         using loan = await models.use(handle);
         const { model } = loan;
-        const { result, queueMs } = await enqueue(() => {
-          signal.throwIfAborted();
-          return runTask(model, call, signal);
-        });
-        return { output: result.output, timing: { ...result.timing, queueMs } };
+        const { answer, timing } = await queue.run(await openTaskCall(model, call, signal));
+        return { output: answer, timing };
       }),
     cancel: (callId) => calls.cancel(callId),
     async close(handle) {
       const last = models.remove(handle);
       // Behind the runs that are under way, which may finish.
-      if (last) await enqueue(() => last.close());
+      if (last) await queue.work(() => last.close());
     },
     prefetch: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
@@ -221,6 +213,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
 
 // Outside of a function with `using`, in which the compiler leaves the path as it is.
 const loadRunTask = () => import('./run-task.ts');
+const loadMicroBatching = () => import('./micro-batching.ts');
 const manageCache = () => import('./manage-cache.ts');
 
 /** The first backend that this device can run, with its variant. */
@@ -235,29 +228,27 @@ async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenReq
   return undefined;
 }
 
-async function classify(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): Promise<ClassifyAnswer> {
+function classification(model: LoadedModel, { image, topK }: ClassifyCall, signal: AbortSignal): ModelCall<readonly Classification[]> {
   const task = taskOf(model.manifest, 'image-classification');
   const { signature } = task;
   const { name, activation } = task.output;
   const { inputs: bindings } = resolveBindings(model.manifest, model.variant, signature);
   const layout = bindings.find((binding) => binding.name === task.input.name)?.ownLayout ?? task.input.layout;
-  const input = await timed(async () => encodeImages([toPrepared(image, task.input)], { ...task.input, layout }, model.batch));
-  const inputs = { [task.input.name]: input.value };
-  const layouts = { [task.input.name]: layout };
-  const run = await timed(() => model.loaded.run({ signature, inputs, layouts, outputs: [name] }, { signal }));
-  const predictions = await timed(async () => {
-    const scores = run.value[name];
-    if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);
-    return decodeClassification(scores, { activation, labels: model.labels, topK, output: name })[0] ?? [];
-  });
   return {
-    predictions: predictions.value,
-    timing: { queueMs: 0, preprocessMs: input.ms, inferMs: run.ms, postprocessMs: predictions.ms },
+    model,
+    signal,
+    signature,
+    outputs: [name],
+    encode: (isNext) => ({
+      inputs: {
+        [task.input.name]: encodeImages([toPrepared(image, task.input)], { ...task.input, layout }, isNext ? model.batch : undefined),
+      },
+      layouts: { [task.input.name]: layout },
+    }),
+    decode: (outputs) => {
+      const scores = outputs[name];
+      if (!scores) throw new NearfarError('internal', `${model.backend} gave no output "${name}"`);
+      return decodeClassification(scores, { activation, labels: model.labels, topK, output: name })[0] ?? [];
+    },
   };
-}
-
-async function timed<T>(work: () => Promise<T>): Promise<{ value: T; ms: number }> {
-  const startedAt = performance.now();
-  const value = await work();
-  return { value, ms: performance.now() - startedAt };
 }

@@ -1,6 +1,15 @@
-import { assertFiniteInput, NearfarError, type OpenedTask, type TaskAnswer, type TaskCall, type TaskSource } from '../../core/index.ts';
+import {
+  assertFiniteInput,
+  type EncodedBatch,
+  NearfarError,
+  type OpenedTask,
+  type TaskAnswer,
+  type TaskCall,
+  type TaskSource,
+} from '../../core/index.ts';
 import { openTask } from '../../core/tasks/open-task/index.ts';
 import type { LoadedModel } from './open-model.ts';
+import type { ModelCall } from './run-queue.ts';
 
 // Loaded by the first call of such a task.
 
@@ -13,20 +22,31 @@ type AnyTask = OpenedTask<unknown, TaskCall['options'], TaskAnswer['output']>;
 const opened = new WeakMap<TaskModel, Map<TaskCall['task'], Promise<AnyTask>>>();
 
 /** @throws {NearfarError} `unsupported` for a task that the model does not have; `invalid-argument` for an input that does not fit it. */
-export async function runTask(model: TaskModel, { task: name, input, options }: TaskCall, signal: AbortSignal): Promise<TaskAnswer> {
-  const startedAt = performance.now();
+export async function openTaskCall<Model extends TaskModel>(
+  model: Model,
+  { task: name, input, options }: TaskCall,
+  signal: AbortSignal,
+): Promise<Omit<ModelCall<TaskAnswer['output']>, 'model'> & { readonly model: Model }> {
   assertFiniteInput(input);
   const task = await openOnce(model, name);
-  signal.throwIfAborted();
-  const batch = task.encode([input]);
   const { signature, outputs } = task;
-  const encodedAt = performance.now();
-  const tensors = await model.loaded.run({ signature, inputs: batch.tensors, outputs }, { signal });
-  const ranAt = performance.now();
-  const [output] = task.decode(tensors, batch, options);
-  if (output === undefined) throw new NearfarError('internal', `the task ${name} gave no answer`);
-  const timing = { queueMs: 0, preprocessMs: encodedAt - startedAt, inferMs: ranAt - encodedAt, postprocessMs: performance.now() - ranAt };
-  return { output, timing };
+  let batch: EncodedBatch | undefined;
+  const encode = () => {
+    batch ??= task.encode([input]);
+    return batch;
+  };
+  return {
+    model,
+    signal,
+    signature,
+    outputs,
+    encode: () => ({ inputs: encode().tensors }),
+    decode: (tensors) => {
+      const [output] = task.decode(tensors, encode(), options);
+      if (output === undefined) throw new NearfarError('internal', `the task ${name} gave no answer`);
+      return output;
+    },
+  };
 }
 
 function openOnce(model: TaskModel, name: TaskCall['task']): Promise<AnyTask> {

@@ -1,4 +1,6 @@
-import { type AnyTensor, bytesPerElement, dataFromBytes, elementCount, NearfarError, type TensorMap } from '../../core/index.ts';
+import { NearfarError } from '../errors.ts';
+import { bytesPerElement, dataFromBytes } from './dtype.ts';
+import { type AnyTensor, elementCount, type TensorMap } from './tensor.ts';
 
 /** Some rows of some tensors. */
 export interface PartOfRows {

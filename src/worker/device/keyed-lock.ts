@@ -1,29 +1,3 @@
-/** Runs jobs one after the other and says how long each has waited. */
-export type JobQueue = <T>(job: () => Promise<T>) => Promise<{ result: T; queueMs: number }>;
-
-/**
- * @param nextTask Awaited between two jobs: wasm engines answer in microtasks, so that a queue without it would keep
- * every cancellation out until it is empty.
- */
-export function createJobQueue(nextTask: () => Promise<void>): JobQueue {
-  let tail: Promise<unknown> = Promise.resolve();
-  let length = 0;
-  return async (job) => {
-    const queuedAt = performance.now();
-    const mustWait = length++ > 0;
-    const run = tail.then(async () => {
-      if (mustWait) await nextTask();
-      const queueMs = performance.now() - queuedAt;
-      return { result: await job(), queueMs };
-    });
-    tail = run.then(
-      () => length--,
-      () => length--,
-    );
-    return run;
-  };
-}
-
 /** Lets one piece of work per key go on at a time; those that wait can be aborted. */
 export interface KeyedLock {
   run<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T>;
