@@ -14,7 +14,7 @@ import {
 import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { runJsonJobHere } from '../../../../src/server/json/index.ts';
-import { prepareImageHere } from '../../../../src/server/media/index.ts';
+import { answerPictureHere, prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { LoadRequest } from '../../../../src/server/model-control.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
 import { joinObservers, type RequestRecord } from '../../../../src/server/request-record.ts';
@@ -339,6 +339,7 @@ export function createStandInContext(servables: ServableStore) {
     observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
+    answerPicture: answerPictureHere,
     runJsonJob: runJsonJobHere,
     buffers: new BufferPool(),
     classLabels: async (handle: ServableHandle) => (handle.name === 'bright' ? parseLabels(labelsFile) : undefined),
