@@ -131,18 +131,19 @@ export async function drawSquares(): Promise<Buffer> {
 }
 
 /** Finds what is red, green or blue: the mean of each channel under windows of 4 by 4 pixels, and the channels themselves. */
-function colours(): VariantSource {
+export function colours(): VariantSource {
   const float = type('float32');
   const pooling = { T: float, ksize: ints([1, 4, 4, 1]), strides: ints([1, 2, 2, 1]), padding: text('VALID'), data_format: text('NHWC') };
   const windows = Array.from({ length: 49 }, (_, index) => [2 * Math.floor(index / 7), 2 * (index % 7)] as const);
   const reducing = { T: float, Tidx: type('int32') };
   return graphSource({
     nodes: [
-      placeholder('image', 'float32'),
+      placeholder('image', 'float32', [-1, 16, 16, 3]),
       node('means', 'AvgPool', ['image'], pooling),
-      node('scores', 'Reshape', ['means', 'shape'], { T: float, Tshape: type('int32') }),
+      node('cells', 'Reshape', ['means', 'shape'], { T: float, Tshape: type('int32') }),
+      node('scores', 'Identity', ['cells'], { T: float }),
       node('mean', 'Mean', ['image', 'sides'], { ...reducing, keep_dims: bool(false) }),
-      node('each', 'Max', ['scores', 'values'], { ...reducing, keep_dims: bool(true) }),
+      node('each', 'Max', ['cells', 'values'], { ...reducing, keep_dims: bool(true) }),
       node('nothing', 'Mul', ['each', 'zero'], { T: float }),
       node('boxes', 'AddV2', ['nothing', 'windows'], { T: float }),
       node('channels', 'Mul', ['image', 'two'], { T: float }),
@@ -198,7 +199,7 @@ export function catsAndDogs(): VariantSource {
   rows[vocab['dog']!] = [0, 9];
   return graphSource({
     nodes: [
-      placeholder('ids', 'int32'),
+      placeholder('ids', 'int32', [-1, -1]),
       node('vectors', 'GatherV2', ['embedding', 'ids', 'axis0'], {
         Tparams: type('float32'),
         Tindices: type('int32'),
