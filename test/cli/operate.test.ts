@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 function nearfar(...args: string[]) {
-  return runCommand(process.execPath, [join(repositoryRoot, 'dist/cli/main.js'), ...args], repositoryRoot);
+  return runCommand(process.execPath, [join(repositoryRoot, 'dist/cli/main.js'), ...args]);
 }
 const ask = (...args: string[]) => nearfar(...args, '--url', server.restAddress ?? '');
 async function json(...args: string[]) {

@@ -171,6 +171,7 @@ describe('a server', () => {
     await first.close();
     servers.splice(0);
     const second = await start(options);
+    await expect.poll(() => second.servables.status({ name: 'm' }).every(({ state }) => state === 'AVAILABLE')).toBe(true);
     const { body } = await read(second, '?model=m');
 
     const byClient = body.entries.filter(({ way }: Change) => way === 'REST').reverse();

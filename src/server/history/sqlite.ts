@@ -33,17 +33,12 @@ export function openDatabase(path: string): SqliteDatabase {
 }
 
 function findDriver(): OpenDatabase {
-  const require = createRequire(import.meta.url);
-  const drivers: readonly (() => OpenDatabase)[] = [() => require('node:sqlite').DatabaseSync, () => require('libsql')];
-  for (const driver of drivers) {
-    try {
-      return driver();
-    } catch {
-      // The next one.
-    }
+  const builtIn: { readonly DatabaseSync?: OpenDatabase } | undefined = process.getBuiltinModule?.('node:sqlite');
+  if (builtIn?.DatabaseSync) return builtIn.DatabaseSync;
+  try {
+    return createRequire(import.meta.url)('libsql');
+  } catch (cause) {
+    const message = `SQLite is missing: Node ${process.versions.node} has none, and the optional package libsql cannot be loaded`;
+    throw new NearfarError('unsupported', message, { cause });
   }
-  throw new NearfarError(
-    'unsupported',
-    `SQLite is missing: Node ${process.versions.node} has none, and the optional package libsql is not installed`,
-  );
 }
