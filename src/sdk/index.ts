@@ -40,6 +40,7 @@ export type {
   CallOptions,
   ClassifiedFrame,
   ClassifyOptions,
+  ClassifyPhotoOptions,
   ClassifyStreamOptions,
   FrameSource,
   Model,

@@ -19,7 +19,7 @@ import { readConditions } from './conditions.ts';
 import { DeviceLeg } from './device-leg.ts';
 import type { EventHub } from './events.ts';
 import { joinErrors } from './failover.ts';
-import { LiveModel } from './live-model.ts';
+import { LiveModel, loadPredicting } from './live-model.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ServerLeg } from './server-leg.ts';
 import { settlingEvents } from './worker-events.ts';
@@ -73,6 +73,7 @@ export async function openModel(
   const { clock, media, baseUrl } = context;
   // The placement waits for the probe, which waits for the GPU: it need not begin only then.
   if (mode !== 'only-server') context.profile(signal).catch(() => undefined);
+  const loading = loadPredicting().catch(() => undefined);
   const { pin, manifest, labels } = await settleVersion(context, request, hub, signal, true);
   startMedia(context, manifest);
   hub.emit('version', { ...pin, reason: `version ${pin.version} was settled on` });
@@ -100,6 +101,7 @@ export async function openModel(
     baseUrl,
     onClose,
     hedgeAfterMs: context.options.hedgeAfterMs,
+    predicting: await loading,
   });
   return model;
 }
