@@ -1,5 +1,5 @@
 // What an application downloads, minified and gzipped, measured as its bundler would make it.
-const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js'];
+const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js', '@tensorflow/*'];
 // Fetched by models with strings, tables or an operator that the converter gets wrong.
 const customOps = './dist/engines/tfjs/custom-ops.js';
 // Run on the first visit only.

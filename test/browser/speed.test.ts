@@ -70,8 +70,7 @@ describe('inputs that are given away', () => {
         models: '/models',
         server,
         hangTimeoutMs,
-        backends: [backend],
-        allowSoftwareAdapter: true,
+        backends: ['tfjs-wasm'],
       });
       const model = await client.open('everyday10', { mode: server ? 'prefer-on-device' : 'only-on-device' });
       while (model.info.leg !== 'on-device') await new Promise((resolve) => model.addEventListener('switch', resolve, { once: true }));

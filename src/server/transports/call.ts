@@ -315,6 +315,12 @@ export class CallSignal implements Disposable {
     this.#end(new NearfarError('cancelled', 'the client has gone'));
   }
 
+  /** The deadline has passed. */
+  expire(): void {
+    const deadlineMs = this.#deadlineMs;
+    this.#end(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
+  }
+
   /** The work's result, or the reason to end at once; the work itself goes on and what it still throws is dropped. */
   until<T>(work: Promise<T>): Promise<T> {
     this.#await();
@@ -332,10 +338,8 @@ export class CallSignal implements Disposable {
   }
 
   #startTimer(endsAt: number): void {
-    const deadlineMs = this.#deadlineMs;
-    const expire = () => this.#end(new NearfarError('deadline-exceeded', `no answer within ${deadlineMs} ms`, { details: { deadlineMs } }));
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(expire, Math.min(Math.max(endsAt - performance.now(), 0), longestTimerMs));
+    this.#timer = setTimeout(() => this.expire(), Math.min(Math.max(endsAt - performance.now(), 0), longestTimerMs));
   }
 
   #end(reason: NearfarError): void {

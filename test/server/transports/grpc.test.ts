@@ -187,6 +187,16 @@ describe('PredictionService', () => {
     expect(String(details).length).toBe(1024 + '...TRUNCATED'.length);
   });
 
+  test('cuts a long message within a character', async () => {
+    const { getModelStatus } = ModelService.method;
+    const asked = ask(getModelStatus, create(getModelStatus.input, { modelSpec: { name: '😀'.repeat(600) } }));
+
+    await expect(asked).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+      details: expect.stringMatching(/^Could not find any versions of model (😀)+\ufffd\.\.\.TRUNCATED$/u),
+    });
+  });
+
   test('another digest than the wanted one is FAILED_PRECONDITION, with our code behind it', async () => {
     const metadata = new Metadata();
     metadata.set('nearfar-model-digest', half123.digest);

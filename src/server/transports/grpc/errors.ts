@@ -1,13 +1,13 @@
-import type { Metadata, ServiceError } from '@grpc/grpc-js';
 import { errorStatuses, NearfarError, serializeError } from '../../../core/index.ts';
 import type { TransportLog } from '../context.ts';
 import { retryAfterMs } from '../retry-after.ts';
+import type { CallTrailer, UnaryError } from './unary.ts';
 
 /** TensorFlow Serving cuts messages here, as they travel in HTTP/2 headers. */
 const maxMessageLength = 1024;
 
 /** An error as a gRPC status; our code goes behind it under `nearfar-error-code`. */
-export function toServiceError(error: unknown, trailer: Metadata, log: TransportLog): Pick<ServiceError, 'code' | 'details' | 'metadata'> {
+export function toServiceError(error: unknown, trailer: CallTrailer, log: TransportLog): UnaryError {
   // What is no NearfarError is our mistake: its text is for the log, not for strangers.
   if (!(error instanceof NearfarError)) log.error({ err: error }, 'a request failed unexpectedly');
   const { code, message } =
@@ -19,6 +19,8 @@ export function toServiceError(error: unknown, trailer: Metadata, log: Transport
     // What gRPC's own clients wait for before a retry, where their service config has a retry policy (proposal A6).
     trailer.set('grpc-retry-pushback-ms', String(retryMs));
   }
-  const details = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
-  return { code: errorStatuses[code].grpc, details, metadata: trailer };
+  const cut = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
+  // Half a surrogate pair, such as a cut leaves, cannot be sent: here it becomes U+FFFD.
+  const details = Buffer.from(cut).toString();
+  return { code: errorStatuses[code].grpc, details };
 }

@@ -8,7 +8,7 @@ import {
 } from '../../../core/index.ts';
 import type { GrpcContext } from '../context.ts';
 import type { OpenStreams } from './streams.ts';
-import { addUnary } from './unary.ts';
+import { addUnary, type UnaryMethods } from './unary.ts';
 
 /** Services by their full names, and by the bare ones that TensorFlow Serving uses here. */
 const services: ReadonlySet<string> = new Set([
@@ -24,14 +24,14 @@ const services: ReadonlySet<string> = new Set([
  * grpc.health.v1: unlike TensorFlow Serving's it says whether the models can answer, and false while the server drains. A name that
  * is no service's may be a model's.
  */
-export function addHealth(server: Server, { servables, log }: GrpcContext, streams: OpenStreams): void {
+export function addHealth(server: Server, methods: UnaryMethods, { servables, log }: GrpcContext, streams: OpenStreams): void {
   const statusOf = (service: string): ServingStatus => {
     if (services.has(service)) return servables.isReady() ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
     if (!servables.names().includes(service)) return ServingStatus.SERVICE_UNKNOWN;
     return servables.isReady(service) ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
   };
 
-  addUnary(server, Health.method.check, log, ({ service }) => {
+  addUnary(methods, Health.method.check, log, ({ service }) => {
     const found = statusOf(service);
     if (found === ServingStatus.SERVICE_UNKNOWN) throw new NearfarError('not-found', `no such service: ${service}`);
     return create(HealthCheckResponseSchema, { status: found });

@@ -15,9 +15,10 @@ import {
 import { CallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
+import { deadlineMsOf, factsOf } from './grpc-js-call.ts';
 import { infer, takeOverInfer } from './infer.ts';
 import { endStream, type OpenStreams } from './streams.ts';
-import { deadlineMsOf, factsOf, readMessage, writeMessage } from './unary.ts';
+import { readMessage, writeMessage } from './unary.ts';
 
 const { modelStreamInfer: method } = GRPCInferenceService.method;
 type Request = MessageShape<typeof method.input>;

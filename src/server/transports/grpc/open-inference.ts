@@ -29,10 +29,10 @@ import { repositoryIndex } from '../repository-index.ts';
 import { infer, plainParameters, takeOverInfer } from './infer.ts';
 import { addInferStream } from './infer-stream.ts';
 import type { OpenStreams } from './streams.ts';
-import { addUnary, setVersionTrailer, type UnaryCall } from './unary.ts';
+import { addUnary, setVersionTrailer, type UnaryCall, type UnaryMethods } from './unary.ts';
 
 /** The Open Inference Protocol over gRPC, with Triton's extensions: inference.GRPCInferenceService. */
-export function addOpenInference(server: Server, context: GrpcContext, streams: OpenStreams): void {
+export function addOpenInference(server: Server, methods: UnaryMethods, context: GrpcContext, streams: OpenStreams): void {
   const { servables, log, serverVersion, admin } = context;
   const { method } = GRPCInferenceService;
   const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
@@ -43,12 +43,12 @@ export function addOpenInference(server: Server, context: GrpcContext, streams: 
     return handle;
   };
 
-  addUnary(server, method.serverLive, log, () => create(ServerLiveResponseSchema, { live: true }));
-  addUnary(server, method.serverReady, log, () => create(ServerReadyResponseSchema, { ready: servables.isReady() }));
-  addUnary(server, method.serverMetadata, log, () =>
+  addUnary(methods, method.serverLive, log, () => create(ServerLiveResponseSchema, { live: true }));
+  addUnary(methods, method.serverReady, log, () => create(ServerReadyResponseSchema, { ready: servables.isReady() }));
+  addUnary(methods, method.serverMetadata, log, () =>
     create(ServerMetadataResponseSchema, { name: 'nearfar', version: serverVersion, extensions: [...inferenceExtensions] }),
   );
-  addUnary(server, method.modelReady, log, (request, call) => {
+  addUnary(methods, method.modelReady, log, (request, call) => {
     try {
       using _handle = lend(request, call);
       return create(ModelReadyResponseSchema, { ready: true });
@@ -58,39 +58,39 @@ export function addOpenInference(server: Server, context: GrpcContext, streams: 
       throw error;
     }
   });
-  addUnary(server, method.modelMetadata, log, (request, call) =>
+  addUnary(methods, method.modelMetadata, log, (request, call) =>
     observe(request.name, 'ModelMetadata', call, () => {
       using handle = lend(request, call);
       return fromPlain(ModelMetadataResponseSchema, inferenceModelMetadata(servables, handle));
     }),
   );
-  addUnary(server, method.modelConfig, log, (request, call) =>
+  addUnary(methods, method.modelConfig, log, (request, call) =>
     observe(request.name, 'ModelConfig', call, () => {
       using handle = lend(request, call);
       return fromPlain(ModelConfigResponseSchema, { config: modelConfig(handle) });
     }),
   );
-  addUnary(server, method.modelStatistics, log, ({ name, version }, call) =>
+  addUnary(methods, method.modelStatistics, log, ({ name, version }, call) =>
     observe(name, 'ModelStatistics', call, () => fromPlain(ModelStatisticsResponseSchema, modelStatistics(context, name, version))),
   );
-  addUnary(server, method.repositoryIndex, log, ({ ready }, call) =>
+  addUnary(methods, method.repositoryIndex, log, ({ ready }, call) =>
     observe('', 'RepositoryIndex', call, () => create(RepositoryIndexResponseSchema, { models: [...repositoryIndex(servables, ready)] })),
   );
-  addUnary(server, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
+  addUnary(methods, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
       assertMayChange(admin, call);
       await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
-  addUnary(server, method.repositoryModelUnload, log, ({ modelName }, call) =>
+  addUnary(methods, method.repositoryModelUnload, log, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
       assertMayChange(admin, call);
       await admin.onDemand.unload(modelName);
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );
-  addUnary(server, method.modelInfer, log, (request, call) => infer(context, request, call, writeModelInferResponse), {
+  addUnary(methods, method.modelInfer, log, (request, call) => infer(context, request, call, writeModelInferResponse), {
     read: readModelInferRequest,
     takeOver: (request) => takeOverInfer(request, context.buffers),
   });

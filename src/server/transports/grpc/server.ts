@@ -4,6 +4,8 @@ import type { TlsIdentity } from '../../ssl-config.ts';
 import { defaultLameDuckMs, type GrpcContext, type GrpcTransport } from '../context.ts';
 import { lastCall } from '../last-call.ts';
 import { classify } from './classify.ts';
+import { answerDirectly } from './direct.ts';
+import { registerUnary } from './grpc-js-call.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
 import { multiInference } from './multi-inference.ts';
@@ -14,7 +16,7 @@ import { regress } from './regress.ts';
 import { reloadConfig, reloadStatus } from './reload-config.ts';
 import { status } from './status.ts';
 import { OpenStreams } from './streams.ts';
-import { addUnary } from './unary.ts';
+import { addUnary, type UnaryMethods } from './unary.ts';
 import { clearSocketPath } from './unix-socket.ts';
 
 /** `--grpc_channel_arguments` may say otherwise. */
@@ -38,27 +40,34 @@ const longestMs = 2 ** 31 - 1;
  */
 export function createGrpcServer(context: GrpcContext): GrpcTransport {
   const { log, tls, lameDuckMs = defaultLameDuckMs, channelArguments } = context;
-  const server = new Server({ ...defaultArguments, ...channelArguments });
-  addUnary(server, PredictionService.method.predict, log, (request, call) => predict(context, request, call), {
+  const options = { ...defaultArguments, ...channelArguments };
+  const server = new Server(options);
+  const methods: UnaryMethods = new Map();
+  addUnary(methods, PredictionService.method.predict, log, (request, call) => predict(context, request, call), {
     read: readPredictRequest,
     takeOver: (request) => takeOverPredict(request, context.buffers),
   });
-  addUnary(server, PredictionService.method.classify, log, (request, call) => classify(context, request, call));
-  addUnary(server, PredictionService.method.regress, log, (request, call) => regress(context, request, call));
-  addUnary(server, PredictionService.method.multiInference, log, (request, call) => multiInference(context, request, call));
-  addUnary(server, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
-  addUnary(server, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
-  addUnary(server, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call), {
+  addUnary(methods, PredictionService.method.classify, log, (request, call) => classify(context, request, call));
+  addUnary(methods, PredictionService.method.regress, log, (request, call) => regress(context, request, call));
+  addUnary(methods, PredictionService.method.multiInference, log, (request, call) => multiInference(context, request, call));
+  addUnary(methods, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
+  addUnary(methods, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
+  addUnary(methods, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call), {
     statusOf: reloadStatus,
   });
   const streams = new OpenStreams();
-  addOpenInference(server, context, streams);
-  addHealth(server, context, streams);
+  addOpenInference(server, methods, context, streams);
+  addHealth(server, methods, context, streams);
   addReflection(server, [PredictionService, ModelService, GRPCInferenceService, Health], streams);
+  for (const [path, answer] of methods) registerUnary(server, path, answer);
+  const takeCalls = answerDirectly(server, methods, options);
   const bind = (address: string, where: object, credentials: ServerCredentials): Promise<number> =>
     new Promise((resolve, reject) => {
       server.bindAsync(address, credentials, (cause, port) => {
-        if (!cause) return resolve(port);
+        if (!cause) {
+          takeCalls();
+          return resolve(port);
+        }
         reject(new NearfarError('unavailable', `cannot listen on ${address}: ${cause.message}`, { cause, details: { ...where } }));
       });
     });
@@ -98,6 +107,7 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
     },
     accept: async () => {
       const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+      takeCalls();
       return (socket) => injector.injectConnection(socket);
     },
     drain,
