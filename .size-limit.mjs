@@ -7,7 +7,7 @@ const golden = './dist/worker/device/run-golden.js';
 // Downloads, and the calls of client.cache: a warm visit needs neither.
 const rare = ['./dist/worker/loader/fetch-missing.js', './dist/worker/device/manage-cache.js'];
 // Fetched by the first call of a task beside image classification.
-const tasks = ['./dist/worker/device/run-task.js', './dist/engines/remote/run-task.js'];
+const tasks = ['./dist/worker/device/run-task.js', './dist/worker/media/prepare-for-task.js', './dist/engines/remote/run-task.js'];
 // Fetched while the worker starts, beside its first question.
 const balance = './dist/engines/remote/balance.js';
 // Fetched when a call has to wait for another one.
@@ -20,6 +20,8 @@ const rareCalls = [
   './dist/sdk/other-version.js',
   './dist/sdk/availability.js',
   './dist/sdk/classify-stream.js',
+  // By the first call of a task beside image classification.
+  './dist/sdk/plan-task.js',
   // For applications that hedge, and while an opening waits for its probe.
   './dist/sdk/hedge.js',
   './dist/sdk/surroundings.js',

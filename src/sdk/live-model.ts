@@ -31,7 +31,6 @@ import { type Limit, openLimit, withoutLimit } from './limit.ts';
 import type {
   CallOptions,
   ClassifiedFrame,
-  ClassifyOptions,
   ClassifyPhotoOptions,
   ClassifyStreamOptions,
   FrameSource,
@@ -40,8 +39,9 @@ import type {
   ModelInfo,
   ModelTasks,
   PredictOptions,
+  TaskOptions,
 } from './model.ts';
-import { atLeast } from './options.ts';
+import { atLeast, countOf } from './options.ts';
 import type * as Predicting from './predict-plan.ts';
 import { createRunReport, type LegAnswer, type RunReport } from './run-report.ts';
 import type { ServerLeg } from './server-leg.ts';
@@ -121,7 +121,7 @@ export class LiveModel implements Model {
       if (!task) {
         throw new NearfarError('unsupported', `${name} has no image-classification task; use predict()`);
       }
-      const topK = topKOf(options);
+      const topK = countOf('topK', options.topK ?? 5);
       const prepared = await this.#prepare(photo, task.input, scope.signal, options.transfer);
       const { preprocessMs } = prepared;
       let { image } = prepared;
@@ -157,15 +157,11 @@ export class LiveModel implements Model {
   run<Task extends keyof ModelTasks>(
     task: Task,
     input: ModelTasks[Task]['input'],
-    options: ClassifyOptions = {},
+    options: TaskOptions = {},
   ): Promise<{ output: ModelTasks[Task]['output']; run: RunReport }> {
     return this.#track(options, async (scope) => {
-      const call = { task, input, topK: topKOf(options) };
-      const { answer, run } = await this.#answer<TaskAnswer>(scope, {
-        preprocessMs: 0,
-        onDevice: (api, handle, callId) => api.runTask(handle, { ...call, callId }),
-        onServer: (api, target, callId, deadlineMs) => api.runTaskOnServer(target, { ...call, callId, deadlineMs }),
-      });
+      const { planTask } = await import('./plan-task.ts');
+      const { answer, run } = await this.#answer(scope, await planTask(this.#parts, task, input, options, scope.signal));
       return { output: answer.output as ModelTasks[Task]['output'], run };
     });
   }
@@ -298,10 +294,6 @@ function moved<Call extends Pick<ClassifyCall, 'image'>>(call: Call): Call {
 
 function copyOf<Image extends RgbImage | Pixels>(image: Image): Image {
   return { ...image, data: image.data.slice() };
-}
-
-function topKOf({ topK = 5 }: ClassifyOptions): number {
-  return Math.floor(atLeast('topK', topK, 1));
 }
 
 /** One call's time: when it began, when it must end, and the signal that ends it. */

@@ -1,4 +1,4 @@
-import type { Classification, Leg, Manifest, Mode, Signature, TensorMap } from '../core/index.ts';
+import type { Classification, Detection, Leg, Manifest, Mode, RgbImage, Segmentation, Signature, TensorMap } from '../core/index.ts';
 import type { NearfarEventTarget } from './events.ts';
 import type { Photo } from './image-source.ts';
 import type { RunReport } from './run-report.ts';
@@ -21,6 +21,13 @@ export interface ClassifyOptions extends CallOptions {
 export interface ClassifyPhotoOptions extends ClassifyOptions {
   /** Gives an ImageBitmap, a VideoFrame or ImageData away instead of copying it: it is closed, or its data empty, from the call on. @default false */
   readonly transfer?: boolean | undefined;
+}
+
+export interface TaskOptions extends ClassifyOptions {
+  /** Of object detection: scores at or below are left out. @default what the version says */
+  readonly threshold?: number | undefined;
+  /** Of object detection: how many at most, the highest scores first. @default what the version says */
+  readonly maxDetections?: number | undefined;
 }
 
 export interface PredictOptions extends CallOptions {
@@ -54,9 +61,17 @@ export interface ClassifiedFrame {
 
 /** What `run` takes and gives, by the name of the task in the manifest. */
 export interface ModelTasks {
+  /** As `classify`. */
+  readonly 'image-classification': { readonly input: Photo; readonly output: readonly Classification[] };
+  /** What is in a picture and where. */
+  readonly 'object-detection': { readonly input: Photo; readonly output: readonly Detection[] };
+  /** A class for each pixel of the picture. */
+  readonly 'image-segmentation': { readonly input: Photo; readonly output: Segmentation };
+  /** Another picture: RGB, row by row from the top left. */
+  readonly 'image-to-image': { readonly input: Photo; readonly output: RgbImage };
   readonly 'text-classification': { readonly input: TextInput; readonly output: readonly Classification[] };
-  /** Of texts. */
-  readonly embeddings: { readonly input: TextInput; readonly output: Float32Array };
+  /** Of texts or of pictures, as the version says: a string is a text or the URL of a picture. */
+  readonly embeddings: { readonly input: TextInput | Photo; readonly output: Float32Array };
   readonly 'audio-classification': { readonly input: SoundInput; readonly output: readonly Classification[] };
   readonly 'tabular-classification': { readonly input: RowInput; readonly output: readonly Classification[] };
   readonly 'tabular-regression': { readonly input: RowInput; readonly output: readonly number[] };
@@ -129,13 +144,14 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
   /**
    * Answers a task of the version.
    * @param options.topK How many classes, for tasks that give some.
+   * @param options.threshold, options.maxDetections Which of the objects that were found.
    * @returns `output` of the task, and `run`.
    * @throws {NearfarError} As `classify`; `unsupported` when the version does not have the task.
    */
   run<Task extends keyof ModelTasks>(
     task: Task,
     input: ModelTasks[Task]['input'],
-    options?: ClassifyOptions,
+    options?: TaskOptions,
   ): Promise<{ output: ModelTasks[Task]['output']; run: RunReport }>;
   /** Finishes the calls under way, then gives everything back; later calls fail with `failed-precondition`. Twice is harmless. */
   close(): Promise<void>;

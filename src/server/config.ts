@@ -101,6 +101,8 @@ export interface ServerConfig {
   readonly resultCacheTtlMs: number;
   /** URL of a Redis that keeps answers for all servers that name it. @default undefined, none */
   readonly resultCacheRedis: string | undefined;
+  /** Longest time a request waits for that Redis, in milliseconds; a later answer is a miss. @default 50 */
+  readonly redisTimeoutMs: number;
   /** Most bytes of decoded and resized pictures kept in memory. @default 0, none are */
   readonly inputCacheBytes: number;
   /** How requests of models that say nothing of their own are batched. @default 'off' */
@@ -173,6 +175,7 @@ function defaults(environment: Environment): ServerConfig {
     resultCacheBytes: 0,
     resultCacheTtlMs: 3_600_000,
     resultCacheRedis: undefined,
+    redisTimeoutMs: 50,
     inputCacheBytes: 0,
     batching: 'off',
     hasVersionBatching: false,
@@ -264,6 +267,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),
     resultCacheBytes: flags.result_cache_bytes,
     resultCacheTtlMs: flags.result_cache_ttl_ms,
+    redisTimeoutMs: orDefault(flags.result_cache_redis_timeout_ms),
     resultCacheRedis: parseRedisUrl(flags.result_cache_redis ?? environment['NEARFAR_REDIS_URL'] ?? ''),
     inputCacheBytes: flags.input_cache_bytes,
     batching: resolveBatching({

@@ -102,6 +102,7 @@ const ourFlags = {
     'string',
     'answers kept in Redis: redis://host:port/database (a password is safer in the environment, NEARFAR_REDIS_URL)',
   ),
+  result_cache_redis_timeout_ms: honoured('int', 'how long a request waits for Redis before its answer is computed (50)'),
   result_cache_ttl_ms: honoured('int', 'how long (3600000)'),
   input_cache_bytes: honoured('int', 'decoded pictures kept in memory (0, none)'),
   batching_p99_target_ms: honoured('int', 'measure whether and how to batch, for this 99th percentile of the latency'),

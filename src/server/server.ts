@@ -109,6 +109,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       tls: identity,
       files,
       prepareImage,
+      answerPicture: images.answer,
       runJsonJob: json.run,
       batching: serving.batching,
       clientReports,

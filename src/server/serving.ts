@@ -97,6 +97,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     savedModelTags: config.savedModelTags,
     backOff: retry,
     log,
+    isUsed: (directory) => repository.usesDirectory(directory) || servables.usesDirectory(directory),
     onImported: (name) => void repository.lookAfresh(name),
   });
   const repository: Repository = new Repository({
@@ -143,8 +144,9 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     config.modelConfigFile === undefined
       ? undefined
       : new ModelConfigFile({ file: config.modelConfigFile, pollIntervalMs: config.modelConfigPollMs, admin: models, log });
-  const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl } = config;
-  const results = budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, metrics, log }) : undefined;
+  const { resultCacheBytes: budgetBytes, resultCacheRedis: redisUrl, redisTimeoutMs } = config;
+  const results =
+    budgetBytes > 0 || redisUrl !== undefined ? openResults({ budgetBytes, redisUrl, redisTimeoutMs, metrics, log }) : undefined;
   const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
     models,

@@ -14,6 +14,10 @@ export function serveMedia(): MediaWorkerApi {
       const prepared = await media.prepareImage(callId, source, input);
       return transfer(prepared, [prepared.image.data.buffer]);
     }),
+    preparePicture: answering(async (callId, source, version, task) => {
+      const prepared = await media.preparePicture(callId, source, version, task);
+      return transfer(prepared, [prepared.picture.image.data.buffer]);
+    }),
     predictOnServer: answering(async (target, call) => {
       const result = await media.predictOnServer(target, call);
       return transfer(result, buffersOf(result.answer.outputs));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser, openTestPage, type TestBrowser } from '../support/browser.ts';
 import { openTempFolder } from '../support/model-folder.ts';
-import { writeTaskModels } from '../support/task-models.ts';
+import { drawSquares, squares, writePictureModel, writeTaskModels } from '../support/task-models.ts';
 import { type FarServer, openFarServer } from './far-server.ts';
 
 // Tasks through the public entry, with real workers, engines and a real server: both legs give the same answer from the same digest.
@@ -10,10 +10,12 @@ let browser: TestBrowser;
 let far: FarServer;
 let folder: Awaited<ReturnType<typeof openTempFolder>>;
 let digests: { pets: string; ages: string };
+let colours: string;
 
 beforeAll(async () => {
   folder = await openTempFolder();
   digests = await writeTaskModels(folder.path);
+  colours = await writePictureModel(folder.path);
   [browser, far] = await Promise.all([launchBrowser(), openFarServer(folder.path, ['tfjs-wasm', 'onnx-cpu'])]);
 });
 afterAll(async () => {
@@ -63,4 +65,83 @@ test('a text is classified on the device where the server is cut', async () => {
 
   expect(output).toMatchObject([{ label: 'dog' }]);
   expect(run).toMatchObject({ leg: 'on-device', fallback: { code: 'network' } });
+});
+
+/** Every task of pictures in a page, with the pixels of masks and pictures as lists. */
+async function runPictureTasks(mode: 'only-on-device' | 'only-server') {
+  const png = await drawSquares();
+  await using opened = await openTestPage(browser, {
+    mounts: {
+      '/models/': folder.path,
+      '/squares.png': (_, response) => void response.writeHead(200, { 'content-type': 'image/png' }).end(png),
+    },
+  });
+  return await opened.page.evaluate(
+    async ({ mode, server }) => {
+      const client = window.nearfar.createClient({ models: '/models', server, backends: ['tfjs-wasm'] });
+      const model = await client.open('colours', { mode });
+      const found = await model.run('object-detection', '/squares.png');
+      const photo = await (await fetch('/squares.png')).blob();
+      const fewer = await model.run('object-detection', photo, { maxDetections: 1 });
+      const none = await model.run('object-detection', photo, { threshold: 0.95 });
+      const { mask, segments } = (await model.run('image-segmentation', await createImageBitmap(photo))).output;
+      const image = (await model.run('image-to-image', photo)).output;
+      const vector = (await model.run('embeddings', photo)).output;
+      const classes = await model.run('image-classification', photo, { topK: 2 });
+      const { predictions } = await model.classify(photo, { topK: 2 });
+      const codeOf = (call: Promise<unknown>) => call.then(String, ({ code, message }: Record<string, string>) => `${code} ${message}`);
+      const errors = [
+        await codeOf(model.run('embeddings', { text: 'a text', pair: 'another' })),
+        await codeOf(model.run('object-detection', new Blob(['no picture']))),
+        await codeOf(model.run('object-detection', photo, { threshold: Number.NaN })),
+        await codeOf(model.run('text-classification', 'a text')),
+        await codeOf(model.run('object-detection', photo, { deadlineMs: 0 })),
+      ];
+      await client.close();
+      return {
+        run: found.run,
+        errors,
+        answers: {
+          found: found.output,
+          classes: classes.output,
+          predictions,
+          counts: [fewer, none].map(({ output }) => output.length),
+          segments,
+          mask: { ...mask, kind: mask.data.constructor.name, data: [...mask.data] },
+          image: { ...image, kind: image.data.constructor.name, data: [...image.data] },
+          vector: { kind: vector.constructor.name, data: [...vector] },
+        },
+      };
+    },
+    { mode, server: far.url },
+  );
+}
+
+test('finds, segments, repaints and embeds a picture on either leg, with the same answers to the last bit', async () => {
+  const onDevice = await runPictureTasks('only-on-device');
+  const onServer = await runPictureTasks('only-server');
+
+  expect(onDevice.run).toMatchObject({ leg: 'on-device', engine: 'tfjs', digest: colours });
+  expect(onServer.run).toMatchObject({ leg: 'server', engine: 'tfjs', digest: colours });
+  expect(onServer.answers).toEqual(onDevice.answers);
+  const { found, classes, predictions, counts, segments, mask, image, vector } = onDevice.answers;
+  expect(found).toEqual(squares.detections.map((detection) => ({ ...detection, score: expect.closeTo(detection.score, 2) })));
+  expect(classes).toEqual(predictions);
+  expect(classes.map(({ label }) => label)).toEqual(['green', 'blue']);
+  expect(counts).toEqual([1, 0]);
+  expect(segments).toEqual(squares.segments);
+  expect(mask).toMatchObject({ width: squares.width, height: squares.height, kind: 'Uint8Array' });
+  expect([mask.data[16 * squares.width + 16], mask.data[16 * squares.width + 48]]).toEqual([1, 2]);
+  expect(image).toMatchObject({ width: squares.width, height: squares.height, kind: 'Uint8Array' });
+  expect(image.data.slice(0, 3)).toEqual([255, 255, 255]);
+  expect(vector).toEqual({ kind: 'Float32Array', data: squares.vector.map((value) => expect.closeTo(value, 6)) });
+  for (const { errors } of [onDevice, onServer]) {
+    expect(errors).toEqual([
+      expect.stringMatching(/^invalid-argument photo: expected an image/),
+      expect.stringMatching(/^invalid-argument .*no picture/),
+      expect.stringMatching(/^invalid-argument threshold/),
+      expect.stringMatching(/^unsupported colours version 1 has no task text-classification/),
+      expect.stringMatching(/^deadline-exceeded/),
+    ]);
+  }
 });

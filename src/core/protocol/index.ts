@@ -145,7 +145,6 @@ export {
   type OpenedModel,
   type OpenRequest,
   type Phase,
-  type PlainTask,
   type PredictAnswer,
   type PredictCall,
   type PrefetchedVersion,

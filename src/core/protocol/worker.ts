@@ -3,7 +3,15 @@ import type { NearfarErrorCode, SerializedError } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
 import type { DeviceProfile, Reason, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
-import type { Classification, OpenedTasks } from '../tasks/index.ts';
+import type {
+  Classification,
+  DetectionOptions,
+  OpenedTasks,
+  PictureTask,
+  PreparedPicture,
+  TaskManifest,
+  TopKOptions,
+} from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
 // What the main thread and its two workers say to each other (over comlink). Calls that can be aborted carry a `callId`
@@ -140,19 +148,16 @@ export interface ClassifyCall<Image = RgbImage | Pixels> {
   readonly topK: number;
 }
 
-/** The tasks that both legs answer from an input that is no picture. */
-export type PlainTask = 'text-classification' | 'embeddings' | 'audio-classification' | 'tabular-classification' | 'tabular-regression';
-
 export interface TaskCall {
   readonly callId: number;
-  readonly task: PlainTask;
-  /** As the task takes it; what does not fit is refused where the task is opened. */
+  readonly task: keyof OpenedTasks;
+  /** As the task takes it, a picture as `preparePicture` of the media worker returned it; what does not fit is refused where the task is opened. */
   readonly input: unknown;
-  readonly topK: number;
+  readonly options: TopKOptions & DetectionOptions;
 }
 
 export interface TaskAnswer {
-  readonly output: ReturnType<OpenedTasks[PlainTask]['decode']>[number];
+  readonly output: ReturnType<OpenedTasks[keyof OpenedTasks]['decode']>[number] | readonly Classification[];
   readonly timing: LegTiming;
 }
 
@@ -318,6 +323,13 @@ export interface MediaWorkerApi {
     notify: Notify,
   ): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
   prepareImage(callId: number, source: ImageSource, input: ImageInput): Promise<{ image: RgbImage; preprocessMs: number }>;
+  /** A picture as a task of the version takes it, other than image classification. */
+  preparePicture(
+    callId: number,
+    source: ImageSource,
+    version: TaskManifest,
+    task: PictureTask,
+  ): Promise<{ picture: PreparedPicture; preprocessMs: number }>;
   predictOnServer(
     target: ServerTarget,
     call: PredictCall & { readonly deadlineMs?: number | undefined },

@@ -4,6 +4,7 @@ import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
 import type { ServableHandle, ServableState, VersionStatus } from './servable.ts';
+import { failedWarmupOf } from './warm-up.ts';
 
 /** Loads a version onto an engine, see `EngineHost.load`. */
 export type LoadVersion = (
@@ -179,7 +180,10 @@ export class ServableVersion {
     } catch (error) {
       if (signal.aborted) return;
       record('', 'failed');
-      this.#fail(error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error }));
+      const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
+      const warmup = failedWarmupOf(failure);
+      if (warmup) metrics.recordWarmup({ path: this.#path, ...warmup });
+      this.#fail(failure);
     }
   }
 

@@ -20,6 +20,7 @@ import {
   GRPCInferenceService,
   Health,
   ModelService,
+  NearfarError,
   PredictionService,
   ServerReflection,
   SignatureDefMapSchema,
@@ -32,7 +33,16 @@ import { createSlowVersion, createStandInContext, createStandInStore, half123, h
 
 const slow = createSlowVersion();
 const long = { ...half123, name: 'long', run: () => Promise.reject(new Error('x')) };
-const store = createStandInStore([half123, half124, scorer, slow, long]);
+/** An engine that cannot run one of its signatures, and so none that is joined of it and others. */
+const partial: typeof scorer = {
+  ...scorer,
+  name: 'partial',
+  run: async (request, options) => {
+    if (request.signature.includes('+')) throw new NearfarError('unsupported', 'one of the signatures does not run here');
+    return scorer.run(request, options);
+  },
+};
+const store = createStandInStore([half123, half124, scorer, partial, slow, long]);
 const context = createStandInContext(store);
 let transport: Transport;
 let client: Client;
@@ -375,8 +385,8 @@ describe('examples', () => {
   const askAll = (tasks: readonly ReturnType<typeof task>[], input = list(2)) =>
     ask(multiInference, create(multiInference.input, { tasks: [...tasks], input }));
 
-  test('are asked about by several tasks, answered in their order', async () => {
-    const { message } = await askAll([task('regress', 'regress'), task('classify', ''), task('classify', 'labelled')]);
+  test.each(['scorer', 'partial'])('are asked about by several tasks, answered in their order, by %s', async (name) => {
+    const { message } = await askAll([task('regress', 'regress', name), task('classify', '', name), task('classify', 'labelled', name)]);
 
     expect(message.results).toMatchObject([
       { modelSpec: { signatureName: 'regress' }, result: { case: 'regressionResult', value: { regressions: [{ value: 3 }] } } },

@@ -14,7 +14,7 @@ import {
 import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
 import { runJsonJobHere } from '../../../../src/server/json/index.ts';
-import { prepareImageHere } from '../../../../src/server/media/index.ts';
+import { answerPictureHere, prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { LoadRequest } from '../../../../src/server/model-control.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
 import { joinObservers, type RequestRecord } from '../../../../src/server/request-record.ts';
@@ -102,6 +102,13 @@ function scoreExamples({ inputs, signature }: RunRequest): TensorMap {
   return signature === 'labelled' ? { ...both, classes: createTensor('string', [count, 2], labels) } : both;
 }
 
+/** What an engine does that has the joined signatures, see `withJoinedSignatures`. */
+function scoreJoined(request: RunRequest): TensorMap {
+  if (!request.signature.includes('+')) return scoreExamples(request);
+  const named = (request.outputs ?? []).map((name): [string, [string, string]] => [name, JSON.parse(name)]);
+  return Object.fromEntries(named.map(([name, [signature, output]]) => [name, scoreExamples({ ...request, signature })[output]!]));
+}
+
 const float = { dtype: 'float32', shape: [-1] };
 const signatures = {
   serving_default: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
@@ -168,7 +175,7 @@ export const scorer = version(
     // Every other signature reads the graph's `inputs`.
     variants: [{ ...variant, bindings: { elsewhere: { inputs: { inputs: { tensor: 'other_inputs' } } } } }],
   },
-  scoreExamples,
+  scoreJoined,
 );
 
 /** Runs until it is aborted or told to go on. */
@@ -339,6 +346,7 @@ export function createStandInContext(servables: ServableStore) {
     observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
+    answerPicture: answerPictureHere,
     runJsonJob: runJsonJobHere,
     buffers: new BufferPool(),
     classLabels: async (handle: ServableHandle) => (handle.name === 'bright' ? parseLabels(labelsFile) : undefined),
