@@ -11,6 +11,7 @@ import {
   type Variant,
 } from '../../core/index.ts';
 import type { LoadAnswer, LoadCall, SkippedEngine } from './engine-protocol.ts';
+import { withJoinedSignatures } from './joined-signatures.ts';
 import { createVerifiedFiles } from './verified-files.ts';
 import { type FailedWarmup, failedWarmupOf, readWarmupRecords, type WarmupStats, warmUp } from './warm-up.ts';
 
@@ -30,10 +31,11 @@ const final: ReadonlySet<NearfarErrorCode> = new Set(['integrity-mismatch', 'not
  * @throws {NearfarError} what the only backend tried said, or one error that tells of all; rejects with `signal.reason` when aborted.
  */
 export async function loadVersion(
-  { manifest, directory, backends, warmup: warmupCall }: LoadCall,
+  { manifest: described, directory, backends, warmup: warmupCall }: LoadCall,
   openBackend: (backend: BackendId) => Promise<Engine>,
   signal: AbortSignal,
 ): Promise<LoadedVersion> {
+  const manifest = withJoinedSignatures(described);
   const files = createVerifiedFiles(manifest, directory);
   const records = warmupCall ? await readWarmupRecords(warmupCall.path) : [];
   const skipped: SkippedEngine[] = [];

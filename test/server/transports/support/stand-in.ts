@@ -102,6 +102,13 @@ function scoreExamples({ inputs, signature }: RunRequest): TensorMap {
   return signature === 'labelled' ? { ...both, classes: createTensor('string', [count, 2], labels) } : both;
 }
 
+/** What an engine does that has the joined signatures, see `withJoinedSignatures`. */
+function scoreJoined(request: RunRequest): TensorMap {
+  if (!request.signature.includes('+')) return scoreExamples(request);
+  const named = (request.outputs ?? []).map((name): [string, [string, string]] => [name, JSON.parse(name)]);
+  return Object.fromEntries(named.map(([name, [signature, output]]) => [name, scoreExamples({ ...request, signature })[output]!]));
+}
+
 const float = { dtype: 'float32', shape: [-1] };
 const signatures = {
   serving_default: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
@@ -114,6 +121,17 @@ const signatures = {
 
 export const half123 = version('half_plus_two', '123', { signatures }, halfPlusTwo, ['stable']);
 export const half124 = version('half_plus_two', '124', { signatures, description: 'a later one' }, halfPlusTwo, ['canary']);
+/** Gives back what it gets. */
+export const half16 = version(
+  'half_precision',
+  '1',
+  {
+    signatures: {
+      serving_default: { method: 'predict', inputs: { x: { ...float, dtype: 'float16' } }, outputs: { y: { ...float, dtype: 'float16' } } },
+    },
+  },
+  halfPlusTwo,
+);
 export const bright = version(
   'bright',
   '1',
@@ -168,7 +186,7 @@ export const scorer = version(
     // Every other signature reads the graph's `inputs`.
     variants: [{ ...variant, bindings: { elsewhere: { inputs: { inputs: { tensor: 'other_inputs' } } } } }],
   },
-  scoreExamples,
+  scoreJoined,
 );
 
 /** Runs until it is aborted or told to go on. */
