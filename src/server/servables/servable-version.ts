@@ -3,6 +3,7 @@ import { type BackOff, backOff, retryNote } from '../back-off.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
+import { readMlMetadataUuid } from './ml-metadata.ts';
 import type { ServableHandle, ServableState, VersionStatus } from './servable.ts';
 import { failedWarmupOf } from './warm-up.ts';
 
@@ -33,6 +34,8 @@ export interface ServingMetrics {
     /** Why it failed. */
     readonly message?: string | undefined;
   }): void;
+  /** Says by which UUID ML Metadata knows a version. */
+  setMlMetadata(known: { readonly model: string; readonly version: string; readonly uuid: string }): void;
   /** @param warmup.status Canonical name of what it ended with. */
   recordWarmup(warmup: { readonly path: string; readonly status: string; readonly records: number; readonly durationMs: number }): void;
 }
@@ -182,6 +185,7 @@ export class ServableVersion {
       this.#error = undefined;
       this.#hasServed = true;
       this.#enter('AVAILABLE');
+      void this.#tellMlMetadata();
     } catch (error) {
       if (signal.aborted) return;
       const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
@@ -189,6 +193,17 @@ export class ServableVersion {
       const warmup = failedWarmupOf(failure);
       if (warmup) metrics.recordWarmup({ path: this.#path, ...warmup });
       this.#fail(failure);
+    }
+  }
+
+  async #tellMlMetadata(): Promise<void> {
+    const { metrics, log } = this.#options;
+    const { version } = this.source;
+    try {
+      const uuid = await readMlMetadataUuid(this.#path);
+      if (uuid !== undefined) metrics.setMlMetadata({ model: this.#name, version, uuid });
+    } catch (error) {
+      log.warn({ model: this.#name, version, err: error }, 'its UUID for ML Metadata cannot be read');
     }
   }
 

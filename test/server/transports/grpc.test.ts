@@ -141,6 +141,20 @@ describe('PredictionService', () => {
     }
   });
 
+  test('takes messages over the 4 MiB at which gRPC libraries begin', async () => {
+    const large = createTensor('float32', [2_500_000], new Float32Array(2_500_000));
+    const inputs = {
+      x: encodeTensorProto(large, { asContent: true }),
+      s_bytes: encodeTensorProto(createTensor('string', [1], [new Uint8Array()])),
+      n: encodeTensorProto(createTensor('int64', [1], BigInt64Array.of(7n))),
+    };
+    const modelSpec = { name: 'half_plus_two', signatureName: 'many' };
+
+    const { message } = await ask(predict, create(predict.input, { modelSpec, inputs, outputFilter: ['n'] }));
+
+    expect(message.outputs['n']?.int64Val).toEqual([7n]);
+  });
+
   test('takes a version and a label', async () => {
     const byVersion = await ask(predict, predictRequest({ versionChoice: { case: 'version', value: { value: 123n } } }));
     const byLabel = await ask(predict, predictRequest({ versionChoice: { case: 'versionLabel', value: 'stable' } }));

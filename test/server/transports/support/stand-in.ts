@@ -122,6 +122,17 @@ const signatures = {
 
 export const half123 = version('half_plus_two', '123', { signatures }, halfPlusTwo, ['stable']);
 export const half124 = version('half_plus_two', '124', { signatures, description: 'a later one' }, halfPlusTwo, ['canary']);
+/** Gives back what it gets. */
+export const half16 = version(
+  'half_precision',
+  '1',
+  {
+    signatures: {
+      serving_default: { method: 'predict', inputs: { x: { ...float, dtype: 'float16' } }, outputs: { y: { ...float, dtype: 'float16' } } },
+    },
+  },
+  halfPlusTwo,
+);
 export const bright = version(
   'bright',
   '1',
