@@ -13,6 +13,8 @@ const balance = './dist/engines/remote/balance.js';
 // Fetched when a call has to wait for another one.
 const batching = './dist/worker/device/micro-batching.js';
 const rareCalls = [
+  // Loaded beside a model that opens.
+  './dist/sdk/predict-plan.js',
   './dist/sdk/cache-calls.js',
   // Where a server has another version.
   './dist/sdk/other-version.js',

@@ -44,6 +44,7 @@ export type {
   CallOptions,
   ClassifiedFrame,
   ClassifyOptions,
+  ClassifyPhotoOptions,
   ClassifyStreamOptions,
   FrameSource,
   Model,

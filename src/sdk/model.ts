@@ -18,6 +18,11 @@ export interface ClassifyOptions extends CallOptions {
   readonly topK?: number | undefined;
 }
 
+export interface ClassifyPhotoOptions extends ClassifyOptions {
+  /** Gives an ImageBitmap, a VideoFrame or ImageData away instead of copying it: it is closed, or its data empty, from the call on. @default false */
+  readonly transfer?: boolean | undefined;
+}
+
 export interface TaskOptions extends ClassifyOptions {
   /** Of object detection: scores at or below are left out. @default what the version says */
   readonly threshold?: number | undefined;
@@ -30,6 +35,12 @@ export interface PredictOptions extends CallOptions {
   readonly signature?: string | undefined;
   /** Names of the wanted outputs. @default all */
   readonly outputs?: readonly string[] | undefined;
+  /**
+   * Gives the memory of the inputs away instead of copying it: each typed array is empty from the call on, with everything else in its
+   * ArrayBuffer (`detached`). Strings and shared memory are copied all the same.
+   * @default false
+   */
+  readonly transfer?: boolean | undefined;
 }
 
 /** Where frames come from: what a video shows, what a camera's track brings, or frames that the caller makes. */
@@ -108,12 +119,12 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
   readonly faults: ModelFaults;
   /**
    * The most likely classes of a photo.
-   * @param photo Any DOM image, canvas, video or VideoFrame, ImageData, ImageBitmap, Blob or URL; it stays usable.
+   * @param photo Any DOM image, canvas, video or VideoFrame, ImageData, ImageBitmap, Blob or URL; it stays usable, unless `transfer` gives it away.
    * @returns `predictions`, best first, scores as the version's task gives them (probabilities after its activation), and `run`.
    * @throws {NearfarError} `unsupported` (no image-classification task), `invalid-argument` (photo or option),
    * `deadline-exceeded`, `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
    */
-  classify(photo: Photo, options?: ClassifyOptions): Promise<{ predictions: readonly Classification[]; run: RunReport }>;
+  classify(photo: Photo, options?: ClassifyPhotoOptions): Promise<{ predictions: readonly Classification[]; run: RunReport }>;
   /**
    * Classifies the newest frame each time the loop asks for a result, for `for await`; frames that come meanwhile are dropped, none
    * waits. Ends with the source, and when the loop is left; the source goes on, but for a stream of frames, which is cancelled.
@@ -124,7 +135,7 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
   /**
    * Runs a signature on tensors.
    * @param inputs By the names of the signature: dtype and shape as it declares, -1 standing for any size; data row by
-   * row in the typed array of the dtype (int64: BigInt64Array; string: string[] or Uint8Array[]). They are copied.
+   * row in the typed array of the dtype (int64: BigInt64Array; string: string[] or Uint8Array[]). They are copied, unless `transfer` gives them away.
    * @returns `outputs` by the names of the signature, and `run`.
    * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `shape-mismatch`, `deadline-exceeded`,
    * `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.

@@ -20,7 +20,7 @@ import { readConditions } from './conditions.ts';
 import { DeviceLeg } from './device-leg.ts';
 import type { EventHub } from './events.ts';
 import { joinErrors } from './failover.ts';
-import { LiveModel } from './live-model.ts';
+import { LiveModel, loadPredicting } from './live-model.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ServerLeg } from './server-leg.ts';
 import { settlingEvents } from './worker-events.ts';
@@ -72,6 +72,7 @@ export async function openModel(
 ): Promise<LiveModel> {
   const { name, mode } = request;
   const { clock, media, baseUrl } = context;
+  const loading = loadPredicting().catch(() => undefined);
   const { pin, manifest, labels } = await settleVersion(context, request, hub, signal, true);
   startMedia(context, manifest);
   hub.emit('version', { ...pin, reason: `version ${pin.version} was settled on` });
@@ -99,6 +100,7 @@ export async function openModel(
     baseUrl,
     onClose,
     hedgeAfterMs: context.options.hedgeAfterMs,
+    predicting: await loading,
   });
   return model;
 }

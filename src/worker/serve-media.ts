@@ -1,10 +1,9 @@
 import { transfer } from 'comlink';
-import type { MediaWorkerApi } from '../core/index.ts';
+import { buffersOf, type MediaWorkerApi } from '../core/index.ts';
 import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createMediaWorker } from './media/index.ts';
 import { telling } from './telling.ts';
-import { buffersOf } from './transfer.ts';
 
 /** The media worker on this browser, as comlink exposes it. */
 export function serveMedia(): MediaWorkerApi {

@@ -119,6 +119,7 @@ export function createStandIns(): StandIns {
     plan: async () => ({ pin, manifest, cachedBytes: 0, totalBytes: 100 }),
     open: async () => opened,
     predict: async () => answer(1),
+    predictMoved: async () => answer(1),
     classify: async () => classes(1),
     runTask: async () => ({ output: [1], timing }),
     cancel: () => {},

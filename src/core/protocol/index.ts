@@ -136,6 +136,7 @@ export {
   type ClassifyAnswer,
   type ClassifyCall,
   type DeviceWorkerApi,
+  type HandedBack,
   type ImageSource,
   isRoleMessage,
   type LegTiming,

@@ -1,5 +1,5 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
-import type { NearfarErrorCode } from '../errors.ts';
+import type { NearfarErrorCode, SerializedError } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
 import type { DeviceProfile, Reason, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
@@ -177,6 +177,12 @@ export interface PredictAnswer {
   readonly timing: LegTiming;
 }
 
+/** Why a call failed, with the inputs that were moved to the worker. */
+export interface HandedBack {
+  readonly error: SerializedError;
+  readonly inputs: TensorMap;
+}
+
 export interface ClassifyAnswer {
   readonly predictions: readonly Classification[];
   readonly timing: LegTiming;
@@ -258,6 +264,8 @@ export interface DeviceWorkerApi {
   /** Download, verify, compile, golden examples, warm-up; the first backend that passes is taken. */
   open(callId: number, request: OpenRequest, notify: Notify): Promise<OpenedModel>;
   predict(handle: number, call: PredictCall): Promise<PredictAnswer>;
+  /** The same for inputs that were moved here: a call that fails gives them back. */
+  predictMoved(handle: number, call: PredictCall): Promise<PredictAnswer | HandedBack>;
   classify(handle: number, call: ClassifyCall): Promise<ClassifyAnswer>;
   runTask(handle: number, call: TaskCall): Promise<TaskAnswer>;
   /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */

@@ -13,6 +13,7 @@ import {
   type OpenRequest,
   placeModel,
   resolveBindings,
+  serializeError,
   type TensorMap,
   taskOf,
   toPrepared,
@@ -138,6 +139,15 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
       .finally(() => preparation?.end());
   };
 
+  const predict: DeviceWorkerApi['predict'] = (handle, { callId, signature, inputs, outputs }) =>
+    calls.run(callId, async (signal) => {
+      using loan = await models.use(handle);
+      const { model } = loan;
+      const call = { model, signal, signature, outputs, encode: () => ({ inputs }), decode: (tensors: TensorMap) => tensors };
+      const { answer, timing } = await queue.run(call);
+      return { outputs: answer, timing };
+    });
+
   return {
     probe: () => options.probe.profile(),
     plan: (callId, request, notify) =>
@@ -156,14 +166,14 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         return { pin, manifest, cachedBytes: sum(present), totalBytes: sum(lengths.keys()) };
       }),
     open: (callId, request, notify) => calls.run(callId, (signal) => open(request, notify, signal)),
-    predict: (handle, { callId, signature, inputs, outputs }) =>
-      calls.run(callId, async (signal) => {
-        using loan = await models.use(handle);
-        const { model } = loan;
-        const call = { model, signal, signature, outputs, encode: () => ({ inputs }), decode: (tensors: TensorMap) => tensors };
-        const { answer, timing } = await queue.run(call);
-        return { outputs: answer, timing };
-      }),
+    predict,
+    async predictMoved(handle, call) {
+      try {
+        return await predict(handle, call);
+      } catch (error) {
+        return { error: serializeError(error), inputs: call.inputs };
+      }
+    },
     classify: (handle, call) =>
       calls.run(call.callId, async (signal) => {
         using loan = await models.use(handle);
