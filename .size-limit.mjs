@@ -1,5 +1,5 @@
 // What an application downloads, minified and gzipped, measured as its bundler would make it.
-const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js'];
+const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js', '@tensorflow/*'];
 // Fetched by models with strings, tables or an operator that the converter gets wrong.
 const customOps = './dist/engines/tfjs/custom-ops.js';
 // Run on the first visit only.
@@ -7,17 +7,21 @@ const golden = './dist/worker/device/run-golden.js';
 // Downloads, and the calls of client.cache: a warm visit needs neither.
 const rare = ['./dist/worker/loader/fetch-missing.js', './dist/worker/device/manage-cache.js'];
 // Fetched by the first call of a task beside image classification.
-const tasks = ['./dist/worker/device/run-task.js', './dist/engines/remote/run-task.js'];
+const tasks = ['./dist/worker/device/run-task.js', './dist/worker/media/prepare-for-task.js', './dist/engines/remote/run-task.js'];
 // Fetched while the worker starts, beside its first question.
 const balance = './dist/engines/remote/balance.js';
 // Fetched when a call has to wait for another one.
 const batching = './dist/worker/device/micro-batching.js';
 const rareCalls = [
+  // Loaded beside a model that opens.
+  './dist/sdk/predict-plan.js',
   './dist/sdk/cache-calls.js',
   // Where a server has another version.
   './dist/sdk/other-version.js',
   './dist/sdk/availability.js',
   './dist/sdk/classify-stream.js',
+  // By the first call of a task beside image classification.
+  './dist/sdk/plan-task.js',
   // For applications that hedge, and while an opening waits for its probe.
   './dist/sdk/hedge.js',
   './dist/sdk/surroundings.js',

@@ -1,14 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import { decodeSafetensors, NearfarError } from '../core/index.ts';
-import {
-  type Distance,
-  type ImageClassificationOptions,
-  type PublishOptions,
-  type PublishReport,
-  publish,
-  publishSteps,
-} from '../publish/index.ts';
+import { decodeSafetensors, taskNames } from '../core/index.ts';
+import { type Distance, type PublishOptions, type PublishReport, publish, publishSteps } from '../publish/index.ts';
 import { type CommandContext, runCommand } from './command.ts';
 import {
   type Binding,
@@ -25,8 +17,9 @@ import {
 } from './parse-option.ts';
 import { openProgress } from './progress.ts';
 import { readPictures } from './read-pictures.ts';
+import { readBytes, readTasks, type TaskFlags } from './read-tasks.ts';
 
-interface PublishFlags {
+interface PublishFlags extends TaskFlags {
   readonly name: string;
   readonly out: string;
   readonly version?: string;
@@ -45,17 +38,6 @@ interface PublishFlags {
   readonly minAgreement?: number;
   /** False with --no-original. */
   readonly original: boolean;
-  readonly task?: 'image-classification' | 'none';
-  readonly labels?: string;
-  readonly preprocessor?: string;
-  readonly input?: string;
-  readonly output?: string;
-  readonly activation?: 'none' | 'softmax' | 'sigmoid';
-  readonly shorterSide?: number;
-  readonly crop?: [number, number];
-  readonly scale?: number;
-  readonly mean?: [number, number, number];
-  readonly std?: [number, number, number];
   readonly sign?: string;
   readonly json?: boolean;
 }
@@ -86,15 +68,14 @@ export function addPublish(program: Command): void {
     .option('--min-agreement <share>', 'do not publish a variant that agrees on fewer best classes (0 to 1)', parseNumber)
     .option('--no-original', 'leave the files of a SavedModel out of the version')
     .addOption(
-      new Option('--task <task>', 'what the model is for (default: what a Hugging Face folder says)').choices([
-        'image-classification',
-        'none',
-      ]),
+      new Option('--task <task>', 'what the model is for (default: what a Hugging Face folder says)').choices([...taskNames, 'none']),
     )
+    .option('--task-spec <file>', 'JSON with input and output of the task as in a manifest, or with several tasks by their names')
     .option('--labels <file>', 'class names: text with one per line, or JSON')
+    .option('--tokenizer <file>', 'tokenizer.json of a task of texts')
     .option('--preprocessor <file>', 'preprocessor_config.json of Hugging Face Transformers')
-    .option('--input <name>', 'the input that takes pictures')
-    .option('--output <name>', 'the output that scores the classes')
+    .option('--input <name>', 'the input that takes pictures, or sounds')
+    .option('--output <name>', 'the output that the answer is made of')
     .addOption(new Option('--activation <function>', 'from the output to probabilities').choices(['none', 'softmax', 'sigmoid']))
     .option('--shorter-side <pixels>', 'resize pictures to this shorter side', parseCount)
     .option('--crop <height x width>', 'centre crop, such as 224 or 240x320', parseSize)
@@ -146,10 +127,10 @@ async function publishSources({ json, signal }: CommandContext, flags: PublishFl
     prune,
     minAgreement,
     original,
-    task: await readTask(flags),
+    ...(await readTasks(flags)),
     samples: samples && (await readPictures(samples, signal)),
     goldenInputs: goldenInputs && (await Promise.all(goldenInputs.map(readBytes))).map(decodeSafetensors),
-    signingKey: await readOptional(flags.sign),
+    signingKey: flags.sign === undefined ? undefined : await readBytes(flags.sign),
     signal,
     onProgress: (step, detail) => {
       const within = detail && detail.total > 0 ? detail.done / detail.total : 0;
@@ -169,29 +150,6 @@ function summarize(report: PublishReport): Published {
     return { id, format, precision, bytes, agreement: { reference, absolute, relative, top1, examples } };
   });
   return { name: manifest.name, version: pin.version, digest: pin.digest, variants, ...report };
-}
-
-async function readTask(flags: PublishFlags): Promise<ImageClassificationOptions | 'none' | undefined> {
-  const { task, labels, preprocessor, input, output, activation, shorterSide, crop, scale, mean, std } = flags;
-  const fields = { labels, preprocessor, input, output, activation, shorterSide, crop, scale, mean, std };
-  if (task !== 'image-classification') {
-    const given = Object.entries(fields).filter(([, value]) => value !== undefined);
-    if (given.length === 0) return task;
-    throw new NearfarError('invalid-argument', `${given.map(([key]) => key).join(', ')} belong to a task; add --task image-classification`);
-  }
-  return { ...fields, task, labels: await readOptional(labels), preprocessor: await readOptional(preprocessor) };
-}
-
-async function readOptional(file: string | undefined): Promise<Uint8Array | undefined> {
-  return file === undefined ? undefined : await readBytes(file);
-}
-
-async function readBytes(file: string): Promise<Uint8Array> {
-  try {
-    return new Uint8Array(await readFile(file));
-  } catch (cause) {
-    throw new NearfarError('not-found', `cannot read ${file}`, { cause, details: { file } });
-  }
 }
 
 function printReport({ name, pin, bytes, chunks, checks, variants, pruning, speeds, skipped, unusable }: Published): string {

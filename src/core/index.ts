@@ -31,6 +31,7 @@ export {
   type Reason,
   type SkippedBackend,
   unfitReason,
+  usesGpu,
 } from './placement.ts';
 export * from './postprocess/index.ts';
 export * from './preprocess/index.ts';

@@ -67,6 +67,11 @@ const slowKernelMs = 100;
 /** Drivers reset and memory runs short now and then; a backend that was lost more often than this on one page is given up. */
 const toleratedLosses = 2;
 
+/** Whether any of these backends runs on the GPU. */
+export function usesGpu(backends: readonly BackendId[]): boolean {
+  return backends.some((backend) => backend.endsWith('-webgpu'));
+}
+
 /** The legs a mode may use, preferred first. */
 export function legsOf(mode: Mode): readonly [Leg, ...Leg[]] {
   switch (mode) {

@@ -1,5 +1,6 @@
 import { type BackendId, type Engine, NearfarError } from '../core/index.ts';
 import type { EnginePlatform } from './platform.ts';
+import { backendCode } from './tfjs-backend-code.ts';
 
 export { describeAdapter } from './gpu.ts';
 export type { EnginePlatform, OrtModule, OrtProvider, OrtSession } from './platform.ts';
@@ -50,7 +51,7 @@ async function openUnchecked(backend: BackendId, platform: EnginePlatform): Prom
 export async function preloadEngine(backend: BackendId, platform: EnginePlatform): Promise<void> {
   const [engine, provider] = backend.split('-');
   const kind = provider === 'webgpu' ? 'webgpu' : 'wasm';
-  if (engine === 'tfjs') await (await import('./tfjs/index.ts')).backendCode[kind]();
+  if (engine === 'tfjs') await Promise.all([import('./tfjs/index.ts'), backendCode[kind]()]);
   else await Promise.all([import('./onnx/index.ts'), platform.loadOrt(kind)]);
 }
 

@@ -1,6 +1,5 @@
 import {
   encodeSafetensors,
-  type ImageClassification,
   type ImageInput,
   type Manifest,
   type ManifestFile,
@@ -13,6 +12,7 @@ import {
   type WarmupRequest,
 } from '../core/index.ts';
 import { bindDecider, bindInputs, bindOutputs, bindSibling, type GivenBindings, writeBindings } from './bindings.ts';
+import { type DeclaredTasks, type ResolvedTasks, resolveDeclaredTasks } from './declared-tasks.ts';
 import { createGoldenInputs, GOLDEN_SEED } from './golden.ts';
 import { type ImageClassificationOptions, readLabels, resolveImageClassification, resolveImageInput } from './image-task.ts';
 import { type OpenEngine, openRawModel, referenceBackends } from './run.ts';
@@ -31,6 +31,8 @@ export interface BuildOptions {
   readonly license?: string | undefined;
   readonly description?: string | undefined;
   readonly task?: ImageClassificationOptions | undefined;
+  /** What else the model is for. */
+  readonly tasks?: DeclaredTasks | undefined;
   /** New names of inputs and outputs, by the names the deciding source gives them. */
   readonly rename?: Readonly<Record<string, string>> | undefined;
   /** Tensors of the other sources by the names of the signature, where they cannot be found by shape and by trying. */
@@ -104,11 +106,14 @@ export async function buildVersion(
   const decider = decidingSource(sources);
   const named = nameSignatures(decider, options.rename ?? {});
   const pictures = options.task && resolvePictures(named, options.task);
-  const layoutOf = (signature: string) => (signature === pictures?.signature ? pictures.input.layout : 'NHWC');
+  const others = options.tasks && (await resolveDeclaredTasks(named, options.tasks));
+  const layoutOf = (signature: string) =>
+    (signature === pictures?.signature ? pictures.input.layout : others?.layoutOf(signature)) ?? 'NHWC';
 
   const requests = warmup ? readWarmup(await collect(warmup)) : [];
-  const examples = await recordExamples(decider, named, pictures, requests, layoutOf, options, openEngine, context);
+  const examples = await recordExamples(decider, named, { pictures, others }, requests, layoutOf, options, openEngine, context);
   const signatures = completeSignatures(named, examples);
+  await others?.check(signatures, examples);
   const savedModel = decider.origin === 'saved-model' && declared ? { signatures: declaredSignatures(named, declared) } : undefined;
   const labels = options.task?.labels && readLabels(options.task.labels);
   const task =
@@ -134,6 +139,7 @@ export async function buildVersion(
   if (labels) files.set('labels.txt', fileOfBytes(new TextEncoder().encode(`${labels.join('\n')}\n`)));
   const golden = examples.map((example, index) => addExample(files, index, example));
   for (const [path, file] of kept) files.set(path, file);
+  for (const [path, bytes] of options.tasks?.files ?? []) addTaskFile(files, path, bytes);
   const described: [string, ManifestFile][] = [];
   for (const [path, file] of files) {
     context.signal?.throwIfAborted();
@@ -152,7 +158,7 @@ export async function buildVersion(
       ...(options.description !== undefined && { description: options.description }),
       signatures,
       ...(savedModel && { savedModel }),
-      ...(task && { tasks: { 'image-classification': task } }),
+      ...((task || others) && { tasks: { ...(task && { 'image-classification': task }), ...others?.specs } }),
       variants: keptVariants,
       files: Object.fromEntries(described.filter(([path]) => !ofOthers.has(path))),
       golden,
@@ -162,7 +168,7 @@ export async function buildVersion(
         keptVariants,
         examples,
         options,
-        task,
+        [...(task ? ['image-classification'] : []), ...Object.keys(others?.specs ?? {})],
       ),
     };
   };
@@ -201,6 +207,11 @@ interface Pictures {
   readonly input: ImageInput;
 }
 
+interface TasksOfBuild {
+  readonly pictures: Pictures | undefined;
+  readonly others: ResolvedTasks | undefined;
+}
+
 type Signatures = ReadonlyMap<string, NamedSignature>;
 type LayoutOf = (signature: string) => ImageInput['layout'];
 
@@ -217,7 +228,7 @@ function resolvePictures(named: Signatures, task: ImageClassificationOptions): P
 async function recordExamples(
   decider: Source,
   named: Signatures,
-  pictures: Pictures | undefined,
+  tasks: TasksOfBuild,
   requests: readonly WarmupRequest[],
   layoutOf: LayoutOf,
   options: BuildOptions,
@@ -242,7 +253,7 @@ async function recordExamples(
       continue;
     }
     const refusals: NearfarError[] = [];
-    const sets = await makeInputs(decider, signature, tensors, pictures, requests).catch((error: unknown) => {
+    const sets = await makeInputs(decider, signature, tensors, tasks, requests).catch((error: unknown) => {
       if (!(error instanceof NearfarError)) throw error;
       refusals.push(error);
       return [];
@@ -271,7 +282,7 @@ async function makeInputs(
   { graph }: Source,
   signature: string,
   tensors: NamedSignature,
-  pictures: Pictures | undefined,
+  { pictures, others }: TasksOfBuild,
   requests: readonly WarmupRequest[],
 ): Promise<{ origin: Example['origin']; inputs: readonly TensorMap[] }[]> {
   const image = pictures?.signature === signature ? pictures.input : undefined;
@@ -282,8 +293,10 @@ async function makeInputs(
     if (plan) strings.set(name, plan);
   }
   const recorded = warmupInputs(requests, signature, tensors);
+  const ofTask = image ? undefined : await others?.goldenInputs(signature);
   return [
     ...(recorded.length > 0 ? [{ origin: 'warm-up' as const, inputs: recorded }] : []),
+    ...(ofTask ? [{ origin: 'seed' as const, inputs: ofTask }] : []),
     ...createGoldenInputs(tensors.inputs, { image, strings }).map((inputs) => ({ origin: 'seed' as const, inputs })),
   ];
 }
@@ -422,6 +435,19 @@ function addVariant(
   };
 }
 
+/** What the version directory has beside the files of the manifest. */
+const reserved: ReadonlySet<string> = new Set(['manifest.json', 'manifest.sig', 'report.json']);
+
+/** @throws {NearfarError} `invalid-argument` for a path that another file of the version has. */
+function addTaskFile(files: Map<string, SourceFile>, path: string, bytes: Uint8Array<ArrayBuffer>): void {
+  if (files.has(path) || reserved.has(path)) {
+    throw new NearfarError('invalid-argument', `the version has a file ${path} already; call that of the task otherwise`, {
+      details: { path },
+    });
+  }
+  files.set(path, fileOfBytes(bytes));
+}
+
 function addExample(files: Map<string, SourceFile>, index: number, { signature, inputs, outputs }: Example): Manifest['golden'][number] {
   const example = { signature, inputs: `golden/${index}.in.safetensors`, outputs: `golden/${index}.out.safetensors` };
   files.set(example.inputs, fileOfBytes(encodeSafetensors(inputs)));
@@ -436,7 +462,7 @@ function provenanceOf(
   variants: readonly Variant[],
   examples: readonly Example[],
   options: BuildOptions,
-  task: ImageClassification | undefined,
+  tasks: readonly string[],
 ): Manifest['provenance'] {
   const origins = new Set(examples.map(({ origin }) => origin));
   return {
@@ -452,7 +478,8 @@ function provenanceOf(
       ...(options.bind && { bind: options.bind }),
       ...(options.tolerance && { tolerance: options.tolerance }),
       ...options.making,
-      ...(task && { task: 'image-classification' }),
+      ...(tasks.length === 1 && { task: tasks[0] }),
+      ...(tasks.length > 1 && { tasks }),
     },
   };
 }

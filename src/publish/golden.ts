@@ -151,7 +151,7 @@ function createInput(dtype: DType, sizes: readonly number[], next: () => number)
 }
 
 /** A picture like a photograph in its statistics: 8 x 8 areas of one colour with some noise on top. */
-function createPicture([height, width]: readonly [number, number], next: () => number): RgbImage {
+export function createPicture([height, width]: readonly [number, number], next: () => number): RgbImage {
   const colours = Uint8Array.from({ length: 8 * 8 * 3 }, () => 16 + (next() % 224));
   const data = new Uint8Array(height * width * 3);
   for (let y = 0, to = 0; y < height; y++) {
@@ -164,11 +164,11 @@ function createPicture([height, width]: readonly [number, number], next: () => n
 }
 
 /** Uniform in [0, 1), of 24 bits, so exact in float32. */
-function unit(value: number): number {
+export function unit(value: number): number {
   return (value >>> 8) / 2 ** 24;
 }
 
-function xorshift32(seed: number): () => number {
+export function xorshift32(seed: number): () => number {
   let state = seed | 0 || 1;
   const next = () => {
     state ^= state << 13;

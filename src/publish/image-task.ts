@@ -139,7 +139,12 @@ function isDistribution(outputs: TensorMap, name: string, classes: number): bool
   return data.length > 0;
 }
 
-function pickTensor(kind: string, tensors: readonly NamedTensor[], name: string | undefined, preferred: readonly string[]): NamedTensor {
+export function pickTensor(
+  kind: string,
+  tensors: readonly NamedTensor[],
+  name: string | undefined,
+  preferred: readonly string[],
+): NamedTensor {
   const wanted = name === undefined ? preferred : [name];
   const named = wanted.map((want) => tensors.find((tensor) => tensor.name === want)).find((tensor) => tensor !== undefined);
   const found = named ?? (name === undefined && tensors.length === 1 ? tensors[0] : undefined);
@@ -150,7 +155,7 @@ function pickTensor(kind: string, tensors: readonly NamedTensor[], name: string 
   });
 }
 
-function imageShape(
+export function imageShape(
   { name, dtype, shape = [] }: NamedTensor,
   wanted: ImageInput['layout'] | undefined,
 ): { layout: ImageInput['layout']; height: number; width: number } {

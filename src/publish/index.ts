@@ -9,8 +9,9 @@ export {
   type ConvertReport,
   convert,
 } from './convert.ts';
+export type { DeclaredTasks } from './declared-tasks.ts';
 export { type Changes, diffVersions, type VariantDiff, type VersionDiff } from './diff.ts';
-export type { ImageClassificationOptions } from './image-task.ts';
+export { type ImageClassificationOptions, readLabels } from './image-task.ts';
 export { type ImportOptions, importDirectory } from './import-directory.ts';
 export {
   drawModel,

@@ -39,23 +39,27 @@ interface TaggedPhotos {
 const asStored: ImageBitmapOptions = { colorSpaceConversion: 'none', premultiplyAlpha: 'none' };
 
 /**
- * Turns a photo into what can leave the page for the media worker. The caller's own objects stay usable.
+ * Turns a photo into what can leave the page for the media worker.
+ * @param isGiven Whether a bitmap, a frame or ImageData may be moved there, and is of no use to the caller from then on.
  * @throws {NearfarError} `invalid-argument` for anything else, an empty or closed image, or one that does not load;
  * `permission-denied` for an image of another origin without CORS; `unsupported` for ImageData that is not 8-bit.
  */
-export async function toImageSource(photo: Photo, baseUrl: string | undefined): Promise<SentImage> {
+export async function toImageSource(photo: Photo, baseUrl: string | undefined, isGiven = false): Promise<SentImage> {
   if (typeof photo === 'string' || is(photo, 'URL'))
     return { source: { kind: 'url', url: absoluteUrl(String(photo), baseUrl) }, transfer: [] };
   if (is(photo, 'Blob') || is(photo, 'File')) return { source: { kind: 'blob', blob: photo }, transfer: [] };
-  if (is(photo, 'ImageData')) return { source: { kind: 'pixels', pixels: pixelsOf(photo) }, transfer: [] };
+  if (is(photo, 'ImageData')) {
+    const pixels = pixelsOf(photo, isGiven);
+    return { source: { kind: 'pixels', pixels }, transfer: isGiven ? [pixels.data.buffer] : [] };
+  }
   if (is(photo, 'VideoFrame')) {
     if (photo.format === null && photo.codedWidth === 0) throw emptyPhoto('the VideoFrame is closed');
-    const frame = photo.clone();
+    const frame = isGiven ? photo : photo.clone();
     return { source: { kind: 'frame', frame }, transfer: [frame] };
   }
   if (is(photo, 'ImageBitmap')) {
     if (photo.width === 0) throw emptyPhoto('the ImageBitmap is closed');
-    return { source: { kind: 'bitmap', bitmap: photo }, transfer: [] };
+    return { source: { kind: 'bitmap', bitmap: photo }, transfer: isGiven ? [photo] : [] };
   }
   const bitmap = await drawn(await loaded(photo));
   return { source: { kind: 'bitmap', bitmap }, transfer: [bitmap] };
@@ -77,9 +81,12 @@ function absoluteUrl(url: string, baseUrl: string | undefined): string {
   }
 }
 
-function pixelsOf({ width, height, data }: ImageData) {
+function pixelsOf({ width, height, data }: ImageData, isGiven: boolean) {
   // Canvases may hold 16-bit floats where the browser has them.
-  if (is8Bit(data)) return { width, height, channels: 4 as const, data };
+  if (is8Bit(data)) {
+    const own = isGiven ? structuredClone(data, { transfer: [data.buffer] }) : data;
+    return { width, height, channels: 4 as const, data: own };
+  }
   throw new NearfarError('unsupported', 'photo: expected 8-bit ImageData');
 }
 

@@ -8,6 +8,8 @@ export type {
   CacheReport,
   CacheVerification,
   Classification,
+  ClassMask,
+  Detection,
   DeviceProfile,
   DType,
   EngineDevice,
@@ -22,6 +24,8 @@ export type {
   PrefetchedVersion,
   Reason,
   Retry,
+  RgbImage,
+  Segmentation,
   ServerPolicy,
   Signature,
   SkippedBackend,
@@ -40,6 +44,7 @@ export type {
   CallOptions,
   ClassifiedFrame,
   ClassifyOptions,
+  ClassifyPhotoOptions,
   ClassifyStreamOptions,
   FrameSource,
   Model,
@@ -49,6 +54,7 @@ export type {
   PredictOptions,
   RowInput,
   SoundInput,
+  TaskOptions,
   TextInput,
 } from './model.ts';
 export type { ClientOptions, Lock } from './options.ts';

@@ -17,7 +17,6 @@ import {
   type RgbImage,
   type ServerAnswer,
   type ServerTarget,
-  type Signature,
   type TaskAnswer,
   type TensorMap,
 } from '../core/index.ts';
@@ -32,7 +31,7 @@ import { type Limit, openLimit, withoutLimit } from './limit.ts';
 import type {
   CallOptions,
   ClassifiedFrame,
-  ClassifyOptions,
+  ClassifyPhotoOptions,
   ClassifyStreamOptions,
   FrameSource,
   Model,
@@ -40,11 +39,13 @@ import type {
   ModelInfo,
   ModelTasks,
   PredictOptions,
+  TaskOptions,
 } from './model.ts';
-import { atLeast } from './options.ts';
+import { atLeast, countOf } from './options.ts';
+import type * as Predicting from './predict-plan.ts';
 import { createRunReport, type LegAnswer, type RunReport } from './run-report.ts';
 import type { ServerLeg } from './server-leg.ts';
-import { encodeInputs, type TensorInput } from './tensor-input.ts';
+import type { TensorInput } from './tensor-input.ts';
 
 export interface ModelParts {
   readonly name: string;
@@ -60,10 +61,12 @@ export interface ModelParts {
   readonly baseUrl: string | undefined;
   readonly onClose: () => void;
   readonly hedgeAfterMs: number | undefined;
+  /** What `predict` needs; without it the first call loads it. */
+  readonly predicting: typeof Predicting | undefined;
 }
 
 /** How one kind of call is made on either leg. */
-interface CallPlan<Answer> {
+export interface CallPlan<Answer> {
   readonly preprocessMs: number;
   readonly onDevice: (api: Remote<DeviceWorkerApi>, handle: number, callId: number) => Promise<Answer>;
   readonly onServer: (
@@ -73,6 +76,9 @@ interface CallPlan<Answer> {
     deadlineMs: number,
   ) => Promise<ServerAnswer<Answer>>;
 }
+
+/** Loaded while a model opens: few bytes, for who asks by tensors alone. */
+export const loadPredicting = () => import('./predict-plan.ts');
 
 /** Up to this size the worker that answers prepares decoded pixels itself: another trip to a worker takes longer. */
 const fewBytes = 2 ** 20;
@@ -108,15 +114,15 @@ export class LiveModel implements Model {
     },
   };
 
-  classify(photo: Photo, options: ClassifyOptions = {}): Promise<{ predictions: readonly Classification[]; run: RunReport }> {
+  classify(photo: Photo, options: ClassifyPhotoOptions = {}): Promise<{ predictions: readonly Classification[]; run: RunReport }> {
     return this.#track(options, async (scope) => {
       const { manifest, name } = this.#parts;
       const task = manifest.tasks?.['image-classification'];
       if (!task) {
         throw new NearfarError('unsupported', `${name} has no image-classification task; use predict()`);
       }
-      const topK = topKOf(options);
-      const prepared = await this.#prepare(photo, task.input, scope.signal);
+      const topK = countOf('topK', options.topK ?? 5);
+      const prepared = await this.#prepare(photo, task.input, scope.signal, options.transfer);
       const { preprocessMs } = prepared;
       let { image } = prepared;
       const answering = this.#answer<ClassifyAnswer>(scope, {
@@ -138,14 +144,12 @@ export class LiveModel implements Model {
 
   predict(inputs: Readonly<Record<string, TensorInput>>, options: PredictOptions = {}): Promise<{ outputs: TensorMap; run: RunReport }> {
     return this.#track(options, async (scope) => {
-      const [signature, info] = chooseSignature(this.#parts.manifest, options.signature);
-      const tensors = encodeInputs(inputs, info);
-      const call = { signature, inputs: tensors, ...(options.outputs && { outputs: checkOutputs(options.outputs, info) }) };
-      const { answer, run } = await this.#answer<PredictAnswer>(scope, {
-        preprocessMs: 0,
-        onDevice: (api, handle, callId) => api.predict(handle, { ...call, callId }),
-        onServer: (api, target, callId, deadlineMs) => api.predictOnServer(target, { ...call, callId, deadlineMs }),
-      });
+      const { manifest, predicting, device, server } = this.#parts;
+      const { planPrediction } = predicting ?? (await loadPredicting());
+      const plan = planPrediction(manifest, inputs, options, !device || !server);
+      const answering = this.#answer(scope, plan);
+      plan.keepInputs();
+      const { answer, run } = await answering;
       return { outputs: answer.outputs, run };
     });
   }
@@ -153,15 +157,11 @@ export class LiveModel implements Model {
   run<Task extends keyof ModelTasks>(
     task: Task,
     input: ModelTasks[Task]['input'],
-    options: ClassifyOptions = {},
+    options: TaskOptions = {},
   ): Promise<{ output: ModelTasks[Task]['output']; run: RunReport }> {
     return this.#track(options, async (scope) => {
-      const call = { task, input, topK: topKOf(options) };
-      const { answer, run } = await this.#answer<TaskAnswer>(scope, {
-        preprocessMs: 0,
-        onDevice: (api, handle, callId) => api.runTask(handle, { ...call, callId }),
-        onServer: (api, target, callId, deadlineMs) => api.runTaskOnServer(target, { ...call, callId, deadlineMs }),
-      });
+      const { planTask } = await import('./plan-task.ts');
+      const { answer, run } = await this.#answer(scope, await planTask(this.#parts, task, input, options, scope.signal));
       return { output: answer.output as ModelTasks[Task]['output'], run };
     });
   }
@@ -224,9 +224,14 @@ export class LiveModel implements Model {
     return call;
   }
 
-  async #prepare(photo: Photo, input: ImageInput, signal: AbortSignal): Promise<{ image: RgbImage | Pixels; preprocessMs: number }> {
+  async #prepare(
+    photo: Photo,
+    input: ImageInput,
+    signal: AbortSignal,
+    isGiven?: boolean,
+  ): Promise<{ image: RgbImage | Pixels; preprocessMs: number }> {
     const { media, baseUrl } = this.#parts;
-    const { source, transfer: movable } = await untilAborted(toImageSource(photo, baseUrl), signal);
+    const { source, transfer: movable } = await untilAborted(toImageSource(photo, baseUrl, isGiven), signal);
     if (source.kind === 'pixels' && source.pixels.data.length <= fewBytes) return { image: source.pixels, preprocessMs: 0 };
     return media.call((api, callId) => api.prepareImage(callId, transfer(source, movable), input), { signal });
   }
@@ -291,10 +296,6 @@ function copyOf<Image extends RgbImage | Pixels>(image: Image): Image {
   return { ...image, data: image.data.slice() };
 }
 
-function topKOf({ topK = 5 }: ClassifyOptions): number {
-  return Math.floor(atLeast('topK', topK, 1));
-}
-
 /** One call's time: when it began, when it must end, and the signal that ends it. */
 interface CallScope extends Limit {
   readonly startedAt: number;
@@ -308,23 +309,4 @@ function openScope(clock: Clock, { deadlineMs, hedgeAfterMs, signal = new AbortC
   atLeast('deadlineMs', deadlineMs, 0);
   const limit = openLimit(clock, signal, deadlineMs, `no answer in ${deadlineMs} ms`, { deadlineMs });
   return { ...limit, startedAt, deadlineAt: startedAt + deadlineMs, hedgeAfterMs };
-}
-
-function chooseSignature({ name, signatures }: Manifest, wanted: string | undefined): [string, Signature] {
-  const names = Object.keys(signatures);
-  const chosen = wanted ?? (names.length === 1 ? names[0] : undefined) ?? 'serving_default';
-  const signature = Object.hasOwn(signatures, chosen) ? signatures[chosen] : undefined;
-  if (signature) return [chosen, signature];
-  throw new NearfarError('invalid-argument', `${name} has no signature "${chosen}"; it has ${names.join(', ')}`, {
-    details: { signature: chosen, signatures: names },
-  });
-}
-
-function checkOutputs(outputs: readonly string[], signature: Signature): readonly string[] {
-  const unknown = outputs.find((output) => !Object.hasOwn(signature.outputs, output));
-  if (unknown === undefined) return [...outputs];
-  throw new NearfarError(
-    'invalid-argument',
-    `the signature has no output "${unknown}"; it has ${Object.keys(signature.outputs).join(', ')}`,
-  );
 }

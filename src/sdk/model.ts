@@ -1,4 +1,4 @@
-import type { Classification, Leg, Manifest, Mode, Signature, TensorMap } from '../core/index.ts';
+import type { Classification, Detection, Leg, Manifest, Mode, RgbImage, Segmentation, Signature, TensorMap } from '../core/index.ts';
 import type { NearfarEventTarget } from './events.ts';
 import type { Photo } from './image-source.ts';
 import type { RunReport } from './run-report.ts';
@@ -18,11 +18,29 @@ export interface ClassifyOptions extends CallOptions {
   readonly topK?: number | undefined;
 }
 
+export interface ClassifyPhotoOptions extends ClassifyOptions {
+  /** Gives an ImageBitmap, a VideoFrame or ImageData away instead of copying it: it is closed, or its data empty, from the call on. @default false */
+  readonly transfer?: boolean | undefined;
+}
+
+export interface TaskOptions extends ClassifyOptions {
+  /** Of object detection: scores at or below are left out. @default what the version says */
+  readonly threshold?: number | undefined;
+  /** Of object detection: how many at most, the highest scores first. @default what the version says */
+  readonly maxDetections?: number | undefined;
+}
+
 export interface PredictOptions extends CallOptions {
   /** @default 'serving_default', or the only signature there is */
   readonly signature?: string | undefined;
   /** Names of the wanted outputs. @default all */
   readonly outputs?: readonly string[] | undefined;
+  /**
+   * Gives the memory of the inputs away instead of copying it: each typed array is empty from the call on, with everything else in its
+   * ArrayBuffer (`detached`). Strings and shared memory are copied all the same.
+   * @default false
+   */
+  readonly transfer?: boolean | undefined;
 }
 
 /** Where frames come from: what a video shows, what a camera's track brings, or frames that the caller makes. */
@@ -43,9 +61,17 @@ export interface ClassifiedFrame {
 
 /** What `run` takes and gives, by the name of the task in the manifest. */
 export interface ModelTasks {
+  /** As `classify`. */
+  readonly 'image-classification': { readonly input: Photo; readonly output: readonly Classification[] };
+  /** What is in a picture and where. */
+  readonly 'object-detection': { readonly input: Photo; readonly output: readonly Detection[] };
+  /** A class for each pixel of the picture. */
+  readonly 'image-segmentation': { readonly input: Photo; readonly output: Segmentation };
+  /** Another picture: RGB, row by row from the top left. */
+  readonly 'image-to-image': { readonly input: Photo; readonly output: RgbImage };
   readonly 'text-classification': { readonly input: TextInput; readonly output: readonly Classification[] };
-  /** Of texts. */
-  readonly embeddings: { readonly input: TextInput; readonly output: Float32Array };
+  /** Of texts or of pictures, as the version says: a string is a text or the URL of a picture. */
+  readonly embeddings: { readonly input: TextInput | Photo; readonly output: Float32Array };
   readonly 'audio-classification': { readonly input: SoundInput; readonly output: readonly Classification[] };
   readonly 'tabular-classification': { readonly input: RowInput; readonly output: readonly Classification[] };
   readonly 'tabular-regression': { readonly input: RowInput; readonly output: readonly number[] };
@@ -93,12 +119,12 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
   readonly faults: ModelFaults;
   /**
    * The most likely classes of a photo.
-   * @param photo Any DOM image, canvas, video or VideoFrame, ImageData, ImageBitmap, Blob or URL; it stays usable.
+   * @param photo Any DOM image, canvas, video or VideoFrame, ImageData, ImageBitmap, Blob or URL; it stays usable, unless `transfer` gives it away.
    * @returns `predictions`, best first, scores as the version's task gives them (probabilities after its activation), and `run`.
    * @throws {NearfarError} `unsupported` (no image-classification task), `invalid-argument` (photo or option),
    * `deadline-exceeded`, `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
    */
-  classify(photo: Photo, options?: ClassifyOptions): Promise<{ predictions: readonly Classification[]; run: RunReport }>;
+  classify(photo: Photo, options?: ClassifyPhotoOptions): Promise<{ predictions: readonly Classification[]; run: RunReport }>;
   /**
    * Classifies the newest frame each time the loop asks for a result, for `for await`; frames that come meanwhile are dropped, none
    * waits. Ends with the source, and when the loop is left; the source goes on, but for a stream of frames, which is cancelled.
@@ -109,7 +135,7 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
   /**
    * Runs a signature on tensors.
    * @param inputs By the names of the signature: dtype and shape as it declares, -1 standing for any size; data row by
-   * row in the typed array of the dtype (int64: BigInt64Array; string: string[] or Uint8Array[]). They are copied.
+   * row in the typed array of the dtype (int64: BigInt64Array; string: string[] or Uint8Array[]). They are copied, unless `transfer` gives them away.
    * @returns `outputs` by the names of the signature, and `run`.
    * @throws {NearfarError} `invalid-argument`, `dtype-mismatch`, `shape-mismatch`, `deadline-exceeded`,
    * `failed-precondition` (closed), or why no leg answered; rejects with `signal.reason` when aborted.
@@ -118,13 +144,14 @@ export interface Model extends NearfarEventTarget, AsyncDisposable {
   /**
    * Answers a task of the version.
    * @param options.topK How many classes, for tasks that give some.
+   * @param options.threshold, options.maxDetections Which of the objects that were found.
    * @returns `output` of the task, and `run`.
    * @throws {NearfarError} As `classify`; `unsupported` when the version does not have the task.
    */
   run<Task extends keyof ModelTasks>(
     task: Task,
     input: ModelTasks[Task]['input'],
-    options?: ClassifyOptions,
+    options?: TaskOptions,
   ): Promise<{ output: ModelTasks[Task]['output']; run: RunReport }>;
   /** Finishes the calls under way, then gives everything back; later calls fail with `failed-precondition`. Twice is harmless. */
   close(): Promise<void>;

@@ -11,6 +11,7 @@ import {
   type OpenRequest,
   type Pin,
   placeModel,
+  usesGpu,
   type VersionChoice,
 } from '../core/index.ts';
 import type { Channel } from './channel.ts';
@@ -19,7 +20,7 @@ import { readConditions } from './conditions.ts';
 import { DeviceLeg } from './device-leg.ts';
 import type { EventHub } from './events.ts';
 import { joinErrors } from './failover.ts';
-import { LiveModel } from './live-model.ts';
+import { LiveModel, loadPredicting } from './live-model.ts';
 import type { ResolvedOptions } from './options.ts';
 import { ServerLeg } from './server-leg.ts';
 import { settlingEvents } from './worker-events.ts';
@@ -71,8 +72,7 @@ export async function openModel(
 ): Promise<LiveModel> {
   const { name, mode } = request;
   const { clock, media, baseUrl } = context;
-  // The placement waits for the probe, which waits for the GPU: it need not begin only then.
-  if (mode !== 'only-server') context.profile(signal).catch(() => undefined);
+  const loading = loadPredicting().catch(() => undefined);
   const { pin, manifest, labels } = await settleVersion(context, request, hub, signal, true);
   startMedia(context, manifest);
   hub.emit('version', { ...pin, reason: `version ${pin.version} was settled on` });
@@ -100,6 +100,7 @@ export async function openModel(
     baseUrl,
     onClose,
     hedgeAfterMs: context.options.hedgeAfterMs,
+    predicting: await loading,
   });
   return model;
 }
@@ -187,7 +188,9 @@ function openDeviceLeg(
     order: backends,
     openHangTimeoutMs,
     conditions: () => readConditions(policy.hasServer, options.downloadOn !== 'any'),
-    place: async (failures, signal) => placeModel(manifest.variants, await profile(signal), policy, failures),
+    // Nothing but a GPU has to be looked at, and nobody waits for it where none is wanted.
+    place: async (failures, signal) =>
+      placeModel(manifest.variants, usesGpu(backends) ? await profile(signal) : { probeMs: 0 }, policy, failures),
     onChange,
   });
 }

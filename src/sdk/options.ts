@@ -132,6 +132,11 @@ export function atLeast(name: string, value: number, minimum: number): number {
   return typeof value === 'number' && value >= minimum ? value : fail(name, `a number of at least ${minimum}`, value);
 }
 
+/** @throws {NearfarError} `invalid-argument` */
+export function countOf(name: string, value: number): number {
+  return Math.floor(atLeast(name, value, 1));
+}
+
 function absoluteUrls(name: string, urls: string | readonly string[], baseUrl: string | undefined): readonly string[] {
   if (typeof urls !== 'string' && !Array.isArray(urls)) fail(name, 'a URL or a list of URLs', urls);
   return (typeof urls === 'string' ? [urls] : urls).map((url) => {

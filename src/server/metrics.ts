@@ -14,6 +14,12 @@ export interface ServerMetrics extends ServingMetrics, BatchingMetrics, RequestO
   recordRequestLog(model: string, status: string): void;
 }
 
+/** What series of a version are found by when it goes. */
+interface KnownVersion {
+  path?: string;
+  uuid?: string;
+}
+
 const geometric = (first: number, factor: number, count: number): readonly number[] =>
   Array.from({ length: count }, (_, n) => first * factor ** n);
 
@@ -48,9 +54,9 @@ export function createMetrics(): ServerMetrics {
   const tensorflow = createTensorFlowMetrics(registry);
   const own = createOwnMetrics(registry);
   // A client can ask for any name: only names the server has become label values, so the number of series stays bounded.
-  const models = new Map<string, Map<string, { path?: string }>>();
+  const models = new Map<string, Map<string, KnownVersion>>();
   const versionOf = (model: string, version: string) => {
-    const versions = models.get(model) ?? new Map<string, { path?: string }>();
+    const versions = models.get(model) ?? new Map<string, KnownVersion>();
     models.set(model, versions);
     const known = versions.get(version) ?? {};
     versions.set(version, known);
@@ -86,8 +92,9 @@ export function createMetrics(): ServerMetrics {
   };
   const forgetVersion = (model: string, version: string) => {
     forget((series) => series.model === model && series.version === version);
-    const path = models.get(model)?.get(version)?.path;
+    const { path, uuid } = models.get(model)?.get(version) ?? {};
     if (path !== undefined) tensorflow.forgetPath(path);
+    if (uuid !== undefined) tensorflow.mlmdMap.remove({ model_name: model, version, uuid });
     models.get(model)?.delete(version);
     own.forget(model, version);
   };
@@ -117,6 +124,13 @@ export function createMetrics(): ServerMetrics {
       if (outcome !== 'skipped') tensorflow.recordLoad(path, outcome === 'loaded', durationMs * 1000);
     },
     recordWarmup: ({ path, status, records, durationMs }) => tensorflow.recordWarmup(path, status, records, durationMs * 1000),
+    setMlMetadata: ({ model, version, uuid }) => {
+      const known = models.get(model)?.get(version);
+      // It may be gone again.
+      if (!known) return;
+      known.uuid = uuid;
+      tensorflow.mlmdMap.set({ model_name: model, version, uuid }, 1);
+    },
     recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
     recordQueued: ({ threadPool, queueMs }) => tensorflow.queuingLatency.series({ thread_pool_name: threadPool }).observe(queueMs * 1000),
     recordBatch: ({ threadPool, ...batch }) => {
@@ -176,10 +190,18 @@ function createTensorFlowMetrics(registry: Registry) {
     'Time a request waited for its batch, in microseconds.',
     queuingBounds,
   );
+  // Theirs tells the UUID to their own collectors alone: the page has 0 for it, and no label.
+  const mlmdMap = new Gauge({
+    name: ':tensorflow:serving:mlmd_map',
+    help: 'By which UUID ML Metadata knows a version.',
+    labelNames: ['model_name', 'version', 'uuid'],
+    registers: [registry],
+  });
   const wrappedRunCount = counter('serving:batching_session:wrapped_run_count', 'Runs of batches.');
 
   return {
     requestLogCount,
+    mlmdMap,
     queuingLatency,
     wrappedRunCount,
     openRequests: ({ api, entrypoint, status, servable }: RequestRecord, model: string) => {

@@ -20,6 +20,14 @@ export function packTensors(tensors: TensorMap, options: { readonly isMovable?: 
   return { tensors: Object.fromEntries(packed), transfer: [...transfer] };
 }
 
+/** Copies of tensors, packed: others may read these still, and a view would be posted with all of its buffer. */
+export function copyTensors(tensors: TensorMap): Parcel {
+  const copies = Object.entries(tensors).map(([name, tensor]) => {
+    return [name, tensor.dtype === 'string' ? tensor : { ...tensor, data: tensor.data.slice() }];
+  });
+  return packTensors(Object.fromEntries(copies));
+}
+
 function packTensor(tensor: AnyTensor, transfer: Set<ArrayBuffer>, isMovable: (buffer: ArrayBuffer) => boolean): AnyTensor {
   if (tensor.dtype === 'string') {
     return { ...tensor, data: tensor.data.map((bytes) => new Uint8Array(bytes)) };

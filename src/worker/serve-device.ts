@@ -1,5 +1,5 @@
 import { transfer } from 'comlink';
-import type { BackendId, DeviceWorkerApi, Engine } from '../core/index.ts';
+import { type BackendId, buffersOf, type DeviceWorkerApi, type Engine } from '../core/index.ts';
 import { openBrowserPlatform } from '../engines/browser/index.ts';
 import { openEngine, preloadEngine } from '../engines/index.ts';
 import { answering } from './answering.ts';
@@ -8,7 +8,6 @@ import { createDeviceWorker, createProbe, type OpenEngineOptions } from './devic
 import { openChunkStore } from './store/index.ts';
 import { openTabs } from './tabs/index.ts';
 import { telling } from './telling.ts';
-import { buffersOf } from './transfer.ts';
 
 /** The device worker on this browser, as comlink exposes it. */
 export function serveDevice(): DeviceWorkerApi {
@@ -34,6 +33,10 @@ export function serveDevice(): DeviceWorkerApi {
     predict: answering(async (handle, call) => {
       const answer = await device.predict(handle, call);
       return transfer(answer, buffersOf(answer.outputs));
+    }),
+    predictMoved: answering(async (handle, call) => {
+      const answer = await device.predictMoved(handle, call);
+      return transfer(answer, buffersOf('error' in answer ? answer.inputs : answer.outputs));
     }),
     classify: answering(device.classify),
     runTask: answering(device.runTask),

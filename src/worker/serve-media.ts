@@ -1,10 +1,9 @@
 import { transfer } from 'comlink';
-import type { MediaWorkerApi } from '../core/index.ts';
+import { buffersOf, type MediaWorkerApi } from '../core/index.ts';
 import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createMediaWorker } from './media/index.ts';
 import { telling } from './telling.ts';
-import { buffersOf } from './transfer.ts';
 
 /** The media worker on this browser, as comlink exposes it. */
 export function serveMedia(): MediaWorkerApi {
@@ -14,6 +13,10 @@ export function serveMedia(): MediaWorkerApi {
     prepareImage: answering(async (callId, source, input) => {
       const prepared = await media.prepareImage(callId, source, input);
       return transfer(prepared, [prepared.image.data.buffer]);
+    }),
+    preparePicture: answering(async (callId, source, version, task) => {
+      const prepared = await media.preparePicture(callId, source, version, task);
+      return transfer(prepared, [prepared.picture.image.data.buffer]);
     }),
     predictOnServer: answering(async (target, call) => {
       const result = await media.predictOnServer(target, call);

@@ -132,7 +132,8 @@ describe('a stream', () => {
       return times;
     });
 
-    for (const [index, time] of times.slice(1).entries()) expect(time - (times[index] ?? 0)).toBeGreaterThan(140);
+    // Four times 200 ms of the video, where every frame of it would be four times 100; single frames come late on a busy machine.
+    expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThan(600);
   });
 
   test('of frames ends with them, the last one classified, every one closed', async () => {

@@ -90,6 +90,8 @@ function requestFor(version: string, change: Partial<OpenRequest> = {}): OpenReq
     backends: ['tfjs-wasm'],
     allowSoftwareAdapter: false,
     cacheBudgetBytes: 100_000_000,
+    // As the SDK notes it: these workers are ended on purpose, at any moment.
+    leftAt: Date.now(),
     ...change,
   };
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { build } from '../../scripts/build.mjs';
 import { digestOf, parseLockFile, parseManifest, parseVersions } from '../../src/core/index.ts';
+import { describeFlags } from '../../src/server/index.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { scalingModel } from '../support/onnx-writer.ts';
 import { repositoryRoot, runCommand } from '../support/packed.ts';
@@ -147,6 +148,13 @@ test('every command has help', async () => {
 
   expect(names).toEqual(expect.arrayContaining(['publish', 'convert', 'inspect', 'verify', 'diff', 'lock', 'config']));
   for (const name of names) expect((await nearfar(name, '--help')).stdout, name).toContain(`Usage: nearfar ${name}`);
+});
+
+test('the help of serve has every flag, with what it does', async () => {
+  const { stdout } = await nearfar('serve', '--help');
+
+  const told = stdout.replace(/\s+/g, ' ');
+  expect(describeFlags().filter(({ name, flag }) => !told.includes(`--${name}`) || !told.includes(flag.help))).toEqual([]);
 });
 
 function nearfar(...args: string[]) {

@@ -67,6 +67,25 @@ describe('options', () => {
     expect(manifest.provenance.options.samples).toHaveLength(2);
   });
 
+  test('--task-spec describes a task, with the files beside it, and options win over it', async () => {
+    await using folder = await openTempFolder();
+    const spec = { output: { name: 'nothing', activation: 'none', labels: 'things.txt', pooling: 'none', normalise: true } };
+    await writeFile(join(folder.path, 'spec.json'), JSON.stringify(spec));
+    await writeFile(join(folder.path, 'things.txt'), await readFile(join(everyday10, 'labels.txt')));
+
+    const { status, stdout } = await nearfar(
+      ...['publish', join(everyday10, 'tfjs'), '--name', 'things', '--out', join(folder.path, 'out'), '--json', '--formats', 'tfjs'],
+      ...['--task', 'embeddings', '--task-spec', join(folder.path, 'spec.json'), '--output', 'probabilities'],
+    );
+
+    expect(status).toBe(0);
+    const { manifest } = JSON.parse(stdout);
+    expect(manifest.tasks).toMatchObject({
+      embeddings: { input: { name: 'image', crop: [32, 32] }, output: { name: 'probabilities', labels: 'things.txt' } },
+    });
+    expect(manifest.files).toHaveProperty(['things.txt']);
+  });
+
   test('--prune says what it did in words', async () => {
     await using folder = await openTempFolder();
 
@@ -89,6 +108,10 @@ describe('options', () => {
     ['a file that is no picture', ['--samples', join(everyday10, 'labels.txt')], 'labels.txt: expected a JPEG'],
     ['a share that is none', ['--prune', '1.5'], 'share to prune'],
     ['labels with --task none', ['--task', 'none', '--labels', 'x'], 'belong to a task'],
+    ['a task that is none', ['--task', 'object-tracking'], 'Allowed choices are image-classification, object-detection'],
+    ['a crop for another task', ['--task', 'embeddings', '--crop', '32'], 'crop belong to image-classification'],
+    ['a task without its fields', ['--task', 'object-detection'], 'tasks.object-detection.output.boxFormat'],
+    ['a spec that is no JSON', ['--task-spec', join(everyday10, 'labels.txt')], 'is not JSON'],
   ])('%s ends with an error object and a status of its own', async (_, args, message) => {
     await using folder = await openTempFolder();
 

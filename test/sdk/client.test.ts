@@ -44,6 +44,16 @@ test('only-on-device: fails to open with the reason of the device', async () => 
   expect(workers.ended.sort()).toEqual(['device', 'media']);
 });
 
+test('backends without a GPU wait for no probe of one', async () => {
+  const { client, workers } = setUpClient();
+  workers.device.probe = () => new Promise(() => undefined);
+
+  await using model = await client.open('tiny', { mode: 'only-on-device', backends: ['tfjs-wasm'] });
+
+  expect(model.info.leg).toBe('on-device');
+  expect(workers.calls).not.toContain('device.probe');
+});
+
 test('only-server: starts no device worker and answers far', async () => {
   const { client, workers } = setUpClient();
 

@@ -65,6 +65,8 @@ test('a device that answers after all wins, and the call on the server is cancel
 
 test('a device that answers in time asks nobody else', async () => {
   const { model, workers, answer, clock } = await setUpSlowDevice();
+  // What opening owes ends first.
+  await settled();
   const pending = clock.pending;
 
   const call = model.predict(inputs);

@@ -119,6 +119,7 @@ export function createStandIns(): StandIns {
     plan: async () => ({ pin, manifest, cachedBytes: 0, totalBytes: 100 }),
     open: async () => opened,
     predict: async () => answer(1),
+    predictMoved: async () => answer(1),
     classify: async () => classes(1),
     runTask: async () => ({ output: [1], timing }),
     cancel: () => {},
@@ -135,6 +136,7 @@ export function createStandIns(): StandIns {
   const mediaDefaults: MediaWorkerApi = {
     resolve: async () => ({ pin, manifest, labels: ['cat', 'dog'] }),
     prepareImage: async () => ({ image, preprocessMs: 5 }),
+    preparePicture: async () => ({ picture: { image, picture: image }, preprocessMs: 5 }),
     predictOnServer: async () => ({ answer: answer(2), pin, backend: 'onnx-cpu', variant: 'onnx' }),
     classifyOnServer: async () => ({ answer: classes(2), pin, backend: 'onnx-cpu', variant: 'onnx' }),
     runTaskOnServer: async () => ({ answer: { output: [2], timing }, pin, backend: 'onnx-cpu', variant: 'onnx' }),

@@ -54,6 +54,7 @@ describe('flags', () => {
 
     expect(parse(['--models=/m'], environment).config.resultCacheRedis).toBe('rediss://:secret@redis:6379/0');
     expect(parse(['--models=/m', '--result_cache_redis=redis://other:1'], environment).config.resultCacheRedis).toBe('redis://other:1');
+    expect(parse(['--models=/m', '--result_cache_redis_timeout_ms=200']).config.redisTimeoutMs).toBe(200);
     expect(() => parse(['--models=/m'], { NEARFAR_REDIS_URL: 'http://:secret@redis' })).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('secret') }),
     );

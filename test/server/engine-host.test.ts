@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { compareOutputs, createTensor, type TensorMap } from '../../src/core/index.ts';
 import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
@@ -36,6 +36,21 @@ function watchWorkers(onCall: (worker: Worker, method: string) => void = () => {
     if (message?.call) onCall(this, message.call.method);
   });
   return workers;
+}
+
+/** Some calls never reach their worker, as if it hung. */
+function loseMessages(isLost: (call: { readonly method: string } | undefined) => boolean): void {
+  const post = Worker.prototype.postMessage;
+  vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
+    const message: { readonly call?: { readonly method: string } } | null = args[0];
+    if (!isLost(message?.call)) post.apply(this, args);
+  });
+}
+
+/** With `setTimeout` faked; files and workers go on meanwhile. */
+async function passTime(ms: number): Promise<void> {
+  vi.advanceTimersByTime(ms);
+  await new Promise(setImmediate);
 }
 
 /** By an exception that nobody catches, between two runs: `terminate()` under a native run would take the test's process along. */
@@ -298,5 +313,30 @@ describe('engine workers', () => {
     await until(() => unloading.all === 2 && unloading.now === 0);
 
     expect(unloading.most).toBe(1);
+  });
+
+  test('an unload that is never answered holds the next one up for a minute, not for ever', async () => {
+    for (const version of ['1', '2', '3']) await copyEveryday10(bench.modelFolder, version);
+    const model = { name: 'everyday10', basePath: bench.modelFolder, policy: { kind: 'all' } as const };
+    const serving = bench.open({ modelsRoot: undefined, models: [model], unloadThreads: 1 });
+    await until(() => Object.values(statesOf(serving)).join() === 'AVAILABLE,AVAILABLE,AVAILABLE');
+    let unloads = 0;
+    loseMessages((call) => call?.method === 'unload' && unloads++ === 0);
+
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    await rm(join(bench.modelFolder, '1'), { recursive: true });
+    while (unloads === 0) await passTime(20);
+    const whileItHangs = statesOf(serving);
+    await rm(join(bench.modelFolder, '2'), { recursive: true });
+    while (statesOf(serving)['2'] !== 'UNLOADING') await passTime(20);
+    const next = unloads;
+    await passTime(60_000);
+    while (statesOf(serving)['2'] === 'UNLOADING') await passTime(20);
+
+    expect(whileItHangs['1']).toBe('UNLOADING');
+    expect(next).toBe(1);
+    expect(unloads).toBe(2);
+    expect((await predict(serving)).version).toBe('3');
   });
 });

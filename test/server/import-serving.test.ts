@@ -4,10 +4,13 @@ import { cp, mkdir, readdir, readFile, rename, stat, truncate, writeFile } from 
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { create, type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials, status } from '@grpc/grpc-js';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createTensor, decodeTensorProto, encodeTensorProto, PredictionService, parseManifest } from '../../src/core/index.ts';
+import { InputSchema } from '../../src/core/protocol/gen/tensorflow_serving/apis/input_pb.ts';
+import { defaultBatchingOptions } from '../../src/server/batching/index.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { warnOfSavedModelConfig } from '../../src/server/saved-model-config.ts';
 import { mobileNetInput, mobileNetLogits } from '../support/imported-mobilenet.ts';
@@ -293,6 +296,56 @@ describe('the test data of TensorFlow Serving', () => {
     expect(decodeTensorProto(recorded.outputs['y']!, 'y')).toEqual(createTensor('float32', [3, 1], Float32Array.of(2.5, 3, 4.5)));
     expect(decodeTensorProto(made.outputs['y']!, 'y')).toEqual(createTensor('float32', [2, 1], Float32Array.of(0, 500_002)));
     expect(made.modelSpec?.versionChoice).toMatchObject({ case: 'version', value: { value: 123n } });
+  });
+
+  test.runIf(isThere).each([
+    ['as it is', {}],
+    ['also in a batch', { batching: { kind: 'fixed', options: defaultBatchingOptions } }],
+    ['also in front of a cache', { resultCacheBytes: 2 ** 20 }],
+  ] satisfies [string, ServerOptions][])('answers MultiInference by one run of its engine, %s', async (_, options) => {
+    await addVersion(`${two}/00000123`, 'half_plus_two', '00000123');
+    await using server = await start(options);
+    await untilAvailable(server, 'half_plus_two', '123');
+    const { classify, regress, multiInference } = PredictionService.method;
+    const features = (value: number) => ({ feature: { x: { kind: { case: 'floatList' as const, value: { value: [value] } } } } });
+    const inputOf = (...values: number[]) => {
+      const examples = values.map((value) => ({ features: features(value) }));
+      return create(InputSchema, { kind: { case: 'exampleList', value: { examples } } });
+    };
+    const spec = (signatureName: string) => ({ name: 'half_plus_two', signatureName });
+    const tasks = [
+      { modelSpec: spec('regress_x_to_y'), methodName: 'tensorflow/serving/regress' },
+      { modelSpec: spec('classify_x_to_y'), methodName: 'tensorflow/serving/classify' },
+      { modelSpec: spec('regress_x_to_y2'), methodName: 'tensorflow/serving/regress' },
+    ];
+    const regressed = (name: string) =>
+      callGrpc(server, regress, toBinary(regress.input, create(regress.input, { modelSpec: spec(name), input: inputOf(1, 2) })));
+    const apart = [
+      await regressed('regress_x_to_y'),
+      await callGrpc(
+        server,
+        classify,
+        toBinary(classify.input, create(classify.input, { modelSpec: spec('classify_x_to_y'), input: inputOf(1, 2) })),
+      ),
+      await regressed('regress_x_to_y2'),
+    ];
+    let runs = 0;
+    const post = Worker.prototype.postMessage;
+    vi.spyOn(Worker.prototype, 'postMessage').mockImplementation(function (this: Worker, ...args: Parameters<typeof post>) {
+      const message: { readonly call?: { readonly method: string } } | null = args[0];
+      if (message?.call?.method === 'run') runs++;
+      post.apply(this, args);
+    });
+    onTestFinished(() => void vi.restoreAllMocks());
+
+    const bytes = toBinary(multiInference.input, create(multiInference.input, { tasks, input: inputOf(1, 2) }));
+    const together = await callGrpc(server, multiInference, bytes);
+
+    expect(runs).toBe(1);
+    expect(together.results.map(({ result }) => result.value)).toEqual(apart.map(({ result }) => result));
+    expect(together.results.map(({ modelSpec }) => modelSpec)).toEqual(apart.map(({ modelSpec }) => modelSpec));
+    const told = await ask(server, '/v1/models/half_plus_two/metadata');
+    expect(JSON.stringify(told.body)).not.toContain('+');
   });
 
   test.runIf(isThere)('gives the browser a manifest, and every file of it with its digest', async () => {

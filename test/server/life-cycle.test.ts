@@ -80,6 +80,19 @@ describe('availability-preserving', () => {
   });
 });
 
+test('of the versions that ended the status tells the last one alone', async () => {
+  await copyEveryday10(bench.modelFolder, '1');
+  const serving = bench.open();
+  await serving.whenReady();
+
+  for (const version of ['2', '3']) {
+    await copyEveryday10(bench.modelFolder, version);
+    await until(() => statesOf(serving)[version] === 'AVAILABLE' && statesOf(serving)[String(Number(version) - 1)] === 'END');
+  }
+
+  expect(statesOf(serving)).toEqual({ '3': 'AVAILABLE', '2': 'END' });
+});
+
 describe('a version whose signatures clients of the one before cannot use', () => {
   test('is served and reported: in its status and in the metrics', async () => {
     await copyEveryday10(bench.modelFolder, '1', addSignature);

@@ -90,8 +90,16 @@ test('counts the requests of a batch as one run of the graph', async () => {
 test('counts loads and warm-ups by the path of the version', async () => {
   const metrics = metricsOf('m');
 
-  metrics.recordLoad({ model: 'm', version: '2', path: '/models/m/2', backend: 'onnx-cpu', outcome: 'loaded', durationMs: 3 });
-  metrics.recordLoad({ model: 'm', version: '2', path: '/models/m/2', backend: '', outcome: 'failed', durationMs: 1 });
+  metrics.recordLoad({
+    model: 'm',
+    version: '2',
+    path: '/models/m/2',
+    digest: 'sha256:2',
+    backend: 'onnx-cpu',
+    outcome: 'loaded',
+    durationMs: 3,
+  });
+  metrics.recordLoad({ model: 'm', version: '2', path: '/models/m/2', digest: 'sha256:2', backend: '', outcome: 'failed', durationMs: 1 });
   metrics.recordWarmup({ path: '/models/m/2', status: 'OK', records: 4, durationMs: 5 });
 
   const text = await metrics.registry.metrics();
@@ -102,9 +110,30 @@ test('counts loads and warm-ups by the path of the version', async () => {
   expect(text).toContain(':tensorflow:serving:model_warmup_records_read{model_path="/models/m/2",status="OK"} 4');
 });
 
+test('tells by which UUID ML Metadata knows a version, until it is gone', async () => {
+  const metrics = metricsOf('m');
+  const told = async () => (await metrics.registry.metrics()).match(/^:tensorflow:serving:mlmd_map.*$/gm);
+
+  metrics.setMlMetadata({ model: 'm', version: '2', uuid: 'u' });
+  metrics.setMlMetadata({ model: 'm', version: '1', uuid: 'of a version that is gone' });
+  const before = await told();
+  metrics.forgetVersion('m', '2');
+
+  expect(before).toEqual([':tensorflow:serving:mlmd_map{model_name="m",version="2",uuid="u"} 1']);
+  expect(await told()).toBeNull();
+});
+
 test('forgets versions and models that are gone, so that swaps cannot grow the metrics', async () => {
   const metrics = metricsOf('m');
-  const load = { model: 'm', version: '2', path: '/models/m/2', backend: 'onnx-cpu', outcome: 'loaded', durationMs: 3 } as const;
+  const load = {
+    model: 'm',
+    version: '2',
+    path: '/models/m/2',
+    digest: 'sha256:2',
+    backend: 'onnx-cpu',
+    outcome: 'loaded',
+    durationMs: 3,
+  } as const;
   metrics.recordLoad(load);
   metrics.recordRequest(record());
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { appendFile, cp, mkdir, readdir, readFile, realpath, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openSigner } from '../../src/publish/sign.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createPublishedFiles, ImportCache, type ImportVersion, type ModelSource, Repository } from '../../src/server/repository/index.ts';
@@ -21,24 +21,27 @@ function openRepository(
     fileClock?: () => number;
     trust?: readonly string[];
     pollIntervalMs?: number;
+    listFolder?: (path: string) => Promise<readonly string[]>;
   } = {},
 ) {
   const removed: string[] = [];
-  const imports = new ImportCache({
+  const imports: ImportCache = new ImportCache({
     folder: join(folder, 'cache'),
     importVersion: options.importVersion ?? (() => Promise.reject(new TypeError('this test imports nothing'))),
     savedModelTags: options.savedModelTags,
     backOff: { firstMs: 1000, maxMs: 8000 },
     log,
+    isUsed: (directory) => repository.usesDirectory(directory),
     ...(options.now ? { now: options.now } : {}),
   });
-  const repository = new Repository({
+  const repository: Repository = new Repository({
     models: options.models ?? [],
     modelsRoot: options.models ? undefined : join(folder, 'models'),
     pollIntervalMs: options.pollIntervalMs ?? -1,
     imports,
     trust: options.trust ?? [],
     log,
+    listFolder: options.listFolder,
     now: options.fileClock,
     onModel: () => {},
     onModelRemoved: (name) => removed.push(name),
@@ -285,6 +288,44 @@ test('a model whose folder hangs holds up no other, from the start on', async ()
   await writeFile(join(folder.path, 'hung/versions.json'), '{}');
 });
 
+test('a folder of the root that hangs hides no models beside it, and is one itself when it answers at last', async () => {
+  await using folder = await openTempFolder();
+  const root = join(folder.path, 'models');
+  const asked: string[] = [];
+  let answer = () => {};
+  const dead = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  // No file system here can be made to hang at a listing, as a dead network drive does.
+  const listFolder = async (path: string) => {
+    asked.push(path);
+    if (path === join(root, 'hung')) await dead;
+    return readdir(path);
+  };
+  for (const name of ['good', 'hung']) await writeVersion(join(root, name, '1'), await makeVersion(name, '1'));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { repository, wanted } = openRepository(folder.path, { pollIntervalMs: 60_000, listFolder });
+  const until = async (holds: () => boolean) => {
+    for (; !holds(); await new Promise(setImmediate)) vi.advanceTimersByTime(50);
+  };
+
+  const opening = repository.open();
+  await until(() => wanted('good')?.[0] === '1');
+  await writeVersion(join(root, 'good/2'), await makeVersion('good', '2'));
+  await writeVersion(join(root, 'late/1'), await makeVersion('late', '1'));
+  vi.advanceTimersByTime(10_000);
+  await opening;
+  await until(() => wanted('good')?.[0] === '2' && wanted('late')?.[0] === '1');
+  const before = { names: repository.names(), asked: asked.filter((path) => path === join(root, 'hung')).length };
+  answer();
+  await repository.look();
+  repository[Symbol.dispose]();
+
+  expect(before).toEqual({ names: ['good', 'late'], asked: 1 });
+  expect(wanted('hung')).toEqual(['1']);
+});
+
 test('a folder that cannot be read hides no models beside it, and one that was a model stays one', async () => {
   await using folder = await openTempFolder();
   const { repository, wanted } = openRepository(folder.path);
@@ -428,6 +469,55 @@ describe('a plain TensorFlow Serving version', () => {
     await finish('3');
 
     expect([whileTwoIsImported, withTwo, whileThreeIsImported, wanted('m')]).toEqual([[], ['2'], ['2'], ['3']]);
+  });
+
+  test('leaves the cache once its original is gone and no server that shares the cache used it for a day', async () => {
+    await using folder = await openTempFolder();
+    const openServer = (basePath: string) =>
+      openRepository(folder.path, { importVersion, fileClock: () => Date.now() + 60_000, models: [{ name: 'm', basePath }] });
+    const add = async (directory: string) => {
+      await mkdir(directory, { recursive: true });
+      await writeFile(join(directory, 'saved_model.pb'), 'graph');
+      await utimes(join(directory, 'saved_model.pb'), 1, 1);
+    };
+    const imported = async ({ repository, imports }: ReturnType<typeof openServer>) => {
+      await repository.look();
+      await imports.settle();
+      await repository.look();
+      return Object.fromEntries([...repository.snapshot('m')!.versions].map(([version, { directory }]) => [version, directory]));
+    };
+    const areThere = (directories: readonly string[]) =>
+      Promise.all(
+        directories.map((path) =>
+          stat(path).then(
+            () => true,
+            () => false,
+          ),
+        ),
+      );
+    const [one, other] = [join(folder.path, 'one'), join(folder.path, 'other')];
+    for (const directory of [join(one, '1'), join(one, '2'), join(other, '2')]) await add(directory);
+    const [first, second] = [openServer(one), openServer(other)];
+    const { 1: gone = '', 2: shared = '' } = await imported(first);
+    const ofSecond = await imported(second);
+    const cutOff = `${gone}.00000000-0000-0000-0000-000000000000`;
+    const running = `${gone}.00000000-0000-0000-0000-000000000001`;
+    for (const work of [cutOff, running]) await mkdir(work);
+
+    await rm(one, { recursive: true });
+    await mkdir(one);
+    await imported(first);
+    for (const directory of [gone, shared, cutOff]) await utimes(directory, 1, 1);
+    await second.imports.tidy();
+    await first.imports.tidy();
+    const after = await areThere([gone, shared, cutOff, running]);
+    await add(join(one, '1'));
+    const again = await imported(first);
+
+    expect(ofSecond).toEqual({ 2: shared });
+    expect(after).toEqual([false, true, false, true]);
+    expect(again).toEqual({ 1: gone });
+    expect(await areThere([gone])).toEqual([true]);
   });
 
   test('that an older importer left in the cache is imported anew', async () => {

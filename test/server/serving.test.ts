@@ -1,6 +1,6 @@
-import { cp, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { compareOutputs, NearfarError } from '../../src/core/index.ts';
 import type { ServableSpec } from '../../src/server/servables/index.ts';
 import { breakGolden, copyEveryday10 } from '../support/everyday10.ts';
@@ -142,6 +142,20 @@ describe('a version', () => {
       errorMessage: expect.stringContaining('golden example 0'),
     });
   });
+});
+
+test('the UUID of a version for ML Metadata is in the metrics', async () => {
+  await copyEveryday10(join(bench.folder, 'made'), '1');
+  await mkdir(join(bench.folder, 'made/1/assets.extra'));
+  await writeFile(join(bench.folder, 'made/1/assets.extra/mlmd_uuid'), 'a-uuid\n');
+  await mkdir(join(bench.folder, 'models'), { recursive: true });
+  await rename(join(bench.folder, 'made'), bench.modelFolder);
+  const serving = bench.open();
+
+  await serving.whenReady();
+
+  const line = ':tensorflow:serving:mlmd_map{model_name="everyday10",version="1",uuid="a-uuid"} 1';
+  await vi.waitFor(async () => expect(await serving.metrics.registry.metrics()).toContain(line));
 });
 
 describe('a swap', () => {

@@ -65,29 +65,44 @@ describe('recorded requests', () => {
     expect(await serving.metrics.registry.metrics()).toMatch(/:tensorflow:serving:model_warmup_records_read\{[^}]*status="OK"\} 2/);
   });
 
-  test.each<[string, () => Uint8Array, number, RegExp]>([
+  test.each<[string, () => Uint8Array, number, RegExp, string]>([
     [
       'one that the model refuses',
       () => encodeTfRecords([predictLog(), predictLog({ other: createTensor('float32', [1], new Float32Array(1)) })]),
       3,
       /warm-up record 1 of .* fails: .*missing: image; unknown: other/,
+      'INVALID_ARGUMENT"} 2',
     ],
     [
       'a call that TensorFlow Serving does not warm up with either',
       () => encodeTfRecords([log({ case: 'sessionRunLog', value: {} })]),
       12,
       /Unsupported log_type for warmup: session-run/,
+      'UNIMPLEMENTED"} 0',
     ],
-    ['what is no PredictionLog', () => encodeTfRecords([new Uint8Array([0x32, 0xff])]), 3, /Failed to parse warmup record/],
-    ['a file that is no TFRecord', () => new Uint8Array(40), 15, /is no TFRecord file: .*checksum/],
-    ['a file that is cut off', () => encodeTfRecords([predictLog()]).subarray(0, 50), 15, /is no TFRecord file: .*cut off/],
+    [
+      'what is no PredictionLog',
+      () => encodeTfRecords([new Uint8Array([0x32, 0xff])]),
+      3,
+      /Failed to parse warmup record/,
+      'INVALID_ARGUMENT"} 0',
+    ],
+    ['a file that is no TFRecord', () => new Uint8Array(40), 15, /is no TFRecord file: .*checksum/, 'DATA_LOSS"} 0'],
+    [
+      'a file that is cut off',
+      () => encodeTfRecords([predictLog()]).subarray(0, 50),
+      15,
+      /is no TFRecord file: .*cut off/,
+      'DATA_LOSS"} 0',
+    ],
     [
       'more than a thousand',
       () => encodeTfRecords(Array.from({ length: 1001 }, () => log({ case: 'predictLog', value: {} }))),
       3,
       /Number of warmup records exceeds the maximum \(1000\)/,
+      'INVALID_ARGUMENT"} 0',
     ],
-  ])('fail the load: %s', async (_, bytes, code, text) => {
+  ])('fail the load, which is counted: %s', async (_, bytes, code, text, counted) => {
     await addEveryday10(bytes());
     const serving = bench.open({ maxLoadRetries: 0 });
 
@@ -95,6 +110,9 @@ describe('recorded requests', () => {
 
     expect(errorOf(serving, '1')).toMatch(text);
     expect(serving.servables.status({ name: 'everyday10' })[0]?.errorCode).toBe(code);
+    const metrics = await serving.metrics.registry.metrics();
+    expect(metrics).toContain(`:tensorflow:serving:model_warmup_records_read{model_path="${bench.modelFolder}/1",status="${counted}`);
+    expect(metrics).toMatch(new RegExp(`model_warmup_latency_count\\{[^}]*status="${counted.split('"')[0]}"\\} 1`));
   });
 
   test('are not read where warming up is switched off', async () => {

@@ -40,8 +40,8 @@ function shapeOf(sizes: readonly number[]) {
   return { dim: sizes.map((size) => ({ size: String(size) })) };
 }
 
-export function placeholder(name: string, dtype: DType): TestNode {
-  return node(name, 'Placeholder', [], { dtype: type(dtype) });
+export function placeholder(name: string, dtype: DType, sizes?: readonly number[]): TestNode {
+  return node(name, 'Placeholder', [], { dtype: type(dtype), ...(sizes && { shape: shape(sizes) }) });
 }
 
 /** A weight: float32, int32, bool or string. */

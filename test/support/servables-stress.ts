@@ -41,6 +41,7 @@ export async function stressServables(seed: number, { steps }: { readonly steps:
     importVersion: () => Promise.reject(new TypeError('nothing is imported here')),
     backOff: { firstMs: 1, maxMs: 1 },
     log,
+    isUsed: () => true,
   });
   const repository: Repository = new Repository({
     models: sources,

@@ -286,6 +286,7 @@ describe('golden examples', () => {
 });
 
 describe('a planned opening', () => {
+  const profile = async () => ({ adapter: hardware, kernelMs: 1, probeMs: 1 });
   const choice = { version: '1' };
   const reads = (store: ChunkStore) => {
     const digests: string[] = [];
@@ -313,6 +314,22 @@ describe('a planned opening', () => {
     expect(phases).toEqual(['download', 'verify', 'compile', 'warm-up', 'ready']);
   });
 
+  test.each([['tfjs-wasm'], ['tfjs-webgpu']] as const)(
+    'on %s: an engine that needs no GPU starts at once, and is opened once',
+    async (backend) => {
+      const { plan, open, device, engines } = createWorker(createEngines(), { ...noGpu, adapter: async () => hardware, profile });
+
+      await plan({ backends: [backend] });
+      await new Promise((resolve) => setImmediate(resolve));
+      const early = [...engines.log];
+      const { handle } = await open({ backends: [backend], choice });
+      await device.close(handle);
+
+      expect(early).toEqual(backend === 'tfjs-wasm' ? ['open tfjs-wasm'] : []);
+      expect(engines.log.filter((line) => !line.startsWith('unload'))).toEqual([`open ${backend}`, `close ${backend}`]);
+    },
+  );
+
   test('fetches nothing of the model before it comes', async () => {
     const { plan, open } = createWorker();
 
@@ -333,11 +350,13 @@ describe('a planned opening', () => {
     const first = createWorker();
     await first.device.close((await first.open({ backends: ['tfjs-wasm'] })).handle);
     const { store, digests } = reads(first.store);
-    const { plan, open } = createWorker(createEngines(), noGpu, { store, clock: { ...systemClock, delay } });
+    const { plan, open, engines } = createWorker(createEngines(), noGpu, { store, clock: { ...systemClock, delay } });
     await plan({ backends: ['tfjs-wasm'] });
     await expect.poll(() => digests.length).toBe(1);
+    await expect.poll(() => engines.live.size).toBe(1);
 
     expire();
+    await expect.poll(() => engines.live.size).toBe(0);
     const opened = await open({ backends: ['tfjs-wasm'], choice });
 
     expect(opened.cache).toBe('hit');

@@ -4,7 +4,7 @@ import { createRunQueue } from '../../src/worker/device/run-queue.ts';
 import { openTaskCall } from '../../src/worker/device/run-task.ts';
 import { catsAndDogs, tokenizer } from '../support/task-models.ts';
 
-const call: TaskCall = { callId: 1, task: 'text-classification', input: 'Dog!', topK: 1 };
+const call: TaskCall = { callId: 1, task: 'text-classification', input: 'Dog!', options: { topK: 1 } };
 const { signal } = new AbortController();
 
 const queue = createRunQueue(

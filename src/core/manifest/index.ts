@@ -19,6 +19,6 @@ export { type Pin, selectVersion, type VersionChoice } from './select.ts';
 export { encodeSignature, encodeStatement, notSigned, readPublicKey, type SignedManifest, verifySignature } from './signature.ts';
 export { signatureChanges } from './signature-changes.ts';
 export type { AudioInput, ColumnSpec, DetectionOutput, PictureInput, TaskName, TaskSpecs, TextInputSpec } from './task-schemas/index.ts';
-export { type ImageClassification, type ImageInput, type TaskReferences, type Tasks, taskReferences } from './tasks.ts';
+export { type ImageClassification, type ImageInput, type TaskReferences, type Tasks, taskNames, taskReferences } from './tasks.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
 export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

@@ -1,9 +1,17 @@
 import type { BackendId, EngineDevice } from '../engine/index.ts';
-import type { NearfarErrorCode } from '../errors.ts';
+import type { NearfarErrorCode, SerializedError } from '../errors.ts';
 import type { ImageInput, LockFile, Manifest, Pin, VersionChoice } from '../manifest/index.ts';
 import type { DeviceProfile, Reason, SkippedBackend } from '../placement.ts';
 import type { Pixels, RgbImage } from '../preprocess/index.ts';
-import type { Classification, OpenedTasks } from '../tasks/index.ts';
+import type {
+  Classification,
+  DetectionOptions,
+  OpenedTasks,
+  PictureTask,
+  PreparedPicture,
+  TaskManifest,
+  TopKOptions,
+} from '../tasks/index.ts';
 import type { TensorMap } from '../tensor/index.ts';
 
 // What the main thread and its two workers say to each other (over comlink). Calls that can be aborted carry a `callId`
@@ -140,19 +148,16 @@ export interface ClassifyCall<Image = RgbImage | Pixels> {
   readonly topK: number;
 }
 
-/** The tasks that both legs answer from an input that is no picture. */
-export type PlainTask = 'text-classification' | 'embeddings' | 'audio-classification' | 'tabular-classification' | 'tabular-regression';
-
 export interface TaskCall {
   readonly callId: number;
-  readonly task: PlainTask;
-  /** As the task takes it; what does not fit is refused where the task is opened. */
+  readonly task: keyof OpenedTasks;
+  /** As the task takes it, a picture as `preparePicture` of the media worker returned it; what does not fit is refused where the task is opened. */
   readonly input: unknown;
-  readonly topK: number;
+  readonly options: TopKOptions & DetectionOptions;
 }
 
 export interface TaskAnswer {
-  readonly output: ReturnType<OpenedTasks[PlainTask]['decode']>[number];
+  readonly output: ReturnType<OpenedTasks[keyof OpenedTasks]['decode']>[number] | readonly Classification[];
   readonly timing: LegTiming;
 }
 
@@ -170,6 +175,12 @@ export interface LegTiming {
 export interface PredictAnswer {
   readonly outputs: TensorMap;
   readonly timing: LegTiming;
+}
+
+/** Why a call failed, with the inputs that were moved to the worker. */
+export interface HandedBack {
+  readonly error: SerializedError;
+  readonly inputs: TensorMap;
 }
 
 export interface ClassifyAnswer {
@@ -253,6 +264,8 @@ export interface DeviceWorkerApi {
   /** Download, verify, compile, golden examples, warm-up; the first backend that passes is taken. */
   open(callId: number, request: OpenRequest, notify: Notify): Promise<OpenedModel>;
   predict(handle: number, call: PredictCall): Promise<PredictAnswer>;
+  /** The same for inputs that were moved here: a call that fails gives them back. */
+  predictMoved(handle: number, call: PredictCall): Promise<PredictAnswer | HandedBack>;
   classify(handle: number, call: ClassifyCall): Promise<ClassifyAnswer>;
   runTask(handle: number, call: TaskCall): Promise<TaskAnswer>;
   /** Ends a call; an unknown id is ignored, so `cancel(0)` is also the watchdog's ping. */
@@ -310,6 +323,13 @@ export interface MediaWorkerApi {
     notify: Notify,
   ): Promise<{ pin: Pin; manifest: Manifest; labels?: readonly string[] | undefined }>;
   prepareImage(callId: number, source: ImageSource, input: ImageInput): Promise<{ image: RgbImage; preprocessMs: number }>;
+  /** A picture as a task of the version takes it, other than image classification. */
+  preparePicture(
+    callId: number,
+    source: ImageSource,
+    version: TaskManifest,
+    task: PictureTask,
+  ): Promise<{ picture: PreparedPicture; preprocessMs: number }>;
   predictOnServer(
     target: ServerTarget,
     call: PredictCall & { readonly deadlineMs?: number | undefined },

@@ -12,4 +12,4 @@ export type { OpenedTasks } from './open-task/index.ts';
 export type { Detection, DetectionOptions, PreparedPicture, Segmentation } from './picture/index.ts';
 export type { Row } from './table/index.ts';
 export type { EncodedBatch, OpenedTask, TaskSource } from './task.ts';
-export { taskOf } from './task-of.ts';
+export { type PictureTask, type TaskManifest, takesPicture, taskOf } from './task-of.ts';

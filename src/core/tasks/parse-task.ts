@@ -1,14 +1,13 @@
 import * as v from 'valibot';
 import { NearfarError } from '../errors.ts';
-import type { Manifest } from '../manifest/index.ts';
 import { type TaskName, taskSchemas } from '../manifest/task-schemas/index.ts';
-import { taskOf } from './task-of.ts';
+import { type TaskManifest, taskOf } from './task-of.ts';
 
 /**
  * What the manifest says about a task, checked.
  * @throws {NearfarError} `unsupported` when the model does not have the task; `invalid-argument` that names the first wrong field.
  */
-export function parseTask<Name extends TaskName>(manifest: Manifest, task: Name): v.InferOutput<(typeof taskSchemas)[Name]> {
+export function parseTask<Name extends TaskName>(manifest: TaskManifest, task: Name): v.InferOutput<(typeof taskSchemas)[Name]> {
   const result = v.safeParse<(typeof taskSchemas)[Name]>(taskSchemas[task], taskOf(manifest, task));
   if (result.success) return result.output;
   const [{ message }] = result.issues;

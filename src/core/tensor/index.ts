@@ -1,3 +1,4 @@
+export { buffersOf } from './buffers.ts';
 export {
   bytesPerElement,
   createData,

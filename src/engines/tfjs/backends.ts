@@ -3,6 +3,7 @@ import { type EngineDevice, NearfarError } from '../../core/index.ts';
 import { messageOf, requestDevice, requestFitAdapter } from '../gpu.ts';
 import type { EnginePlatform } from '../platform.ts';
 import { createSerial, type Serial } from '../serial.ts';
+import { backendCode } from '../tfjs-backend-code.ts';
 import { installKernels } from './kernels.ts';
 
 /** One backend of TensorFlow.js, opened for one engine. */
@@ -33,13 +34,6 @@ let realm: Serial | undefined;
 const shared = new Map<string, number>();
 const wasmFiles: Record<string, string> = {};
 let nextId = 1;
-
-/** The library's code for each backend. */
-export const backendCode = {
-  cpu: () => import('@tensorflow/tfjs-backend-cpu'),
-  wasm: () => import('@tensorflow/tfjs-backend-wasm'),
-  webgpu: () => import('@tensorflow/tfjs-backend-webgpu'),
-};
 
 /**
  * @throws {NearfarError} `device-unfit` when the backend cannot be had here.

@@ -1,2 +1,1 @@
-export { backendCode } from './backends.ts';
 export { openTfjsEngine } from './engine.ts';

@@ -3,7 +3,7 @@ import { isBatchable, NearfarError, type RunRequest, sharedRows } from '../../co
 import type { BufferPool } from '../buffer-pool.ts';
 import type { Logger } from '../log.ts';
 import type { Batching, BatchingOptions } from '../model-options.ts';
-import type { ServableHandle, ServableStore } from '../servables/index.ts';
+import { type ServableHandle, type ServableStore, withJoinedSignatures } from '../servables/index.ts';
 import { BatchScheduler, type Clock } from './batch-scheduler.ts';
 import { Batcher, type BatchRun, type BatchTask, type LanePlan, type Lease, type RunResult } from './batcher.ts';
 import { Tuner, type TuningReport } from './tuner.ts';
@@ -201,6 +201,7 @@ function openFixed({ name, version, manifest }: ServableHandle, options: Batchin
   const scheduler = parts.poolOf(threadPoolName, numBatchThreads);
   const batcher = openBatcher({ name, version }, threadPoolName, scheduler, parts, () => {});
   const { maxBatchSize, batchTimeoutMicros, enableLargeBatchSplitting, maxExecutionBatchSize } = options;
+  const known = withJoinedSignatures(manifest);
   const plan: LanePlan = {
     limits: {
       maxTaskRows: maxBatchSize,
@@ -215,14 +216,15 @@ function openFixed({ name, version, manifest }: ServableHandle, options: Batchin
   const signatures = Object.keys(manifest.signatures).filter((signature) => isBatchable(manifest, { signature }));
   return {
     run: (lease, request, signal) =>
-      isBatchable(manifest, request) ? batcher.run(lease, request, plan, signal) : lease.run(request, { signal }),
+      isBatchable(known, request) ? batcher.run(lease, request, plan, signal) : lease.run(request, { signal }),
     reports: () =>
       signatures.map((signature) => ({ model: name, version, signature, batching: 'fixed', maxBatchSize, batchTimeoutMicros })),
   };
 }
 
 function openTuned(handle: ServableHandle, p99TargetMs: number, parts: VersionParts): BatchedRuns {
-  const { name, version, manifest, backend, parallelism } = handle;
+  const { name, version, backend, parallelism } = handle;
+  const manifest = withJoinedSignatures(handle.manifest);
   const tuners = new Map<string, Tuner>();
   const tunerOf = (signature: string): Tuner => {
     const onChoice = (report: TuningReport) => {

@@ -8,8 +8,8 @@ export interface RedisResultsOptions {
   /** `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS. */
   readonly url: string;
   readonly log: Logger;
-  /** Longest time a request waits for Redis, in milliseconds; later is a miss. @default 50 */
-  readonly lookupMs?: number | undefined;
+  /** Longest time a request waits for Redis, in milliseconds; later is a miss. */
+  readonly lookupMs: number;
   /** How long Redis is not asked after it failed to answer three times in a row, in milliseconds. @default 1000 */
   readonly pauseMs?: number | undefined;
   readonly onError: (reason: RedisFailure) => void;
@@ -35,7 +35,7 @@ const failuresBeforePause = 3;
 const mostValueBytes = 16 * 2 ** 20;
 
 /** Opens the connection in the background, again after each loss. @throws {NearfarError} `invalid-argument` for another kind of URL. */
-export async function openRedisResults({ url, log, lookupMs = 50, pauseMs = 1000, onError }: RedisResultsOptions): Promise<RedisResults> {
+export async function openRedisResults({ url, log, lookupMs, pauseMs = 1000, onError }: RedisResultsOptions): Promise<RedisResults> {
   const { createClient, RESP_TYPES } = await import('@redis/client');
   const options: RedisClientOptions = {
     url,

@@ -25,13 +25,15 @@ export interface ResultsOptions {
   readonly budgetBytes: number;
   /** Answers that servers share. */
   readonly redisUrl: string | undefined;
+  /** Longest time a request waits for Redis, in milliseconds. */
+  readonly redisTimeoutMs: number;
   readonly metrics: CacheMetrics;
   readonly log: Logger;
   readonly now?: (() => number) | undefined;
 }
 
 /** Answers in memory, in Redis, or in memory in front of Redis. */
-export function openResults({ budgetBytes, redisUrl, metrics, log, now }: ResultsOptions): Results {
+export function openResults({ budgetBytes, redisUrl, redisTimeoutMs, metrics, log, now }: ResultsOptions): Results {
   const memory = new ByteLru<TensorMap>({
     budgetBytes,
     now,
@@ -43,7 +45,10 @@ export function openResults({ budgetBytes, redisUrl, metrics, log, now }: Result
     memory.set(key, own, { bytes: bytesOf(own), ttlMs });
   };
   let redis: RedisResults | undefined;
-  const opening = redisUrl === undefined ? undefined : openRedisResults({ url: redisUrl, log, onError: metrics.recordRedisFailure });
+  const opening =
+    redisUrl === undefined
+      ? undefined
+      : openRedisResults({ url: redisUrl, lookupMs: redisTimeoutMs, log, onError: metrics.recordRedisFailure });
   void opening?.then((opened) => {
     redis = opened;
   });

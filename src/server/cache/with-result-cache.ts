@@ -58,9 +58,10 @@ function cachingHandle(handle: ServableHandle, runs: SharedRuns<Answer>, options
     run: async (request, { signal }) => {
       const { signatures } = handle.manifest;
       const signature = Object.hasOwn(signatures, request.signature) ? signatures[request.signature] : undefined;
-      if (!signature || isReturned || !(ttlMsOf(handle.name) > 0)) return handle.run(request, { signal });
+      // Of joined signatures the manifest does not tell; who asks for one names the outputs.
+      const outputs = request.outputs ?? (signature && Object.keys(signature.outputs));
+      if (!outputs || isReturned || !(ttlMsOf(handle.name) > 0)) return handle.run(request, { signal });
       signal?.throwIfAborted();
-      const outputs = request.outputs ?? Object.keys(signature.outputs);
       const key = requestKey(handle.digest, { ...request, outputs });
       const isJoined = runs.isRunning(key);
       const kept = isJoined ? undefined : results.get(key);

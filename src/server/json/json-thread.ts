@@ -1,7 +1,6 @@
-import type { TensorMap } from '../../core/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import { asOwnBytes, CallThread } from '../call-thread.ts';
-import { packTensors } from '../transfer.ts';
+import { copyTensors } from '../transfer.ts';
 import { workerUrl } from '../worker-url.ts';
 import { type JsonJobKind, type JsonJobs, jsonJobs } from './json-jobs.ts';
 import type { JsonJob, JsonReply } from './json-worker.ts';
@@ -58,13 +57,6 @@ function move<R extends JsonJobs[JsonJobKind]['request']>(
     const body = asOwnBytes(request.body);
     return { moved: { ...request, body }, transfer: [body.buffer] };
   }
-  const { tensors, transfer } = packTensors(copyOf(request.outputs));
+  const { tensors, transfer } = copyTensors(request.outputs);
   return { moved: { ...request, outputs: tensors }, transfer };
-}
-
-/** Others may read them still, and a view would be posted with all of its buffer. */
-function copyOf(tensors: TensorMap): TensorMap {
-  return Object.fromEntries(
-    Object.entries(tensors).map(([name, tensor]) => [name, tensor.dtype === 'string' ? tensor : { ...tensor, data: tensor.data.slice() }]),
-  ) as TensorMap; // the data is of the dtype, which the union cannot see
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { NearfarError } from '../../core/index.ts';
 import { type BackOff, backOff, retryNote } from '../back-off.ts';
@@ -37,6 +37,8 @@ export interface ImportCacheOptions {
   readonly log: Logger;
   /** @default Date.now */
   readonly now?: (() => number) | undefined;
+  /** Whether a version that lies in this directory may be loaded or fetched. */
+  readonly isUsed: (directory: string) => boolean;
   /** Called when `lookUp` has another version of a model to tell of. */
   readonly onImported?: ((name: string) => void) | undefined;
 }
@@ -47,12 +49,22 @@ export interface ImportCacheOptions {
  */
 const importRevision = 2;
 
+/** How often servers say of an import that they use it, in milliseconds. */
+const tidyIntervalMs = 3_600_000;
+
+/** An import that no server used for so long, in milliseconds, goes. */
+const keepMs = 24 * tidyIntervalMs;
+
 /**
  * Plain TensorFlow Serving versions with their manifests, kept in a cache folder under the fingerprint of the original, so that
- * a restart finds them again.
+ * a restart finds them again. The time of an import's folder says when a server used it last: several may share the cache.
  */
 export class ImportCache {
+  /** Of this revision, and of all. */
   readonly #folder: string;
+  readonly #allRevisions: string;
+  readonly #isUsed: (directory: string) => boolean;
+  readonly #tidying: NodeJS.Timeout;
   readonly #importVersion: ImportVersion;
   readonly #backOff: BackOff;
   readonly #savedModelTags: readonly string[] | undefined;
@@ -64,7 +76,11 @@ export class ImportCache {
   readonly #closing = new AbortController();
 
   constructor(options: ImportCacheOptions) {
+    this.#allRevisions = options.folder;
     this.#folder = join(options.folder, String(importRevision));
+    this.#isUsed = options.isUsed;
+    // Not at the start: what was used before it is not known to be used yet.
+    this.#tidying = setInterval(() => void this.tidy(), tidyIntervalMs).unref();
     // Every import that runs listens.
     setMaxListeners(0, this.#closing.signal);
     this.#importVersion = options.importVersion;
@@ -122,7 +138,7 @@ export class ImportCache {
   async #openOrImport(key: string, plain: PlainVersion): Promise<VersionOnDisk> {
     const final = join(this.#folder, key);
     const known = await readImported(final, plain.version);
-    if (known) return { ...known, original: plain.directory };
+    if (known && (await touch(final))) return { ...known, original: plain.directory };
     // A name of its own: another server, in a container where it has the same process id, may share the folder.
     const work = `${final}.${randomUUID()}`;
     await mkdir(dirname(final), { recursive: true });
@@ -141,6 +157,35 @@ export class ImportCache {
     return { ...(await readVersionDirectory(final, plain.version)), original: plain.directory };
   }
 
+  /** Says which imports are used here, and removes those that no server used for a day: an original that is gone or changed leaves one behind. */
+  async tidy(): Promise<void> {
+    for (const [key, known] of this.#imports) {
+      // What is forgotten here is found in its folder again.
+      const isForgotten =
+        known.state === 'failed' ? this.#now() >= known.retryAt + keepMs : known.state === 'done' && !(await this.#keep(known));
+      if (isForgotten) this.#imports.delete(key);
+    }
+    try {
+      for (const directory of await listImports(this.#allRevisions)) await this.#removeUnused(directory);
+    } catch (error) {
+      this.#log.warn({ err: error }, 'old imports cannot be removed');
+    }
+  }
+
+  async #keep({ version: { directory } }: Extract<Import, { state: 'done' }>): Promise<boolean> {
+    return this.#isUsed(directory) && (await touch(directory).catch(() => true));
+  }
+
+  async #removeUnused(directory: string): Promise<void> {
+    if (!(await isUnused(directory))) return;
+    const going = `${directory}.${randomUUID()}`;
+    await rename(directory, going);
+    // A server may have begun to use it just now.
+    if (!(await isUnused(going))) return rename(going, directory);
+    await rm(going, { recursive: true, force: true });
+    this.#log.info({ directory }, 'removed an import that was not used for a day');
+  }
+
   /** Waits for the imports that run. */
   async settle(): Promise<void> {
     await Promise.all(this.#running);
@@ -148,6 +193,7 @@ export class ImportCache {
 
   /** Ends the imports that run. */
   async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#tidying);
     this.#closing.abort();
     await this.settle();
   }
@@ -161,4 +207,34 @@ async function readImported(directory: string, version: string): Promise<Version
     if (isMissing(error) || error instanceof NearfarError) return undefined;
     throw error;
   }
+}
+
+/** @returns false when it is not there. */
+async function touch(directory: string): Promise<boolean> {
+  const now = new Date();
+  try {
+    await utimes(directory, now, now);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+async function isUnused(directory: string): Promise<boolean> {
+  return Date.now() - (await stat(directory)).mtimeMs >= keepMs;
+}
+
+/** The folders of imports, also of those that ended with their server. */
+async function listImports(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  if (entries.some(({ name }) => name === 'manifest.json')) return [folder];
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  const found = folders.map((name) =>
+    /^[0-9a-f]{16}.*\.[0-9a-f-]{36}$/.test(name) ? [join(folder, name)] : listImports(join(folder, name)),
+  );
+  return (await Promise.all(found)).flat();
 }

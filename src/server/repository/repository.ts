@@ -18,6 +18,8 @@ export interface RepositoryOptions {
   /** Public keys in PEM, one of which must have signed each version; none: signatures are not looked at. */
   readonly trust: readonly string[];
   readonly log: Logger;
+  /** Names of what is in a folder of the root. @default readdir of node:fs/promises */
+  readonly listFolder?: ((path: string) => Promise<readonly string[]>) | undefined;
   /** The clock that file times are compared with. @default Date.now */
   readonly now?: (() => number) | undefined;
   /** Called after each look at a model that could be read. */
@@ -39,8 +41,11 @@ interface Watched {
 /** Pause between two looks while something settles and the poll interval is longer, or says to look once only. */
 const settleIntervalMs = 1000;
 
+/** So long, in milliseconds, it may take at the start until it is known which folders of the root are models. */
+const longestDiscoveryMs = 10_000;
+
 /**
- * All model folders on disk, looked at in a steady beat, and earlier where the system says that one changed. Each model has its own
+ * All model folders on disk, looked at in a steady beat, and earlier where the system says that one changed. Each folder has its own
  * turn: one that hangs or fails holds up no other, and what was known of it stays.
  */
 export class Repository {
@@ -49,7 +54,10 @@ export class Repository {
   readonly #hints = new FolderHints();
   #configured: ReadonlySet<string> = new Set();
   #timer: NodeJS.Timeout | undefined;
-  #discovering: Promise<void> | undefined;
+  /** The listing of the root that runs. */
+  #listing: Promise<void> | undefined;
+  /** Folders of the root that are asked whether they are models. */
+  readonly #asking = new Map<string, Promise<void>>();
   #isClosed = false;
   #rootTrouble = '';
 
@@ -58,15 +66,26 @@ export class Repository {
     this.configure(options.models);
   }
 
-  /** Begins to look at every model, again and again. Resolves when it is known which models there are. */
+  /**
+   * Begins to look at every model, again and again. Resolves when it is known which models there are, but for folders that do not answer in
+   * ten seconds.
+   */
   async open(): Promise<void> {
-    const { pollIntervalMs, modelsRoot } = this.#options;
+    const { pollIntervalMs, modelsRoot, log } = this.#options;
     if (pollIntervalMs < 0) return;
-    void this.look();
+    this.#beginLook();
     // Not after that look: a folder that hangs, on a dead network drive, would hold up all others.
     this.#schedule();
-    if (pollIntervalMs > 0 && modelsRoot !== undefined) this.#hints.watch(modelsRoot, () => void this.look());
-    await this.#discover();
+    if (pollIntervalMs > 0 && modelsRoot !== undefined) this.#hints.watch(modelsRoot, () => this.#beginLook());
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        const folders = [...this.#asking.keys()];
+        log.warn({ modelsRoot, folders }, 'folders do not answer; the others are served without them');
+        resolve();
+      }, longestDiscoveryMs);
+    });
+    await Promise.race([this.#discovered(), limit]).finally(() => clearTimeout(timer));
   }
 
   /**
@@ -103,14 +122,30 @@ export class Repository {
     return this.#models.get(name)?.snapshot;
   }
 
-  /** One look at every model; a model whose last look still runs is left alone. */
+  /** Whether a version that was found at the last look at its model lies in this directory. */
+  usesDirectory(directory: string): boolean {
+    return [...this.#models.values()].some(({ snapshot }) => {
+      return snapshot && [...snapshot.versions.values(), ...snapshot.wanted].some((version) => version.directory === directory);
+    });
+  }
+
+  /** One look at every model, or the one that runs. */
   async look(): Promise<void> {
-    const lookAt = (isMeant: (name: string) => boolean) =>
-      Promise.all([...this.#models].filter(([name]) => isMeant(name)).map(([name, watched]) => this.#lookAt(name, watched)));
-    await Promise.all([
-      lookAt((name) => this.#configured.has(name)),
-      this.#discover().then(() => lookAt((name) => !this.#configured.has(name))),
-    ]);
+    this.#beginLook();
+    await this.#discovered();
+    await Promise.all([...this.#models.values()].map(({ looking }) => looking));
+  }
+
+  #beginLook(): void {
+    for (const [name, watched] of this.#models) if (this.#configured.has(name)) void this.#lookAt(name, watched);
+    this.#listing ??= this.#listRoot().finally(() => {
+      this.#listing = undefined;
+    });
+  }
+
+  async #discovered(): Promise<void> {
+    await this.#listing;
+    await Promise.all(this.#asking.values());
   }
 
   /** A look at one model that begins now, after the one that may run. */
@@ -126,14 +161,15 @@ export class Repository {
     const pauseMs = this.#isSettled() ? pollIntervalMs : Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs);
     this.#timer = setTimeout(() => {
       if (pollIntervalMs === 0 && this.#isSettled()) return;
-      // Not awaited together with the next beat: a look that hangs must not stop the others.
-      void this.look();
+      // Not awaited: a look that hangs must not stop the others.
+      this.#beginLook();
       this.#schedule();
     }, pauseMs);
   }
 
   #isSettled(): boolean {
-    return [...this.#models.values()].every(({ snapshot, looking }) => !looking && snapshot?.pending.size === 0);
+    const isQuiet = this.#listing === undefined && this.#asking.size === 0;
+    return isQuiet && [...this.#models.values()].every(({ snapshot, looking }) => !looking && snapshot?.pending.size === 0);
   }
 
   #watch(source: ModelSource): void {
@@ -151,25 +187,34 @@ export class Repository {
     this.#options.onModelRemoved(name);
   }
 
-  #discover(): Promise<void> {
-    this.#discovering ??= this.#discoverOnce().finally(() => {
-      this.#discovering = undefined;
-    });
-    return this.#discovering;
-  }
-
-  async #discoverOnce(): Promise<void> {
+  async #listRoot(): Promise<void> {
     const { modelsRoot, log } = this.#options;
     if (modelsRoot === undefined) return;
-    const found = await findModels(modelsRoot, (name) => this.#models.has(name)).catch((error: Error) => {
+    const entries = await readdir(modelsRoot).catch((error: Error) => {
       if (this.#rootTrouble !== error.message) log.error({ modelsRoot }, `the folder of models cannot be read: ${error.message}`);
       this.#rootTrouble = error.message;
       return undefined;
     });
-    if (!found || this.#isClosed) return;
+    if (!entries || this.#isClosed) return;
     this.#rootTrouble = '';
-    for (const name of found) if (!this.#models.has(name)) this.#watch({ name, basePath: join(modelsRoot, name) });
-    for (const name of this.#models.keys()) if (!found.includes(name) && !this.#configured.has(name)) this.#remove(name);
+    const there = new Set(entries.filter((name) => !name.startsWith('.') && !name.includes(':')));
+    for (const name of this.#models.keys()) if (!there.has(name) && !this.#configured.has(name)) this.#remove(name);
+    for (const name of [...there].sort()) {
+      // One thread of the file system hangs with a folder, not one more at every beat.
+      if (this.#configured.has(name) || this.#asking.has(name) || this.#models.get(name)?.looking) continue;
+      const asking = this.#ask(name, join(modelsRoot, name)).finally(() => this.#asking.delete(name));
+      this.#asking.set(name, asking);
+    }
+  }
+
+  /** Looks at a folder of the root when it is a model, which it need not be for ever. */
+  async #ask(name: string, basePath: string): Promise<void> {
+    const isModel = await isModelFolder(basePath, this.#options.listFolder);
+    if (this.#isClosed || this.#configured.has(name)) return;
+    if (isModel === false) return this.#remove(name);
+    if (isModel && !this.#models.has(name)) this.#watch({ name, basePath });
+    const watched = this.#models.get(name);
+    if (watched) void this.#lookAt(name, watched);
   }
 
   #lookAt(name: string, watched: Watched): Promise<void> {
@@ -228,18 +273,10 @@ function toFailure(cause: unknown, { name, basePath }: ModelSource): NearfarErro
 }
 
 /**
- * Folders that hold a version directory or a versions.json; others (training scripts, notes) are no models, nor are those that cannot be
- * read (`lost+found` of a volume), unless they are known as models.
+ * A folder that holds a version directory or a versions.json; others (training scripts, notes) are no models.
+ * @returns undefined where it cannot be read (`lost+found` of a volume): it stays what it was.
  */
-async function findModels(root: string, isKnown: (name: string) => boolean): Promise<readonly string[]> {
-  const entries = await readdir(root);
-  const isModel = await Promise.all(
-    entries.map(async (name) => {
-      if (name.startsWith('.') || name.includes(':')) return false;
-      const children = await readdir(join(root, name)).catch((error: unknown) => (isMissing(error) ? [] : undefined));
-      if (!children) return isKnown(name);
-      return children.some((child) => child === 'versions.json' || /^\d+$/.test(child));
-    }),
-  );
-  return entries.filter((_, index) => isModel[index]).sort();
+async function isModelFolder(path: string, listFolder: RepositoryOptions['listFolder'] = readdir): Promise<boolean | undefined> {
+  const children = await listFolder(path).catch((error: unknown) => (isMissing(error) ? [] : undefined));
+  return children?.some((child) => child === 'versions.json' || /^\d+$/.test(child));
 }

@@ -61,6 +61,7 @@ export interface HostedVersion {
   run(request: RunRequest, options?: { signal?: AbortSignal | undefined }): Promise<Ran>;
   /** As {@link ServableHandle.runNow}. */
   readonly runNow?: ((request: RunRequest) => Ran | undefined) | undefined;
+  /** @throws {NearfarError} `deadline-exceeded` when a worker does not answer within a minute: then nothing waits for it any more. */
   unload(): Promise<void>;
 }
 
@@ -83,6 +84,11 @@ interface Job {
 
 /** One run and one that waits in the worker already, so that the engine never idles for the trip between threads. */
 const dispatchWindow = 2;
+
+/** An unload that takes longer, in milliseconds, holds up no other. */
+const longestUnloadMs = 60_000;
+
+const unloadHangs = `an engine worker did not unload the version within ${longestUnloadMs / 1000} s, and is left to itself: its memory stays taken`;
 
 const neverAborted = new AbortController().signal;
 
@@ -354,15 +360,31 @@ export class EngineHost implements AsyncDisposable {
   }
 
   async #unloadInstance(instance: EngineInstance): Promise<void> {
-    await instance.slot.unload(instance);
-    this.#endIfIdle(instance.slot);
+    const { slot } = instance;
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(new NearfarError('deadline-exceeded', unloadHangs)), longestUnloadMs).unref();
+    });
+    try {
+      await Promise.race([slot.unload(instance), limit]);
+      this.#endIfIdle(slot);
+    } catch (error) {
+      // It is stuck in native code, which nothing interrupts. What loads in it meanwhile fails with it, and is loaded again in another one.
+      if ([...slot.instances].every(({ state }) => state !== 'ready')) this.#end(slot);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** One worker without versions stays for the next load, others end. */
   #endIfIdle(slot: EngineSlot): void {
     if (slot.size > 0 || !this.#slots.has(slot)) return;
     const isSpare = [...this.#slots].every((other) => other === slot || other.size > 0);
-    if (isSpare) return;
+    if (!isSpare) this.#end(slot);
+  }
+
+  #end(slot: EngineSlot): void {
     this.#slots.delete(slot);
     const ending = slot[Symbol.asyncDispose]().finally(() => this.#ending.delete(ending));
     this.#ending.add(ending);

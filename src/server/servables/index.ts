@@ -1,5 +1,6 @@
 export { EngineHost } from './engine-host.ts';
 export { InlineRuns } from './inline-runs.ts';
+export { type JoinedRun, joinRuns, withJoinedSignatures } from './joined-signatures.ts';
 export {
   type CacheOutcome,
   type ServableHandle,

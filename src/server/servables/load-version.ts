@@ -11,8 +11,9 @@ import {
   type Variant,
 } from '../../core/index.ts';
 import type { LoadAnswer, LoadCall, SkippedEngine } from './engine-protocol.ts';
+import { withJoinedSignatures } from './joined-signatures.ts';
 import { createVerifiedFiles } from './verified-files.ts';
-import { readWarmupRecords, type WarmupStats, warmUp } from './warm-up.ts';
+import { type FailedWarmup, failedWarmupOf, readWarmupRecords, type WarmupStats, warmUp } from './warm-up.ts';
 
 /** A version that reproduced its golden examples on the backend it is loaded on. */
 export interface LoadedVersion {
@@ -30,13 +31,15 @@ const final: ReadonlySet<NearfarErrorCode> = new Set(['integrity-mismatch', 'not
  * @throws {NearfarError} what the only backend tried said, or one error that tells of all; rejects with `signal.reason` when aborted.
  */
 export async function loadVersion(
-  { manifest, directory, backends, warmup: warmupCall }: LoadCall,
+  { manifest: described, directory, backends, warmup: warmupCall }: LoadCall,
   openBackend: (backend: BackendId) => Promise<Engine>,
   signal: AbortSignal,
 ): Promise<LoadedVersion> {
+  const manifest = withJoinedSignatures(described);
   const files = createVerifiedFiles(manifest, directory);
   const records = warmupCall ? await readWarmupRecords(warmupCall.path) : [];
   const skipped: SkippedEngine[] = [];
+  let failedWarmup: FailedWarmup | undefined;
   for (const { backend, variant } of candidatesOf(manifest, backends)) {
     signal.throwIfAborted();
     try {
@@ -55,14 +58,17 @@ export async function loadVersion(
       return { engine, loaded, answer: { backend, variant: variant.id, device: engine.device, skipped, warmup } };
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      const { code, message, details } = serializeError(error);
+      const { code, message, details = {} } = serializeError(error);
       if (final.has(code)) throw error;
-      const missing = details?.['missingPackage'];
+      failedWarmup = failedWarmupOf({ details }) ?? failedWarmup;
+      const missing = details['missingPackage'];
       skipped.push({ backend, code, message, missingPackage: typeof missing === 'string' ? missing : undefined });
     }
   }
   const { code, message } = unfitReason(skipped);
-  throw new NearfarError(code, `${manifest.name} version ${manifest.version} cannot be loaded: ${message}`, { details: { skipped } });
+  throw new NearfarError(code, `${manifest.name} version ${manifest.version} cannot be loaded: ${message}`, {
+    details: { skipped, ...(failedWarmup && { warmup: failedWarmup }) },
+  });
 }
 
 /** Every variant under every backend that reads its format, in the order of the backends, then of the manifest. */

@@ -94,6 +94,10 @@ export class ModelServables {
     return [...this.#versions].find(({ source, isRetired }) => source.digest === digest && !isRetired)?.status;
   }
 
+  usesDirectory(directory: string): boolean {
+    return [...this.#versions].some(({ source }) => source.directory === directory);
+  }
+
   /** Every known version, newest first. */
   statuses(): readonly VersionStatus[] {
     const statuses = new Map<string, VersionStatus>();

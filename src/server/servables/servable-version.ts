@@ -3,7 +3,9 @@ import { type BackOff, backOff, retryNote } from '../back-off.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
+import { readMlMetadataUuid } from './ml-metadata.ts';
 import type { Ran, ServableHandle, ServableState, VersionStatus } from './servable.ts';
+import { failedWarmupOf } from './warm-up.ts';
 
 /** Loads a version onto an engine, see `EngineHost.load`. */
 export type LoadVersion = (
@@ -25,10 +27,15 @@ export interface ServingMetrics {
     readonly version: string;
     /** Its directory, by which TensorFlow Serving's metrics name it. */
     readonly path: string;
+    readonly digest: string;
     readonly backend: BackendId | '';
     readonly outcome: 'loaded' | 'failed' | 'skipped';
     readonly durationMs: number;
+    /** Why it failed. */
+    readonly message?: string | undefined;
   }): void;
+  /** Says by which UUID ML Metadata knows a version. */
+  setMlMetadata(known: { readonly model: string; readonly version: string; readonly uuid: string }): void;
   /** @param warmup.status Canonical name of what it ended with. */
   recordWarmup(warmup: { readonly path: string; readonly status: string; readonly records: number; readonly durationMs: number }): void;
 }
@@ -138,14 +145,16 @@ export class ServableVersion {
     const { version, digest } = this.source;
     const { signal } = this.#retired;
     const startedAt = performance.now();
-    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
+    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped', message?: string) =>
       metrics.recordLoad({
         model: this.#name,
         version,
         path: this.#path,
+        digest,
         backend,
         outcome,
         durationMs: performance.now() - startedAt,
+        message,
       });
     if (this.#isRefused) this.#error = undefined;
     this.#isRefused = false;
@@ -176,10 +185,25 @@ export class ServableVersion {
       this.#error = undefined;
       this.#hasServed = true;
       this.#enter('AVAILABLE');
+      void this.#tellMlMetadata();
     } catch (error) {
       if (signal.aborted) return;
-      record('', 'failed');
-      this.#fail(error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error }));
+      const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
+      record('', 'failed', failure.message);
+      const warmup = failedWarmupOf(failure);
+      if (warmup) metrics.recordWarmup({ path: this.#path, ...warmup });
+      this.#fail(failure);
+    }
+  }
+
+  async #tellMlMetadata(): Promise<void> {
+    const { metrics, log } = this.#options;
+    const { version } = this.source;
+    try {
+      const uuid = await readMlMetadataUuid(this.#path);
+      if (uuid !== undefined) metrics.setMlMetadata({ model: this.#name, version, uuid });
+    } catch (error) {
+      log.warn({ model: this.#name, version, err: error }, 'its UUID for ML Metadata cannot be read');
     }
   }
 

@@ -77,6 +77,11 @@ export class Servables implements ServableStore {
     return this.#models.get(name)?.statusOf(digest);
   }
 
+  /** Whether a version that lies in this directory is loaded, or is to be, also one that is there no more. */
+  usesDirectory(directory: string): boolean {
+    return [...this.#models.values()].some((model) => model.usesDirectory(directory));
+  }
+
   labels(name: string): Readonly<Record<string, string>> {
     return this.#models.get(name)?.labels() ?? {};
   }

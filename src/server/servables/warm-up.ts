@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import {
   createTensor,
   decodeWarmupRecord,
+  type GrpcStatusName,
+  grpcStatusName,
   type LoadedVariant,
   type Manifest,
   NearfarError,
@@ -25,6 +27,11 @@ export interface WarmupStats {
   readonly durationMs: number;
 }
 
+/** What was done until a warm-up failed. */
+export interface FailedWarmup extends WarmupStats {
+  readonly status: GrpcStatusName;
+}
+
 /** As in TensorFlow Serving. */
 const mostRecords = 1000;
 
@@ -37,6 +44,15 @@ export type WarmupRecords = readonly (readonly WarmupRequest[])[];
  * for logs of other calls.
  */
 export async function readWarmupRecords(path: string): Promise<WarmupRecords> {
+  const startedAt = performance.now();
+  try {
+    return await readRecords(path);
+  } catch (error) {
+    throw failedWarmup(error, { records: 0, durationMs: performance.now() - startedAt });
+  }
+}
+
+async function readRecords(path: string): Promise<WarmupRecords> {
   const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return new Uint8Array();
     throw error;
@@ -91,7 +107,8 @@ export async function warmUp(
         }
       }
     } catch (error) {
-      throw signal.aborted ? signal.reason : ofRecord(path, index, error);
+      if (signal.aborted) throw signal.reason;
+      throw failedWarmup(ofRecord(path, index, error), { records: index + 1, durationMs: performance.now() - startedAt });
     }
   }
   return { records: records.length, durationMs: performance.now() - startedAt };
@@ -100,6 +117,20 @@ export async function warmUp(
 function ofRecord(path: string, record: number, cause: unknown): NearfarError {
   const { code, message, details } = serializeError(cause);
   return new NearfarError(code, `warm-up record ${record} of ${path} fails: ${message}`, { cause, details: { ...details, path, record } });
+}
+
+/** The error with what metrics want to know of the warm-up, which crosses the threads with it. */
+function failedWarmup(cause: unknown, stats: WarmupStats): NearfarError {
+  const { code, message, details } = serializeError(cause);
+  const warmup: FailedWarmup = { status: grpcStatusName(code), ...stats };
+  return new NearfarError(code, message, { cause, details: { ...details, warmup } });
+}
+
+/** The warm-up that failed, where an error is because of one. */
+export function failedWarmupOf({ details }: Pick<NearfarError, 'details'>): FailedWarmup | undefined {
+  const { warmup } = details;
+  const isFailed = (found: unknown): found is FailedWarmup => typeof found === 'object' && found !== null && 'status' in found;
+  return isFailed(warmup) ? warmup : undefined;
 }
 
 function toRunRequest(manifest: Manifest, request: WarmupRequest): RunRequest {

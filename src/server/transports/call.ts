@@ -8,7 +8,7 @@ import {
   type TensorMap,
 } from '../../core/index.ts';
 import type { RequestRecord, Timing } from '../request-record.ts';
-import type { ServableHandle, ServableSpec } from '../servables/index.ts';
+import type { JoinedRun, ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
 
@@ -37,6 +37,8 @@ export interface DecodedCall {
   readonly run: RunRequest;
   /** What else is asked of the same version in the same call: it runs beside it. */
   readonly beside?: readonly RunRequest[] | undefined;
+  /** Does all of them at once. */
+  readonly joined?: JoinedRun | undefined;
   /** What MultiInference asks of each run. */
   readonly tasks?: readonly { readonly method: ExampleMethod }[] | undefined;
   readonly examples?: number | undefined;
@@ -248,14 +250,25 @@ function runNow(handle: ServableHandle, { run, beside }: DecodedCall): RanAll | 
   return ran && { outputs: ran.outputs, timing: ran.timing, beside: nothingBeside };
 }
 
-/**
- * Waits for all runs, also when one fails: the version is lent until the last has ended. TensorFlow Serving runs its session once over the
- * outputs of all tasks; an engine here runs one signature at a time.
- */
-async function runAll(handle: ServableHandle, { run, beside }: DecodedCall, ending: CallSignal): Promise<RanAll> {
+/** Waits for all runs, also when one fails: the version is lent until the last has ended. */
+async function runAll(handle: ServableHandle, { run, beside, joined }: DecodedCall, ending: CallSignal): Promise<RanAll> {
   if (!beside) return { ...(await handle.run(run, ending)), beside: nothingBeside };
+  const ran = joined && (await runJoined(handle, joined, ending));
+  if (ran) return ran;
   const [first, ...others] = await Promise.allSettled([run, ...beside].map((request) => handle.run(request, ending)));
   return { ...ranOf(first), beside: others.map((other) => ranOf(other).outputs) };
+}
+
+/** @returns undefined where the engine cannot compute what one of the signatures has, which need not be one that is asked for. */
+async function runJoined(handle: ServableHandle, { request, split }: JoinedRun, ending: CallSignal): Promise<RanAll | undefined> {
+  try {
+    const { outputs, timing } = await handle.run(request, ending);
+    const [first = {}, ...beside] = split(outputs);
+    return { outputs: first, timing, beside };
+  } catch (error) {
+    if (error instanceof NearfarError && error.code === 'unsupported') return undefined;
+    throw error;
+  }
 }
 
 function ranOf(settled: PromiseSettledResult<Ran> | undefined): Ran {

@@ -6,7 +6,7 @@ import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
 import type { ClientReports } from '../client-reports.ts';
 import type { RunJsonJob } from '../json/index.ts';
-import type { PrepareImage } from '../media/index.ts';
+import type { AnswerPicture, PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
@@ -71,6 +71,8 @@ export interface RestContext extends TransportContext {
   /** The repository for browsers. */
   readonly files: PublishedFiles;
   readonly prepareImage: PrepareImage;
+  /** Makes the answers that are laid over a picture, or are one. */
+  readonly answerPicture: AnswerPicture;
   /** For JSON that would hold up the event loop. */
   readonly runJsonJob: RunJsonJob;
   /** How the loaded versions are batched, once they were asked for something. */

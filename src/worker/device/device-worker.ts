@@ -13,9 +13,11 @@ import {
   type OpenRequest,
   placeModel,
   resolveBindings,
+  serializeError,
   type TensorMap,
   taskOf,
   toPrepared,
+  usesGpu,
   type WorkerEvent,
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
@@ -90,7 +92,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     const { digest } = version.pin;
     options.preload(variant.backend);
     if (planned.has(digest) || models.isOpen(digest)) return;
-    const preparation = prepareOpening({ loader, probe: options.probe, browser: options.browser }, version, variant, request);
+    const preparation = prepareOpening({ loader, engines, probe: options.probe, browser: options.browser }, version, variant, request);
     planned.set(digest, preparation);
     const holding = loader.tabs.hold(digest, new AbortController().signal);
     // An opening that was given up after it was planned never comes.
@@ -98,7 +100,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     (await holding)[Symbol.dispose]();
     if (planned.get(digest) !== preparation) return;
     planned.delete(digest);
-    preparation.drop();
+    preparation.end();
   };
 
   const openContext = (loader: LoaderContext, preparation?: Preparation): OpenContext => {
@@ -119,21 +121,32 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
     const version = preparation?.version ?? (await resolveVersion(loader, request));
     const { digest } = version.pin;
     // A second opening of the same version waits for the first, and then shares what it loaded.
-    return locks.run(digest, signal, async () => {
-      const held = await loader.tabs.hold(digest, signal);
-      try {
-        const { model, isShared, skipped } = await openModel(openContext(loader, preparation), version, request);
-        const handle = models.add(model, notify, held, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
-        const { pin, manifest, labels, backend, variant, lease } = model;
-        notify({ type: 'phase', phase: 'ready', backend });
-        const cache = isShared ? 'memory' : model.cache;
-        return { handle, pin, manifest, labels, backend, variant: variant.id, device: lease.engine.device, cache, skipped };
-      } catch (error) {
-        held[Symbol.dispose]();
-        throw error;
-      }
-    });
+    return locks
+      .run(digest, signal, async () => {
+        const held = await loader.tabs.hold(digest, signal);
+        try {
+          const { model, isShared, skipped } = await openModel(openContext(loader, preparation), version, request);
+          const handle = models.add(model, notify, held, (tell) => loadAgain(version, { ...request, backends: [model.backend] }, tell));
+          const { pin, manifest, labels, backend, variant, lease } = model;
+          notify({ type: 'phase', phase: 'ready', backend });
+          const cache = isShared ? 'memory' : model.cache;
+          return { handle, pin, manifest, labels, backend, variant: variant.id, device: lease.engine.device, cache, skipped };
+        } catch (error) {
+          held[Symbol.dispose]();
+          throw error;
+        }
+      })
+      .finally(() => preparation?.end());
   };
+
+  const predict: DeviceWorkerApi['predict'] = (handle, { callId, signature, inputs, outputs }) =>
+    calls.run(callId, async (signal) => {
+      using loan = await models.use(handle);
+      const { model } = loan;
+      const call = { model, signal, signature, outputs, encode: () => ({ inputs }), decode: (tensors: TensorMap) => tensors };
+      const { answer, timing } = await queue.run(call);
+      return { outputs: answer, timing };
+    });
 
   return {
     probe: () => options.probe.profile(),
@@ -153,14 +166,14 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
         return { pin, manifest, cachedBytes: sum(present), totalBytes: sum(lengths.keys()) };
       }),
     open: (callId, request, notify) => calls.run(callId, (signal) => open(request, notify, signal)),
-    predict: (handle, { callId, signature, inputs, outputs }) =>
-      calls.run(callId, async (signal) => {
-        using loan = await models.use(handle);
-        const { model } = loan;
-        const call = { model, signal, signature, outputs, encode: () => ({ inputs }), decode: (tensors: TensorMap) => tensors };
-        const { answer, timing } = await queue.run(call);
-        return { outputs: answer, timing };
-      }),
+    predict,
+    async predictMoved(handle, call) {
+      try {
+        return await predict(handle, call);
+      } catch (error) {
+        return { error: serializeError(error), inputs: call.inputs };
+      }
+    },
     classify: (handle, call) =>
       calls.run(call.callId, async (signal) => {
         using loan = await models.use(handle);
@@ -220,7 +233,7 @@ const manageCache = () => import('./manage-cache.ts');
 async function firstFit(probe: DeviceProbe, manifest: Manifest, request: OpenRequest): Promise<FitVariant | undefined> {
   const policy = { ...request, mode: 'only-on-device', hasServer: false } as const;
   // Only a GPU has to be looked at.
-  const profile = request.backends.some((backend) => backend.endsWith('-webgpu')) ? await probe.profile() : { probeMs: 0 };
+  const profile = usesGpu(request.backends) ? await probe.profile() : { probeMs: 0 };
   for (const backend of placeModel(manifest.variants, profile, policy).backends) {
     const variant = await chooseVariant(variantsFor(manifest, backend), backend, probe);
     if (variant) return { backend, variant };

@@ -3,7 +3,6 @@ import {
   type EncodedBatch,
   NearfarError,
   type OpenedTask,
-  type PlainTask,
   type TaskAnswer,
   type TaskCall,
   type TaskSource,
@@ -17,23 +16,15 @@ import type { ModelCall } from './run-queue.ts';
 /** What of a loaded model a task needs. */
 type TaskModel = Pick<LoadedModel, 'manifest' | 'taskFiles' | 'loaded'>;
 
-type AnyTask = OpenedTask<unknown, { readonly topK: number }, TaskAnswer['output']>;
-
-const plainTasks: ReadonlySet<string> = new Set<PlainTask>([
-  'text-classification',
-  'embeddings',
-  'audio-classification',
-  'tabular-classification',
-  'tabular-regression',
-]);
+type AnyTask = OpenedTask<unknown, TaskCall['options'], TaskAnswer['output']>;
 
 /** Opened once for each loaded model; what failed is tried again. */
-const opened = new WeakMap<TaskModel, Map<PlainTask, Promise<AnyTask>>>();
+const opened = new WeakMap<TaskModel, Map<TaskCall['task'], Promise<AnyTask>>>();
 
 /** @throws {NearfarError} `unsupported` for a task that the model does not have; `invalid-argument` for an input that does not fit it. */
 export async function openTaskCall<Model extends TaskModel>(
   model: Model,
-  { task: name, input, topK }: TaskCall,
+  { task: name, input, options }: TaskCall,
   signal: AbortSignal,
 ): Promise<Omit<ModelCall<TaskAnswer['output']>, 'model'> & { readonly model: Model }> {
   assertFiniteInput(input);
@@ -51,15 +42,15 @@ export async function openTaskCall<Model extends TaskModel>(
     outputs,
     encode: () => ({ inputs: encode().tensors }),
     decode: (tensors) => {
-      const [output] = task.decode(tensors, encode(), { topK });
+      const [output] = task.decode(tensors, encode(), options);
       if (output === undefined) throw new NearfarError('internal', `the task ${name} gave no answer`);
       return output;
     },
   };
 }
 
-function openOnce(model: TaskModel, name: PlainTask): Promise<AnyTask> {
-  const tasks = opened.get(model) ?? new Map<PlainTask, Promise<AnyTask>>();
+function openOnce(model: TaskModel, name: TaskCall['task']): Promise<AnyTask> {
+  const tasks = opened.get(model) ?? new Map<TaskCall['task'], Promise<AnyTask>>();
   opened.set(model, tasks);
   const known = tasks.get(name);
   if (known) return known;
@@ -69,8 +60,7 @@ function openOnce(model: TaskModel, name: PlainTask): Promise<AnyTask> {
   return opening;
 }
 
-async function open({ manifest, taskFiles }: TaskModel, name: PlainTask): Promise<AnyTask> {
-  if (!plainTasks.has(name)) throw new NearfarError('unsupported', `run() has the tasks ${[...plainTasks].join(', ')}, got ${name}`);
+async function open({ manifest, taskFiles }: TaskModel, name: TaskCall['task']): Promise<AnyTask> {
   const readFile: TaskSource['readFile'] = async (path) => {
     const bytes = taskFiles.get(path);
     if (bytes) return bytes;

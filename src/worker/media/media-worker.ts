@@ -36,6 +36,15 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         const image = prepareImage(pixels, input);
         return { image, preprocessMs: performance.now() - startedAt };
       }),
+    preparePicture: (callId, source, version, task) =>
+      calls.run(callId, async (signal) => {
+        const startedAt = performance.now();
+        const decoding = decodeImage(source, (url) => fetchPhoto(url, networkOnly({ fetch, clock, signal })));
+        const [pixels, { preparePicture, pictureInputOf }] = await Promise.all([decoding, import('./prepare-for-task.ts')]);
+        signal.throwIfAborted();
+        const picture = preparePicture(pixels, pictureInputOf(version, task));
+        return { picture, preprocessMs: performance.now() - startedAt };
+      }),
     predictOnServer: (target, call) =>
       calls.run(call.callId, async (signal) => predictOnServer(target, call, { fetch, signal, balance: await balancing })),
     classifyOnServer: (target, call) =>

@@ -39,7 +39,7 @@ describe.skipIf(noRedis !== undefined)('answers in a real Redis', () => {
 
   afterAll(() => redis?.stop());
 
-  const open = (url = redis.url, lookupMs?: number, pauseMs = 10) =>
+  const open = (url = redis.url, lookupMs = 50, pauseMs = 10) =>
     openRedisResults({ url, lookupMs, pauseMs, log: createLog('silent'), onError: (reason) => failures.push(reason) });
 
   /** Redis is asked in the background: until the connection is there, a value is not stored. */

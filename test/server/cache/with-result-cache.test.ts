@@ -36,7 +36,7 @@ function open(options: { ttlMs?: number; digests?: string[]; budgetBytes?: numbe
     recordRedisFailure: count,
   };
   let now = 0;
-  const results = openResults({ budgetBytes, redisUrl: undefined, metrics, log: createLog('silent'), now: () => now });
+  const results = openResults({ budgetBytes, redisUrl: undefined, redisTimeoutMs: 50, metrics, log: createLog('silent'), now: () => now });
   const buffers = new BufferPool();
   const store = withResultCache(inner, { results, ttlMsOf: () => ttlMs, buffers, metrics });
   const ask = async (request: Partial<RunRequest> = {}, signal?: AbortSignal) => {

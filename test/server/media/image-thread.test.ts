@@ -1,8 +1,9 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import sharp, { type Sharp } from 'sharp';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { ImageInput } from '../../../src/core/index.ts';
-import { ImageThread, type PrepareImage, prepareImageHere } from '../../../src/server/media/index.ts';
+import { createTensor, type ImageInput } from '../../../src/core/index.ts';
+import { answerPictureHere, ImageThread, type PrepareImage, prepareImageHere } from '../../../src/server/media/index.ts';
+import { taskSource } from '../../support/task-source.ts';
 
 const input: ImageInput = {
   name: 'image',
@@ -38,9 +39,9 @@ describe('the image thread', () => {
     const bytes = await picture.toBuffer();
     const expected = await prepareImageHere(new Uint8Array(bytes), input);
 
-    const image = await thread.prepare(new Uint8Array(bytes), input);
+    const prepared = await thread.prepare(new Uint8Array(bytes), input);
 
-    expect(image).toEqual(expected);
+    expect(prepared).toEqual(expected);
   });
 
   test('hands errors on with code and message', async () => {
@@ -68,7 +69,7 @@ describe('the image thread', () => {
     const next = await thread.prepare(bytes, input);
 
     expect(outcomes.map((outcome) => outcome.status === 'rejected' && outcome.reason === reason)).toEqual([true, true]);
-    expect(next.data).toHaveLength(32 * 32 * 3);
+    expect(next.image.data).toHaveLength(32 * 32 * 3);
     await expect(thread.prepare(bytes, input, client)).rejects.toBe(reason);
   });
 
@@ -84,6 +85,32 @@ describe('the image thread', () => {
     await closing;
     await expect(thread.prepare(bytes, input)).rejects.toMatchObject({ code: 'unavailable' });
   });
+
+  test.each(['json', 'png', 'pixels'] as const)(
+    'answers with a mask as the main thread would, as %s, and leaves the outputs as they are',
+    async (form) => {
+      const { manifest } = taskSource(
+        'image-segmentation',
+        { input: { ...input, resize: { size: [2, 2], filter: 'bilinear', antialias: true } }, output: { name: 'y', layout: 'NHWC' } },
+        { inputs: { image: ['float32', [-1, 2, 2, 3]] } },
+      );
+      const outputs = { y: createTensor('float32', [1, 2, 2, 2], Float32Array.of(0, 1, 1, 0, 0, 1, 1, 0)) };
+      const picture = { width: 5, height: 3 };
+      const job = { task: 'image-segmentation', digest: form, manifest, files: new Map(), outputs, picture, options: {}, form } as const;
+      const expected = await answerPictureHere(job);
+
+      const answer = await thread.answer(job);
+
+      expect(answer).toEqual(expected);
+      expect(answer.output).toMatchObject({
+        segments: [
+          { label: '0', pixels: 9 },
+          { label: '1', pixels: 6 },
+        ],
+      });
+      expect(outputs.y.data).toHaveLength(8);
+    },
+  );
 
   test('keeps the event loop free while it prepares 12 megapixels, which the main thread would block', async () => {
     const picture = sharp({ create: { width: 4000, height: 3000, channels: 3, background: '#2060a0' } });

@@ -20,6 +20,7 @@ import {
   GRPCInferenceService,
   Health,
   ModelService,
+  NearfarError,
   PredictionService,
   ServerReflection,
   SignatureDefMapSchema,
@@ -32,7 +33,16 @@ import { createSlowVersion, createStandInContext, createStandInStore, half123, h
 
 const slow = createSlowVersion();
 const long = { ...half123, name: 'long', run: () => Promise.reject(new Error('x')) };
-const store = createStandInStore([half123, half124, scorer, slow, long]);
+/** An engine that cannot run one of its signatures, and so none that is joined of it and others. */
+const partial: typeof scorer = {
+  ...scorer,
+  name: 'partial',
+  run: async (request, options) => {
+    if (request.signature.includes('+')) throw new NearfarError('unsupported', 'one of the signatures does not run here');
+    return scorer.run(request, options);
+  },
+};
+const store = createStandInStore([half123, half124, scorer, partial, slow, long]);
 const context = createStandInContext(store);
 let transport: Transport;
 let client: Client;
@@ -129,6 +139,20 @@ describe('PredictionService', () => {
       expect(message.outputs['s_bytes']?.stringVal.map((bytes) => [...bytes])).toEqual([Array(index).fill(0), [index, 1, 2]]);
       expect(message.outputs['n']?.int64Val).toEqual([BigInt(index)]);
     }
+  });
+
+  test('takes messages over the 4 MiB at which gRPC libraries begin', async () => {
+    const large = createTensor('float32', [2_500_000], new Float32Array(2_500_000));
+    const inputs = {
+      x: encodeTensorProto(large, { asContent: true }),
+      s_bytes: encodeTensorProto(createTensor('string', [1], [new Uint8Array()])),
+      n: encodeTensorProto(createTensor('int64', [1], BigInt64Array.of(7n))),
+    };
+    const modelSpec = { name: 'half_plus_two', signatureName: 'many' };
+
+    const { message } = await ask(predict, create(predict.input, { modelSpec, inputs, outputFilter: ['n'] }));
+
+    expect(message.outputs['n']?.int64Val).toEqual([7n]);
   });
 
   test('takes a version and a label', async () => {
@@ -375,8 +399,8 @@ describe('examples', () => {
   const askAll = (tasks: readonly ReturnType<typeof task>[], input = list(2)) =>
     ask(multiInference, create(multiInference.input, { tasks: [...tasks], input }));
 
-  test('are asked about by several tasks, answered in their order', async () => {
-    const { message } = await askAll([task('regress', 'regress'), task('classify', ''), task('classify', 'labelled')]);
+  test.each(['scorer', 'partial'])('are asked about by several tasks, answered in their order, by %s', async (name) => {
+    const { message } = await askAll([task('regress', 'regress', name), task('classify', '', name), task('classify', 'labelled', name)]);
 
     expect(message.results).toMatchObject([
       { modelSpec: { signatureName: 'regress' }, result: { case: 'regressionResult', value: { regressions: [{ value: 3 }] } } },

@@ -11,10 +11,10 @@ import { Client, type ClientDuplexStream, credentials, type ServiceError, status
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GRPCInferenceService } from '../../../src/core/index.ts';
 import { createGrpcServer, type Transport } from '../../../src/server/transports/index.ts';
-import { bright, createSlowVersion, createStandInContext, createStandInStore, half123, half124 } from './support/stand-in.ts';
+import { bright, createSlowVersion, createStandInContext, createStandInStore, half16, half123, half124 } from './support/stand-in.ts';
 
 const slow = createSlowVersion();
-const context = createStandInContext(createStandInStore([half123, half124, bright, slow]));
+const context = createStandInContext(createStandInStore([half123, half124, half16, bright, slow]));
 let transport: Transport;
 let client: Client;
 
@@ -61,6 +61,16 @@ const parameter = (value: string | boolean | bigint) => {
 };
 
 describe('ModelInfer', () => {
+  test('takes and gives FP16 as raw contents', async () => {
+    const raw = new Uint8Array(Uint16Array.of(0x3c00, 0x7c00, 0x8000).buffer);
+    const inputs = [{ name: 'x', datatype: 'FP16', shape: [3n] }];
+
+    const answer = await ask(modelInfer, { modelName: 'half_precision', inputs, rawInputContents: [raw] });
+
+    expect(answer.outputs).toMatchObject([{ name: 'y', datatype: 'FP16', shape: [3n] }]);
+    expect(answer.rawOutputContents.map((bytes) => new Uint8Array(bytes))).toEqual([raw]);
+  });
+
   test('answers classes with the labels of the task', async () => {
     const { outputs, rawOutputContents } = await ask(modelInfer, {
       modelName: 'bright',
@@ -213,7 +223,7 @@ test('statistics, configuration and index are those of REST', async () => {
     maxBatchSize: 1000,
     input: [{ name: 'image', dataType: 11, format: 1, dims: [2n, 2n, 3n] }],
   });
-  expect(models).toHaveLength(4);
+  expect(models).toHaveLength(5);
   await expect(ask(method.modelStatistics, { name: 'none' })).rejects.toMatchObject({ code: status.NOT_FOUND });
 });
 

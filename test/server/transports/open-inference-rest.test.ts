@@ -9,12 +9,13 @@ import {
   createStandInContext,
   createStandInFiles,
   createStandInStore,
+  half16,
   half123,
   half124,
 } from './support/stand-in.ts';
 
 const slow = createSlowVersion();
-const store = createStandInStore([half123, half124, bright, slow]);
+const store = createStandInStore([half123, half124, half16, bright, slow]);
 const context = createStandInContext(store);
 let transport: Transport;
 let base: string;
@@ -110,6 +111,20 @@ describe('the classification extension', () => {
   });
 });
 
+test('FP16 goes in and comes out in binary, and not in JSON', async () => {
+  const values = createTensor('float16', [3], Uint16Array.of(0x3c00, 0x7c00, 0x8000));
+  const { body, headerLength } = encodeInferRequest({ inputs: { x: values } });
+  const path = '/v2/models/half_precision/infer';
+
+  const binary = await post(path, body, { 'inference-header-content-length': String(headerLength) });
+  const inJson = await post(path, { inputs: [{ name: 'x', shape: [1], datatype: 'FP16', data: [1] }] });
+
+  const answer = new Uint8Array(await binary.arrayBuffer());
+  const { outputs } = decodeInferResponse(answer, Number(binary.headers.get('inference-header-content-length')));
+  expect(outputs['y']).toEqual(values);
+  expect([inJson.status, (await inJson.json()).error]).toEqual([400, expect.stringContaining('FP16')]);
+});
+
 describe('compression', () => {
   const asked = encodeInferRequest({ inputs: { x: createTensor('float32', [300], new Float32Array(300).fill(2)) } });
   const headers = { 'inference-header-content-length': String(asked.headerLength) };
@@ -187,6 +202,7 @@ describe('statistics', () => {
     expect(all.map(({ name, version }: { name: string; version: string }) => `${name} ${version}`)).toEqual([
       'half_plus_two 123',
       'half_plus_two 124',
+      'half_precision 1',
       'bright 1',
       'slow 1',
     ]);
@@ -217,6 +233,7 @@ describe('the model repository', () => {
     const index = [
       { name: 'half_plus_two', version: '123', state: 'READY', reason: '' },
       { name: 'half_plus_two', version: '124', state: 'READY', reason: '' },
+      { name: 'half_precision', version: '1', state: 'READY', reason: '' },
       { name: 'bright', version: '1', state: 'READY', reason: '' },
       { name: 'slow', version: '1', state: 'READY', reason: '' },
     ];

@@ -774,7 +774,8 @@ describe('our own API', () => {
       prepareImage: (_bytes, _input, { signal } = {}) => {
         signal?.addEventListener('abort', () => drop(signal.reason));
         client.abort();
-        return dropped.then(() => ({ width: 2, height: 2, data: new Uint8Array(12) }));
+        const image = { width: 2, height: 2, data: new Uint8Array(12) };
+        return dropped.then(() => ({ image, picture: image }));
       },
     });
 

@@ -1,13 +1,14 @@
 import { NearfarError } from '../../errors.ts';
 import { meanOfRows, normaliseLength } from '../../postprocess/index.ts';
-import type { Pixels, RgbImage } from '../../preprocess/index.ts';
+import type { Pixels } from '../../preprocess/index.ts';
 import type { TextInput } from '../../preprocess/text/index.ts';
-import { encodeImages, toPrepared } from '../image-classification.ts';
+import { encodeImages } from '../image-classification.ts';
 import { parseTask } from '../parse-task.ts';
+import { type PreparedPicture, preparePicture } from '../picture/index.ts';
 import { assertCount, assertNotEmpty, type EncodedBatch, floatOutput, type OpenedTask, type TaskSource } from '../task.ts';
 
 /** Embeddings: a text or a picture → a vector that lies near those of what resembles it. */
-export async function openEmbeddings(source: TaskSource): Promise<OpenedTask<TextInput | Pixels | RgbImage, object, Float32Array>> {
+export async function openEmbeddings(source: TaskSource): Promise<OpenedTask<TextInput | Pixels | PreparedPicture, object, Float32Array>> {
   const { signature, input, output } = parseTask(source.manifest, 'embeddings');
   const { name, pooling, normalise } = output;
   return {
@@ -29,7 +30,7 @@ export async function openEmbeddings(source: TaskSource): Promise<OpenedTask<Tex
   };
 }
 
-async function openEncoder(source: TaskSource): Promise<OpenedTask<TextInput | Pixels | RgbImage, object, Float32Array>['encode']> {
+async function openEncoder(source: TaskSource): Promise<OpenedTask<TextInput | Pixels | PreparedPicture, object, Float32Array>['encode']> {
   const { signature, input } = parseTask(source.manifest, 'embeddings');
   if (input.tokenizer !== undefined) {
     const { openTextEncoder } = await import('../text/index.ts');
@@ -38,12 +39,15 @@ async function openEncoder(source: TaskSource): Promise<OpenedTask<TextInput | P
   }
   return (inputs) => {
     assertNotEmpty(inputs);
-    const images = inputs.map((given) => toPrepared(isText(given) ? refuse('a picture') : given, input));
+    const images = inputs.map((given) => {
+      if (isText(given)) return refuse('a picture');
+      return ('image' in given ? given : preparePicture(given, input)).image;
+    });
     return { tensors: { [input.name]: encodeImages(images, input) }, count: inputs.length };
   };
 }
 
-function isText(input: TextInput | Pixels | RgbImage): input is TextInput {
+function isText(input: TextInput | Pixels | PreparedPicture): input is TextInput {
   return typeof input === 'string' || 'text' in input;
 }
 

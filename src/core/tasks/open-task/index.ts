@@ -1,3 +1,4 @@
+import { NearfarError } from '../../errors.ts';
 import type { Waveform } from '../../preprocess/audio/index.ts';
 import type { Pixels, RgbImage } from '../../preprocess/index.ts';
 import type { TextInput } from '../../preprocess/text/index.ts';
@@ -19,7 +20,7 @@ export interface OpenedTasks {
   readonly 'audio-classification': OpenedTask<Waveform, TopKOptions, Classification[]>;
   readonly 'tabular-classification': OpenedTask<Row, TopKOptions, Classification[]>;
   readonly 'tabular-regression': OpenedTask<Row, object, readonly number[]>;
-  readonly embeddings: OpenedTask<TextInput | Pixels | RgbImage, object, Float32Array>;
+  readonly embeddings: OpenedTask<TextInput | Pixels | PreparedPicture, object, Float32Array>;
 }
 
 const openers: { readonly [Name in keyof OpenedTasks]: (source: TaskSource) => Promise<OpenedTasks[Name]> } = {
@@ -39,5 +40,6 @@ const openers: { readonly [Name in keyof OpenedTasks]: (source: TaskSource) => P
  * `invalid-argument` when its files or its names do not fit together.
  */
 export function openTask<Name extends keyof OpenedTasks>(name: Name, source: TaskSource): Promise<OpenedTasks[Name]> {
-  return openers[name](source);
+  if (Object.hasOwn(openers, name)) return openers[name](source);
+  return Promise.reject(new NearfarError('unsupported', `nearfar has no task ${name}; its tasks: ${Object.keys(openers).join(', ')}`));
 }

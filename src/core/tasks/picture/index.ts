@@ -1,4 +1,4 @@
 export { openImageSegmentation, type Segmentation } from './image-segmentation.ts';
 export { openImageToImage } from './image-to-image.ts';
 export { type Detection, type DetectionOptions, openObjectDetection } from './object-detection.ts';
-export { type PreparedPicture, preparePicture } from './whole-picture.ts';
+export { type PreparedPicture, pictureInputOf, preparePicture } from './whole-picture.ts';

@@ -1,5 +1,5 @@
 import { NearfarError } from '../../errors.ts';
-import type { PictureInput } from '../../manifest/index.ts';
+import type { ImageInput, PictureInput } from '../../manifest/index.ts';
 import {
   assertPixels,
   compositeOnWhite,
@@ -12,7 +12,10 @@ import {
   resizeBilinear,
   type Size,
 } from '../../preprocess/index.ts';
+import { prepareImage } from '../image-classification.ts';
+import { parseTask } from '../parse-task.ts';
 import { assertNotEmpty, type EncodedBatch } from '../task.ts';
+import type { PictureTask, TaskManifest } from '../task-of.ts';
 
 /** A picture as the model sees it, with the size it had: what crosses to a worker or to the server. */
 export interface PreparedPicture {
@@ -21,16 +24,33 @@ export interface PreparedPicture {
 }
 
 /**
- * Decoded pixels → the whole picture in the model's frame: alpha laid on white, resized, filled up.
+ * Decoded pixels → what the model sees of the picture: alpha laid on white, resized; cropped where the task crops, else whole, filled up.
  * @throws {NearfarError} as `prepareImage`.
  */
-export function preparePicture(pixels: Pixels, { resize }: PictureInput): PreparedPicture {
-  assertPixels(pixels);
+export function preparePicture(pixels: Pixels, input: ImageInput | PictureInput): PreparedPicture {
   const picture = { width: pixels.width, height: pixels.height };
+  if (isCropped(input)) return { image: prepareImage(pixels, input), picture };
+  assertPixels(pixels);
+  const { resize } = input;
   const frame = frameOf(resize);
   const region = regionOf(picture, resize);
   const resized = resizeBilinear(compositeOnWhite(pixels), { width: region.width, height: region.height });
   return { image: placeInFrame(resized, frame, region, resize.letterbox === undefined ? 0 : resize.fill), picture };
+}
+
+/**
+ * How a task of a version takes pictures.
+ * @throws {NearfarError} `unsupported` when the model does not have the task, or the task takes no picture.
+ */
+export function pictureInputOf(version: TaskManifest, task: PictureTask): ImageInput | PictureInput {
+  if (task !== 'embeddings') return parseTask(version, task).input;
+  const { input } = parseTask(version, task);
+  if (input.tokenizer === undefined) return input;
+  throw new NearfarError('unsupported', `the task embeddings of ${version.name} version ${version.version} takes texts, no pictures`);
+}
+
+function isCropped(input: ImageInput | PictureInput): input is ImageInput {
+  return input['crop'] !== undefined;
 }
 
 /** Pictures → the batch the model reads. */

@@ -15,6 +15,7 @@ import {
   serializedExamples,
   type TensorMap,
 } from '../../../core/index.ts';
+import { joinRuns } from '../../servables/index.ts';
 import type { GrpcContext } from '../context.ts';
 import { exampleRun } from '../example-request.ts';
 import { toModelSpec, toServableSpec } from './model-spec.ts';
@@ -38,7 +39,8 @@ export function multiInference(
         const options = { checksMethod: context.checksSignatureMethod, missing: 'Requested signature not found in model graph: ' };
         const [run, ...beside] = tasks.map((task) => exampleRun(manifest, task, examples, options));
         assertOneInput(manifest, variant, [run!, ...beside]);
-        return { tasks, examples: examples.length, run: run!, beside }; // the spec is that of the first task, so there is one
+        const joined = joinRuns(manifest, [run!, ...beside]);
+        return { tasks, examples: examples.length, run: run!, beside, joined }; // the spec is that of the first task, so there is one
       },
       encode: (outputs, { tasks, examples, run, beside }, handle, outputsBeside) => {
         const runs = [run, ...beside];

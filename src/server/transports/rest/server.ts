@@ -11,15 +11,16 @@ import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
+import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
-import { addJsonTasks } from './json-tasks.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { watchMethods } from './other-methods.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
+import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
 
 const defaultRequestTimeoutMs = 300_000;
@@ -90,8 +91,9 @@ export function createRestServer(context: RestContext): Transport {
     addRepository(routes, context);
     addModels(routes, context);
     addModelAdmin(routes, context);
+    addHistory(routes, context);
     addImageClassification(routes, context);
-    addJsonTasks(routes, context);
+    addTasks(routes, context);
     addClientReports(routes, context);
     addHealth(routes, context);
     if (context.site) addSite(routes, context.site);

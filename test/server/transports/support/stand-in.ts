@@ -13,8 +13,9 @@ import {
 } from '../../../../src/core/index.ts';
 import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
+import { createMemoryHistory } from '../../../../src/server/history/index.ts';
 import { runJsonJobHere } from '../../../../src/server/json/index.ts';
-import { prepareImageHere } from '../../../../src/server/media/index.ts';
+import { answerPictureHere, prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { LoadRequest } from '../../../../src/server/model-control.ts';
 import type { PublishedFile } from '../../../../src/server/repository/published-files.ts';
 import { joinObservers, type RequestRecord } from '../../../../src/server/request-record.ts';
@@ -102,6 +103,13 @@ function scoreExamples({ inputs, signature }: RunRequest): TensorMap {
   return signature === 'labelled' ? { ...both, classes: createTensor('string', [count, 2], labels) } : both;
 }
 
+/** What an engine does that has the joined signatures, see `withJoinedSignatures`. */
+function scoreJoined(request: RunRequest): TensorMap {
+  if (!request.signature.includes('+')) return scoreExamples(request);
+  const named = (request.outputs ?? []).map((name): [string, [string, string]] => [name, JSON.parse(name)]);
+  return Object.fromEntries(named.map(([name, [signature, output]]) => [name, scoreExamples({ ...request, signature })[output]!]));
+}
+
 const float = { dtype: 'float32', shape: [-1] };
 const signatures = {
   serving_default: { method: 'predict', inputs: { x: float }, outputs: { y: float } },
@@ -114,6 +122,17 @@ const signatures = {
 
 export const half123 = version('half_plus_two', '123', { signatures }, halfPlusTwo, ['stable']);
 export const half124 = version('half_plus_two', '124', { signatures, description: 'a later one' }, halfPlusTwo, ['canary']);
+/** Gives back what it gets. */
+export const half16 = version(
+  'half_precision',
+  '1',
+  {
+    signatures: {
+      serving_default: { method: 'predict', inputs: { x: { ...float, dtype: 'float16' } }, outputs: { y: { ...float, dtype: 'float16' } } },
+    },
+  },
+  halfPlusTwo,
+);
 export const bright = version(
   'bright',
   '1',
@@ -168,7 +187,7 @@ export const scorer = version(
     // Every other signature reads the graph's `inputs`.
     variants: [{ ...variant, bindings: { elsewhere: { inputs: { inputs: { tensor: 'other_inputs' } } } } }],
   },
-  scoreExamples,
+  scoreJoined,
 );
 
 /** Runs until it is aborted or told to go on. */
@@ -301,6 +320,7 @@ const standInAdmin: ModelAdmin = {
   put: cannotChange,
   remove: cannotChange,
   setLabel: cannotChange,
+  rollBack: cannotChange,
   setLoaded: cannotChange,
   load: cannotChange,
   unload: cannotChange,
@@ -328,6 +348,7 @@ export function createStandInContext(servables: ServableStore) {
         load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
         unload: async (name: string) => void changes.push({ unload: name }),
       },
+      history: createMemoryHistory({ server: 'test' }),
       access: 'loopback' as const,
       metricValues: async () => new Map<string, number>(),
     },
@@ -339,6 +360,7 @@ export function createStandInContext(servables: ServableStore) {
     observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },
     prepareImage: prepareImageHere,
+    answerPicture: answerPictureHere,
     runJsonJob: runJsonJobHere,
     buffers: new BufferPool(),
     classLabels: async (handle: ServableHandle) => (handle.name === 'bright' ? parseLabels(labelsFile) : undefined),

@@ -1,4 +1,4 @@
-import type { TensorMap } from '../core/index.ts';
+import type { TensorMap } from './tensor.ts';
 
 /** The memory of tensors that may be moved to another thread: buffers that hold nothing else. */
 export function buffersOf(tensors: TensorMap): ArrayBuffer[] {
