@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchBrowser, openTestPage, type TestBrowser } from '../support/browser.ts';
 import { createDenseRepository, denseWidth } from '../support/dense-model.ts';
+import { stepsWithLongTasks, watchLongTasks } from '../support/long-tasks.ts';
 import { openFarServer, pageMounts } from './far-server.ts';
 
 // What the device leg does to be fast, on real engines in real workers.
@@ -179,4 +180,18 @@ describe('inputs that are given away', () => {
 
     expect(error).toMatchObject({ code: 'unavailable', message: expect.stringMatching(/no sign of life.*option transfer/) });
   });
+});
+
+test('no task of the page takes more than 50 ms while a model is downloaded, compiled and asked about photos of every kind', async () => {
+  const seen: string[][] = [];
+
+  const long = await stepsWithLongTasks(async () => {
+    const visit = await watchLongTasks(browser, { mounts: await pageMounts() }, 'everyday10', 'tfjs-wasm');
+    seen.push(visit.steps);
+    return visit;
+  });
+
+  expect(long).toEqual([]);
+  const steps = ['start', 'download', 'compile', 'ready', 'blob', 'file', 'image', 'canvas', 'video', 'frame', 'bitmap', 'data', 'close'];
+  expect(seen[0]?.filter((step) => steps.includes(step))).toEqual(steps);
 });
