@@ -2,6 +2,7 @@
 import { createTensor } from '../../dist/core/index.js';
 import { BufferPool } from '../../dist/server/buffer-pool.js';
 import { resolveConfig } from '../../dist/server/config.js';
+import { createMemoryHistory } from '../../dist/server/history/index.js';
 import { createLog } from '../../dist/server/log.js';
 import { createMetrics } from '../../dist/server/metrics.js';
 import { createServing } from '../../dist/server/serving.js';
@@ -10,7 +11,12 @@ import { answerParent, inputValues, load } from './load.mjs';
 const { options, name, signature, input, shape } = JSON.parse(process.argv[2] ?? '{}');
 const buffers = new BufferPool();
 const config = resolveConfig({ logLevel: 'error', ...options });
-const serving = createServing(config, { log: createLog(config.logLevel), metrics: createMetrics(), buffers });
+const serving = createServing(config, {
+  log: createLog(config.logLevel),
+  metrics: createMetrics(),
+  history: createMemoryHistory({ server: 'bench' }),
+  buffers,
+});
 serving.start();
 await serving.whenReady();
 const values = inputValues(shape.reduce((/** @type {number} */ product, /** @type {number} */ size) => product * size, 1));

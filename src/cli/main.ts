@@ -5,8 +5,10 @@ import { addConfig } from './config.ts';
 import { addConvert } from './convert.ts';
 import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
+import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addLock } from './lock.ts';
+import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addServe } from './serve.ts';
@@ -25,6 +27,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addLock,
   addConfig,
   addStatus,
+  addModelCommands,
+  addHistory,
   addPredict,
   addDemo,
 ];

@@ -5,6 +5,7 @@ import { type Photo, toImageSource } from './image-source.ts';
 import type { CallPlan, ModelParts } from './live-model.ts';
 import type { ModelTasks, TaskOptions } from './model.ts';
 import { atLeast, countOf } from './options.ts';
+import { checkPlainInput } from './plain-input.ts';
 
 // A module of its own, loaded by the first task.
 
@@ -28,7 +29,7 @@ export async function planTask(
   };
   if (task === 'image-classification') return planClassification(parts, input as Photo, options, signal);
   const { manifest, media, baseUrl } = parts;
-  if (!takesPicture(manifest, task)) return plan({ task, input, options }, 0);
+  if (!takesPicture(manifest, task)) return plan({ task, input: checkPlainInput(task, input), options }, 0);
   const { source, transfer: movable } = await untilAborted(toImageSource(input as Photo, baseUrl), signal);
   const { name, version, tasks } = manifest;
   const { picture, preprocessMs } = await media.call(

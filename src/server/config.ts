@@ -87,6 +87,8 @@ export interface ServerConfig {
   readonly savedModelTags: readonly string[] | undefined;
   /** Where imported TensorFlow Serving directories are kept. @default `nearfar` in the user's cache folder */
   readonly cacheDir: string;
+  /** The SQLite file that says who changed what. @default undefined: it is known until the server ends; of `nearfar serve`, `nearfar/history.sqlite` in the user's state folder */
+  readonly historyFile: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
   /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
@@ -168,6 +170,7 @@ function defaults(environment: Environment): ServerConfig {
     maxLoadRetryMs: 60_000,
     savedModelTags: undefined,
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
+    historyFile: undefined,
     trust: [],
     maxInFlight: 512,
     maxInFlightPerClient: Number.POSITIVE_INFINITY,
@@ -261,6 +264,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     maxLoadRetryMs: retryMs,
     savedModelTags: flags.saved_model_tags === undefined ? undefined : parseTags(flags.saved_model_tags),
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
+    historyFile: parseHistoryFile(flags.history_file, environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
     maxInFlight: orDefault(flags.max_inflight),
     maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
@@ -285,6 +289,12 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
     requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
   };
+}
+
+/** An empty name keeps no history. */
+function parseHistoryFile(file: string | undefined, environment: Environment): string | undefined {
+  const folder = join(environment['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'nearfar');
+  return file === '' ? undefined : resolve(file ?? join(folder, 'history.sqlite'));
 }
 
 function readPublicKeyFile(path: string): string {

@@ -35,7 +35,10 @@ export class ModelConfigFile implements Disposable {
     const { file, admin, log } = this.#options;
     this.#text = await this.#read();
     try {
-      await admin.replaceAll(readModelConfigFile(file), { signal: this.#closing.signal });
+      await admin.replaceAll(readModelConfigFile(file), {
+        signal: this.#closing.signal,
+        by: { who: file, way: 'config-file' },
+      });
       this.#trouble = '';
       log.info({ file }, 'the model config file was taken over');
     } catch (error) {

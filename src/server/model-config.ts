@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type JsonObject, type MessageInitShape, toJson } from '@bufbuild/protobuf';
 import {
   type ModelServerConfig,
   ModelServerConfigSchema,
@@ -119,6 +119,12 @@ export function toModelConfig({
     ...(logging && { loggingConfig: logging }),
     ...(options && Object.keys(options).length > 0 && { nearfar: toNearfarOptions(options) }),
   });
+}
+
+/** What is configured for a model as JSON, with the names of its text form. */
+export function describeModel(source: ModelSource): JsonObject {
+  const json = toJson(ServingModelConfigSchema, toModelConfig(source), { useProtoFieldName: true, alwaysEmitImplicit: false });
+  return json as JsonObject; // as every message but the well-known ones
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { ChangeOptions } from './served-models.ts';
+
 /** How a model is to be loaded. */
 export interface LoadRequest {
   /** Triton's model configuration, as its JSON has it; undefined for what is configured already. */
@@ -13,11 +15,11 @@ export interface ModelControl {
    * @returns when a version can answer.
    * @throws {NearfarError} `not-found` for a model that is not in the repository; why no version could be loaded.
    */
-  load(name: string, request: LoadRequest, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  load(name: string, request: LoadRequest, options?: ChangeOptions): Promise<void>;
   /**
    * Unloads all versions of a model, which stays in the repository.
    * @returns when no version can answer any more.
    * @throws {NearfarError} `not-found`.
    */
-  unload(name: string): Promise<void>;
+  unload(name: string, options?: Pick<ChangeOptions, 'by'>): Promise<void>;
 }

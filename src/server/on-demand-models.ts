@@ -6,7 +6,7 @@ import { type ModelConfig, ModelConfigSchema, NearfarError } from '../core/index
 import type { Logger } from './log.ts';
 import type { LoadRequest, ModelControl } from './model-control.ts';
 import type { ModelSource, VersionPolicy } from './repository/index.ts';
-import type { ServedModels } from './served-models.ts';
+import type { ChangeOptions, ServedModels } from './served-models.ts';
 
 export interface OnDemandModelsOptions {
   readonly models: Pick<ServedModels, 'source' | 'load' | 'unload' | 'remove'>;
@@ -38,7 +38,7 @@ export class OnDemandModels implements ModelControl, AsyncDisposable {
     this.#options = options;
   }
 
-  load(name: string, request: LoadRequest, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  load(name: string, request: LoadRequest, { signal, by }: ChangeOptions = {}): Promise<void> {
     return this.#inTurn(name, async () => {
       signal?.throwIfAborted();
       const { models } = this.#options;
@@ -46,7 +46,7 @@ export class OnDemandModels implements ModelControl, AsyncDisposable {
       const policy = request.config && policyOf(this.#parseConfig(name, request.config));
       if (request.files.size === 0) {
         if (!source) throw notPolled(name);
-        await models.load({ ...source, ...(policy && { policy }) }, { signal });
+        await models.load({ ...source, ...(policy && { policy }) }, { signal, by });
         await this.#replace(name, policy && { source, files: undefined, policy });
         return;
       }
@@ -56,12 +56,12 @@ export class OnDemandModels implements ModelControl, AsyncDisposable {
       const current = models.source(name);
       const files = await this.#write(name, request.files);
       try {
-        await models.load({ name, platform: source?.platform, options: source?.options, policy, basePath: files }, { signal });
+        await models.load({ name, platform: source?.platform, options: source?.options, policy, basePath: files }, { signal, by });
       } catch (error) {
         // The old files are served on, as they were all the time.
-        if (!current) await models.remove(name);
-        else if (JSON.stringify(current.policy) === JSON.stringify(nothing)) await models.unload(current);
-        else await models.load(current).catch(() => {});
+        if (!current) await models.remove(name, { by });
+        else if (JSON.stringify(current.policy) === JSON.stringify(nothing)) await models.unload(current, { by });
+        else await models.load(current, { by }).catch(() => {});
         await rm(files, { recursive: true, force: true });
         throw error;
       }
@@ -69,13 +69,13 @@ export class OnDemandModels implements ModelControl, AsyncDisposable {
     });
   }
 
-  unload(name: string): Promise<void> {
+  unload(name: string, { by }: Pick<ChangeOptions, 'by'> = {}): Promise<void> {
     return this.#inTurn(name, async () => {
       const { models } = this.#options;
       const source = await this.#sourceOf(name);
       if (!models.source(name)) throw new NearfarError('not-found', `failed to unload '${name}', no such model`, { details: { name } });
-      if (source) await models.unload(source);
-      else await models.remove(name);
+      if (source) await models.unload(source, { by });
+      else await models.remove(name, { by });
       await this.#replace(name, source && { source, files: undefined, policy: nothing });
     });
   }

@@ -1,6 +1,7 @@
 import { NearfarError } from '../core/index.ts';
+import { type Actor, type History, labelBefore, modelChanges, type Settings } from './history/index.ts';
 import type { Logger } from './log.ts';
-import { assertNamesDiffer, assertPlatformsStay } from './model-config.ts';
+import { assertNamesDiffer, assertPlatformsStay, describeModel } from './model-config.ts';
 import { isUnderWay, listVersions, type ModelSource, type Repository, type VersionPolicy } from './repository/index.ts';
 import type { Servables, VersionStatus } from './servables/index.ts';
 
@@ -24,9 +25,14 @@ export interface ModelAdmin {
    */
   put(model: ModelSource, options?: ChangeOptions): Promise<void>;
   /** @throws {NearfarError} `not-found`; `failed-precondition` for a model that is there because of its folder. */
-  remove(name: string): Promise<void>;
+  remove(name: string, options?: Pick<ChangeOptions, 'by'>): Promise<void>;
   /** Points a label at a version, which is loaded if it is not, or takes it away for undefined. @throws as {@link put}. */
   setLabel(name: string, label: string, version: string | undefined, options?: ChangeOptions): Promise<void>;
+  /**
+   * Points a label at the version that it had before its last change, as the history knows it.
+   * @throws as {@link put}; `failed-precondition` where it had no other one.
+   */
+  rollBack(name: string, label: string, options?: ChangeOptions): Promise<void>;
   /**
    * Loads a version beside those that are loaded, or unloads one: from then on the model's policy is `specific`.
    * @throws as {@link put}; `not-found` for a version that is not there.
@@ -38,11 +44,13 @@ export interface ModelAdmin {
    */
   load(model: ModelSource, options?: ChangeOptions): Promise<void>;
   /** Keeps a model configured with none of its versions loaded, and resolves when none answers. @throws as {@link put}. */
-  unload(model: ModelSource): Promise<void>;
+  unload(model: ModelSource, options?: Pick<ChangeOptions, 'by'>): Promise<void>;
 }
 
 export interface ChangeOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Who asks for it, for the history. @default the server itself */
+  readonly by?: Actor | undefined;
 }
 
 export interface ServedModelsOptions {
@@ -53,6 +61,8 @@ export interface ServedModelsOptions {
   /** Throws for a model whose requests cannot be logged as its config asks. */
   readonly assertLogging: (model: ModelSource) => void;
   readonly log: Logger;
+  /** Where changes are written down. */
+  readonly history: Pick<History, 'record' | 'list'>;
   /** Resolves when the condition, asked after every change of a version, holds; rejects with `signal.reason` and when the server closes. */
   readonly waitUntil: (holds: () => boolean, signal: AbortSignal | undefined) => Promise<void>;
 }
@@ -101,7 +111,7 @@ export class ServedModels implements ModelAdmin {
     await this.#change(() => this.#withPut(model), options);
   }
 
-  async remove(name: string): Promise<void> {
+  async remove(name: string, options: Pick<ChangeOptions, 'by'> = {}): Promise<void> {
     await this.#change(async () => {
       this.#sourceOf(name);
       const others = this.#models.filter((model) => model.name !== name);
@@ -109,7 +119,7 @@ export class ServedModels implements ModelAdmin {
       throw new NearfarError('failed-precondition', `model ${name} is served because its folder is among all models; remove the folder`, {
         details: { name },
       });
-    }, {});
+    }, options);
   }
 
   async setLabel(name: string, label: string, version: string | undefined, options: ChangeOptions = {}): Promise<void> {
@@ -121,6 +131,17 @@ export class ServedModels implements ModelAdmin {
       return this.#with({ ...this.#sourceOf(name), labels: version === undefined ? others : { ...others, [label]: version } });
     }, options);
     if (version !== undefined && !this.#options.allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
+  }
+
+  async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
+    const current = this.#sourceOf(name).labels?.[label];
+    const before = labelBefore(this.#options.history, name, { label, current });
+    if (before === undefined) {
+      throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
+        details: { name, label },
+      });
+    }
+    await this.setLabel(name, label, before, options);
   }
 
   async setLoaded(name: string, version: string, isLoaded: boolean, options: ChangeOptions = {}): Promise<void> {
@@ -160,8 +181,8 @@ export class ServedModels implements ModelAdmin {
     });
   }
 
-  async unload(model: ModelSource): Promise<void> {
-    await this.#apply(async () => this.#with({ ...model, policy: { kind: 'specific', versions: [] } }), {});
+  async unload(model: ModelSource, options: Pick<ChangeOptions, 'by'> = {}): Promise<void> {
+    await this.#apply(async () => this.#with({ ...model, policy: { kind: 'specific', versions: [] } }), options);
     await this.#options.waitUntil(
       () => !this.#statuses(model.name).some(({ state }) => state === 'AVAILABLE' || state === 'UNLOADING'),
       undefined,
@@ -207,10 +228,23 @@ export class ServedModels implements ModelAdmin {
   }
 
   /** @returns the names of the models that are new. */
-  async #apply(next: () => Promise<readonly ModelSource[]>, { signal }: ChangeOptions): Promise<readonly string[]> {
+  async #apply(
+    next: () => Promise<readonly ModelSource[]>,
+    { signal, by = { who: 'server', way: 'server' } }: ChangeOptions,
+  ): Promise<readonly string[]> {
+    const { history } = this.#options;
     const change = this.#last.then(async () => {
       signal?.throwIfAborted();
-      return this.#make(await next());
+      const before = settingsOf(this.#models);
+      const made = await this.#make(await next());
+      for (const each of modelChanges(before, settingsOf(this.#models), by)) history.record(each);
+      return made;
+    });
+    change.catch((error: unknown) => {
+      if (!(error instanceof NearfarError)) return;
+      const { message, details } = error;
+      const model = typeof details['name'] === 'string' ? details['name'] : '';
+      history.record({ ...by, action: 'change', model, outcome: 'failed', message });
     });
     this.#last = change.catch(() => undefined);
     const { added, changed } = await change;
@@ -318,6 +352,10 @@ export class ServedModels implements ModelAdmin {
       return [];
     }
   }
+}
+
+function settingsOf(models: readonly ModelSource[]): ReadonlyMap<string, Settings> {
+  return new Map(models.map((model) => [model.name, describeModel(model)]));
 }
 
 async function assertFolder({ name, basePath }: ModelSource): Promise<void> {

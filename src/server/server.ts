@@ -5,8 +5,9 @@ import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
+import { createMemoryHistory, type History, openSqliteHistory } from './history/index.ts';
 import { JsonThread } from './json/index.ts';
-import { createLog } from './log.ts';
+import { createLog, type Logger } from './log.ts';
 import { ImageThread } from './media/index.ts';
 import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
@@ -62,7 +63,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = createLog(config.logLevel);
   const metrics = createMetrics();
   const buffers = new BufferPool();
-  const serving = createServing(config, { log, metrics, buffers });
+  const history = openHistory(config, log);
+  const serving = createServing(config, { log, metrics, history, buffers });
   const traces =
     config.otlpEndpoint === undefined
       ? undefined
@@ -100,7 +102,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     serverVersion,
     lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, onDemand, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: { models: serving.models, onDemand, history, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
   });
   const { tls } = config;
   const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
@@ -129,9 +131,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() =>
-      onDemand[Symbol.asyncDispose](),
-    );
+    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() => {
+      history[Symbol.dispose]();
+      return onDemand[Symbol.asyncDispose]();
+    });
     return closing;
   };
   const listen = async (transport: Transport, { host, port }: Address): Promise<string> => {
@@ -172,6 +175,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** A log that cannot be kept costs no server its start: it is told, and what is changed is known until the server ends. */
+function openHistory({ historyFile: file, host, restPort }: ServerConfig, log: Logger): History {
+  const server = `${host}:${restPort}`;
+  if (file === undefined) return createMemoryHistory({ server });
+  try {
+    return openSqliteHistory({ file, server, log });
+  } catch (error) {
+    log.error({ err: error, file }, 'the history is not kept');
+    return createMemoryHistory({ server });
   }
 }
 

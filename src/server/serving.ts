@@ -5,6 +5,7 @@ import { type BatchingReport, createVersionBatching, withBatching } from './batc
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
+import { type History, recordingVersions } from './history/index.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
@@ -45,6 +46,7 @@ export interface Serving {
 export interface ServingParts {
   readonly log: Logger;
   readonly metrics: ServerMetrics;
+  readonly history: History;
   /** What the transports collect tensors in; those that are used go back there. */
   readonly buffers: BufferPool;
 }
@@ -52,7 +54,7 @@ export interface ServingParts {
 /** GPU first where a real adapter is there; what the version has no variant for is passed over. */
 const autoBackends: readonly BackendId[] = ['tfjs-webgpu', 'onnx-webgpu', 'onnx-cpu', 'tfjs-wasm'];
 
-export function createServing(config: ServerConfig, { log, metrics, buffers }: ServingParts): Serving {
+export function createServing(config: ServerConfig, { log, metrics, history, buffers }: ServingParts): Serving {
   const backends = config.backends === 'auto' ? autoBackends : config.backends;
   const retry = { firstMs: config.firstLoadRetryMs, maxMs: config.maxLoadRetryMs };
   const waiters = new Set<() => void>();
@@ -86,7 +88,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
-    metrics,
+    metrics: recordingVersions(metrics, history),
     log,
     onChange: checkWaiters,
     names: () => repository.names(),
@@ -133,6 +135,7 @@ export function createServing(config: ServerConfig, { log, metrics, buffers }: S
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
     assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
+    history,
     waitUntil: wait,
   });
   const arrivals = new Arrivals({

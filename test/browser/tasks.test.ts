@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { launchBrowser, openTestPage, type TestBrowser } from '../support/browser.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { drawSquares, squares, writePictureModel, writeTaskModels } from '../support/task-models.ts';
+import { pictureCases, publishTrainedModels, soundCases, tableCases, textCases } from '../support/trained-models.ts';
 import { type FarServer, openFarServer } from './far-server.ts';
 
 // Tasks through the public entry, with real workers, engines and a real server: both legs give the same answer from the same digest.
@@ -16,6 +17,7 @@ beforeAll(async () => {
   folder = await openTempFolder();
   digests = await writeTaskModels(folder.path);
   colours = await writePictureModel(folder.path);
+  await publishTrainedModels(folder.path);
   [browser, far] = await Promise.all([launchBrowser(), openFarServer(folder.path, ['tfjs-wasm', 'onnx-cpu'])]);
 });
 afterAll(async () => {
@@ -144,4 +146,150 @@ test('finds, segments, repaints and embeds a picture on either leg, with the sam
       expect.stringMatching(/^deadline-exceeded/),
     ]);
   }
+});
+
+/** One call of each trained model in a page; scores in the order of the classes. */
+async function runTrained(mode: 'only-on-device' | 'only-server') {
+  const [[wine], [diabetes], [sentence], sounds, [shapes]] = [
+    tableCases('wine'),
+    tableCases('diabetes'),
+    textCases(),
+    soundCases(),
+    pictureCases(),
+  ];
+  await using opened = await openTestPage(browser, { mounts: { '/models/': folder.path } });
+  return await opened.page.evaluate(
+    async ({ mode, server, wine, diabetes, sentence, sound, png }) => {
+      const client = window.nearfar.createClient({ models: '/models', server, backends: ['onnx-wasm'] });
+      const open = (name: string) => client.open(name, { mode });
+      const topK = 10;
+      const scores = ({ output }: { output: readonly { index: number; score: number }[] }) =>
+        [...output].sort((a, b) => a.index - b.index).map(({ score }) => score);
+      const [wines, patients, topics, noises, pictures] = await Promise.all(['wine', 'diabetes', 'topics', 'sounds', 'shapes'].map(open));
+      const photo = new Blob([Uint8Array.from(atob(png), (char) => char.charCodeAt(0))]);
+      const channels = [Float64Array.from(sound.samples)];
+      const answers = {
+        wine: scores(await wines!.run('tabular-classification', wine, { topK })),
+        diabetes: (await patients!.run('tabular-regression', diabetes)).output,
+        topic: scores(await topics!.run('text-classification', sentence, { topK })),
+        vector: [...(await topics!.run('embeddings', sentence)).output],
+        sound: scores(await noises!.run('audio-classification', { sampleRate: sound.sampleRate, channels }, { topK })),
+        shapes: (await pictures!.run('object-detection', photo)).output,
+      };
+      const codeOf = (call: Promise<unknown>) => call.then(String, ({ code }: { code: string }) => code);
+      const refused = {
+        text: await codeOf(topics!.run('text-classification', 7 as unknown as string)),
+        blob: await codeOf(topics!.run('embeddings', new Blob(['a text']))),
+        cell: await codeOf(wines!.run('tabular-classification', { ...wine, alcohol: [1] as unknown as number })),
+        missing: await codeOf(wines!.run('tabular-classification', { ...wine, alcohol: null })),
+        rate: await codeOf(noises!.run('audio-classification', { sampleRate: 0, channels })),
+        silence: await codeOf(noises!.run('audio-classification', { sampleRate: 8000, channels: [] })),
+        samples: await codeOf(noises!.run('audio-classification', { sampleRate: 8000, channels: [[0, 1]] as unknown as Float32Array[] })),
+      };
+      await client.close();
+      return { answers, refused };
+    },
+    {
+      mode,
+      server: far.url,
+      wine: wine!.input,
+      diabetes: diabetes!.input,
+      sentence: sentence!.input,
+      sound: { sampleRate: sounds[0]!.sampleRate, samples: [...sounds[0]!.samples] },
+      png: shapes!.png.toString('base64'),
+    },
+  );
+}
+
+test('trained models of tables, texts, sounds and pictures answer on either leg as Python does, and refuse the same', async () => {
+  const onDevice = await runTrained('only-on-device');
+  const onServer = await runTrained('only-server');
+
+  const close = (values: readonly number[], digits = 5) => values.map((value) => expect.closeTo(value, digits));
+  const [wine, diabetes, sentence, sound, shapes] = [
+    tableCases('wine')[0]!,
+    tableCases('diabetes')[0]!,
+    textCases()[0]!,
+    soundCases()[0]!,
+    pictureCases()[0]!,
+  ];
+  for (const { answers, refused } of [onDevice, onServer]) {
+    expect(answers).toMatchObject({
+      wine: close(wine.output),
+      diabetes: close(diabetes.output, 3),
+      topic: close(sentence.output),
+      vector: close(sentence.vector),
+      sound: close(sound.output, 4),
+      shapes: shapes.output.map(({ index, score, box }) => ({
+        index,
+        score: expect.closeTo(score, 4),
+        box: Object.fromEntries(Object.entries(box).map(([side, value]) => [side, expect.closeTo(value, 3)])),
+      })),
+    });
+    expect(new Set(Object.values(refused))).toEqual(new Set(['invalid-argument']));
+  }
+});
+
+test.each(['only-on-device', 'only-server'] as const)('an abort at any moment of a task rejects with its reason: %s', async (mode) => {
+  const png = await drawSquares();
+  await using opened = await openTestPage(browser, { mounts: { '/models/': folder.path } });
+
+  const seen = await opened.page.evaluate(
+    async ({ mode, server, png }) => {
+      const client = window.nearfar.createClient({ models: '/models', server, backends: ['tfjs-wasm'] });
+      const model = await client.open('colours', { mode });
+      const photo = new Blob([Uint8Array.from(atob(png), (char) => char.charCodeAt(0))]);
+      const detect = async (signal?: AbortSignal) => JSON.stringify((await model.run('object-detection', photo, { signal })).output);
+      const right = await detect();
+      const outcomes: string[] = [];
+      // One turn of the event loop more each time, from before the call until after its answer.
+      for (let turns = -1; outcomes.at(-1) !== 'answered'; turns += 1) {
+        const controller = new AbortController();
+        const reason = new Error(`after ${turns} turns`);
+        if (turns < 0) controller.abort(reason);
+        const call = detect(controller.signal).then(
+          (answer) => (answer === right ? 'answered' : 'wrong'),
+          (error) => (error === reason ? 'reason' : `other: ${error}`),
+        );
+        for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setTimeout(resolve));
+        controller.abort(reason);
+        outcomes.push(await call);
+        if ((await detect()) !== right) outcomes.push('next call wrong');
+      }
+      await client.close();
+      return outcomes;
+    },
+    { mode, server: far.url, png: png.toString('base64') },
+  );
+
+  expect(seen.at(-1)).toBe('answered');
+  expect(seen.length).toBeGreaterThan(2);
+  expect(new Set(seen.slice(0, -1))).toEqual(new Set(['reason']));
+});
+
+test('the deadline of a task covers both legs: a server that does not answer leaves time for the device, and is given up', async () => {
+  const png = await drawSquares();
+  await using opened = await openTestPage(browser, { mounts: { '/models/': folder.path } });
+  // The last test: from now on the server answers none.
+  const givenUp = far.holdPredictions();
+
+  const { late, run } = await opened.page.evaluate(
+    async ({ server, png }) => {
+      const client = window.nearfar.createClient({ models: '/models', server, backends: ['tfjs-wasm'] });
+      const photo = new Blob([Uint8Array.from(atob(png), (char) => char.charCodeAt(0))]);
+      const near = await client.open('colours', { mode: 'only-on-device' });
+      await near.run('object-detection', photo);
+      const distant = await client.open('colours', { mode: 'only-server' });
+      const late = await distant.run('object-detection', photo, { deadlineMs: 300 }).then(String, ({ code }: { code: string }) => code);
+      const both = await client.open('colours', { mode: 'prefer-server' });
+      const { run } = await both.run('object-detection', photo, { deadlineMs: 2_000 });
+      await client.close();
+      return { late, run };
+    },
+    { server: far.url, png: png.toString('base64') },
+  );
+
+  await givenUp;
+  expect(late).toBe('deadline-exceeded');
+  expect(run).toMatchObject({ leg: 'on-device', fallback: { from: 'server', code: 'deadline-exceeded' } });
 });

@@ -90,8 +90,16 @@ test('counts the requests of a batch as one run of the graph', async () => {
 test('counts loads and warm-ups by the path of the version', async () => {
   const metrics = metricsOf('m');
 
-  metrics.recordLoad({ model: 'm', version: '2', path: '/models/m/2', backend: 'onnx-cpu', outcome: 'loaded', durationMs: 3 });
-  metrics.recordLoad({ model: 'm', version: '2', path: '/models/m/2', backend: '', outcome: 'failed', durationMs: 1 });
+  metrics.recordLoad({
+    model: 'm',
+    version: '2',
+    path: '/models/m/2',
+    digest: 'sha256:2',
+    backend: 'onnx-cpu',
+    outcome: 'loaded',
+    durationMs: 3,
+  });
+  metrics.recordLoad({ model: 'm', version: '2', path: '/models/m/2', digest: 'sha256:2', backend: '', outcome: 'failed', durationMs: 1 });
   metrics.recordWarmup({ path: '/models/m/2', status: 'OK', records: 4, durationMs: 5 });
 
   const text = await metrics.registry.metrics();
@@ -117,7 +125,15 @@ test('tells by which UUID ML Metadata knows a version, until it is gone', async 
 
 test('forgets versions and models that are gone, so that swaps cannot grow the metrics', async () => {
   const metrics = metricsOf('m');
-  const load = { model: 'm', version: '2', path: '/models/m/2', backend: 'onnx-cpu', outcome: 'loaded', durationMs: 3 } as const;
+  const load = {
+    model: 'm',
+    version: '2',
+    path: '/models/m/2',
+    digest: 'sha256:2',
+    backend: 'onnx-cpu',
+    outcome: 'loaded',
+    durationMs: 3,
+  } as const;
   metrics.recordLoad(load);
   metrics.recordRequest(record());
 

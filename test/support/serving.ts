@@ -4,6 +4,7 @@ import { vi } from 'vitest';
 import { digestOf, type TensorMap } from '../../src/core/index.ts';
 import { BufferPool } from '../../src/server/buffer-pool.ts';
 import { resolveConfig, type ServerOptions } from '../../src/server/config.ts';
+import { createMemoryHistory } from '../../src/server/history/index.ts';
 import { createLog } from '../../src/server/log.ts';
 import { createMetrics, type ServerMetrics } from '../../src/server/metrics.ts';
 import type { ServableSpec } from '../../src/server/servables/index.ts';
@@ -43,7 +44,12 @@ export async function openServingBench(): Promise<ServingBench> {
         ...options,
       });
       const metrics = createMetrics();
-      const serving = createServing(config, { log: createLog(config.logLevel), metrics, buffers });
+      const serving = createServing(config, {
+        log: createLog(config.logLevel),
+        metrics,
+        history: createMemoryHistory({ server: 'test' }),
+        buffers,
+      });
       opened.push(serving);
       serving.start();
       return { ...serving, metrics };

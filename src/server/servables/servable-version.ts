@@ -27,9 +27,12 @@ export interface ServingMetrics {
     readonly version: string;
     /** Its directory, by which TensorFlow Serving's metrics name it. */
     readonly path: string;
+    readonly digest: string;
     readonly backend: BackendId | '';
     readonly outcome: 'loaded' | 'failed' | 'skipped';
     readonly durationMs: number;
+    /** Why it failed. */
+    readonly message?: string | undefined;
   }): void;
   /** Says by which UUID ML Metadata knows a version. */
   setMlMetadata(known: { readonly model: string; readonly version: string; readonly uuid: string }): void;
@@ -142,14 +145,16 @@ export class ServableVersion {
     const { version, digest } = this.source;
     const { signal } = this.#retired;
     const startedAt = performance.now();
-    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped') =>
+    const record = (backend: BackendId | '', outcome: 'loaded' | 'failed' | 'skipped', message?: string) =>
       metrics.recordLoad({
         model: this.#name,
         version,
         path: this.#path,
+        digest,
         backend,
         outcome,
         durationMs: performance.now() - startedAt,
+        message,
       });
     if (this.#isRefused) this.#error = undefined;
     this.#isRefused = false;
@@ -183,8 +188,8 @@ export class ServableVersion {
       void this.#tellMlMetadata();
     } catch (error) {
       if (signal.aborted) return;
-      record('', 'failed');
       const failure = error instanceof NearfarError ? error : new NearfarError('internal', String(error), { cause: error });
+      record('', 'failed', failure.message);
       const warmup = failedWarmupOf(failure);
       if (warmup) metrics.recordWarmup({ path: this.#path, ...warmup });
       this.#fail(failure);

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { NearfarError } from '../../core/index.ts';
+import type { Actor, ChangeWay, History } from '../history/index.ts';
 import type { ModelControl } from '../model-control.ts';
 import type { ModelAdmin } from '../served-models.ts';
 
@@ -8,10 +9,17 @@ export interface AdminContext {
   readonly models: ModelAdmin;
   /** Loads and unloads models as the Open Inference Protocol asks. */
   readonly onDemand: ModelControl;
+  /** What was changed, by whom. */
+  readonly history: Pick<History, 'list'>;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
   /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */
   metricValues(name: string): Promise<ReadonlyMap<string, number>>;
+}
+
+/** Who a change is written down to. */
+export function actorOf({ peer = 'unknown' }: Pick<Caller, 'peer'>, way: ChangeWay): Actor {
+  return { who: peer, way };
 }
 
 /** Where a call comes from. */

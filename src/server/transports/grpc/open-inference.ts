@@ -17,7 +17,7 @@ import {
   writeModelInferResponse,
 } from '../../../core/index.ts';
 import type { ServableHandle } from '../../servables/index.ts';
-import { assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange } from '../admin.ts';
 import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
@@ -79,14 +79,17 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
   addUnary(methods, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
       assertMayChange(admin, call);
-      await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), { signal: call.signal });
+      await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), {
+        signal: call.signal,
+        by: actorOf(call, 'gRPC'),
+      });
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
   addUnary(methods, method.repositoryModelUnload, log, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
       assertMayChange(admin, call);
-      await admin.onDemand.unload(modelName);
+      await admin.onDemand.unload(modelName, { by: actorOf(call, 'gRPC') });
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );

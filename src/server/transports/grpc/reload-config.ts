@@ -8,7 +8,7 @@ import {
   ReloadConfigResponseSchema,
 } from '../../../core/index.ts';
 import { toModelSources } from '../../model-config.ts';
-import { assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange } from '../admin.ts';
 import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import type { UnaryCall } from './unary.ts';
@@ -33,7 +33,7 @@ async function reload(
   const models = toModelSources(config ?? create(ModelServerConfigSchema));
   const measure = async () => Promise.all(metricNames.map((name) => admin.metricValues(name)));
   const before = await measure();
-  await admin.models.replaceAll(models, { signal: call.signal });
+  await admin.models.replaceAll(models, { signal: call.signal, by: actorOf(call, 'gRPC') });
   const after = await measure();
   return create(ReloadConfigResponseSchema, {
     status: { errorCode: 0, errorMessage: '' },

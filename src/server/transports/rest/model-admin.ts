@@ -1,9 +1,10 @@
-import { type DescMessage, fromJson, type JsonObject, type MessageShape, toJson } from '@bufbuild/protobuf';
+import { type DescMessage, fromJson, type MessageShape } from '@bufbuild/protobuf';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema } from '../../../core/index.ts';
-import { toModelConfig, toModelSource, toModelSources } from '../../model-config.ts';
+import { describeModel, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
-import { assertMayChange } from '../admin.ts';
+import type { ChangeOptions } from '../../served-models.ts';
+import { actorOf, assertMayChange } from '../admin.ts';
 import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
@@ -21,7 +22,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
   const { models } = context.admin;
 
   app.get('/nearfar/v1/config', async () => describeAll(models.models));
-  app.get<Path>(`${modelPath}/config`, async ({ params }) => describe(known(params.model)));
+  app.get<Path>(`${modelPath}/config`, async ({ params }) => describeModel(known(params.model)));
 
   app.register(async (routes) => {
     // Before the body is read.
@@ -29,41 +30,50 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       assertMayChange(context.admin, callerOf(request));
     });
     routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
-      change(context, request, async (signal) => {
-        await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), { signal });
+      change(context, request, async (options) => {
+        await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), options);
         return describeAll(models.models);
       }),
     );
     routes.put<Path>(modelPath, (request) =>
-      change(context, request, async (signal) => {
-        await models.put(parseModel(request.params.model, request), { signal });
-        return describe(known(request.params.model));
+      change(context, request, async (options) => {
+        await models.put(parseModel(request.params.model, request), options);
+        return describeModel(known(request.params.model));
       }),
     );
     routes.delete<Path>(modelPath, async (request, reply) => {
-      await change(context, request, () => models.remove(request.params.model));
+      await change(context, request, (options) => models.remove(request.params.model, options));
       return reply.code(204).send();
     });
     routes.put<Path>(`${modelPath}/labels/:label`, (request) =>
-      change(context, request, async (signal) => {
+      change(context, request, async (options) => {
         const { model, label } = request.params;
-        await models.setLabel(model, label, versionOfBody(request), { signal });
-        return describe(known(model));
+        await models.setLabel(model, label, versionOfBody(request), options);
+        return describeModel(known(model));
       }),
     );
     routes.delete<Path>(`${modelPath}/labels/:label`, async (request, reply) => {
-      await change(context, request, () => models.setLabel(request.params.model, request.params.label, undefined));
+      await change(context, request, (options) => models.setLabel(request.params.model, request.params.label, undefined, options));
       return reply.code(204).send();
     });
+    routes.post<Path>(`${modelPath}/labels/:label/rollback`, (request) =>
+      change(context, request, async (options) => {
+        const { model, label } = request.params;
+        await models.rollBack(model, label, options);
+        return describeModel(known(model));
+      }),
+    );
     routes.put<Path>(`${modelPath}/versions/:version`, (request) =>
-      change(context, request, async (signal) => {
+      change(context, request, async (options) => {
         const { model, version } = request.params;
-        await models.setLoaded(model, parseVersion(version), true, { signal });
-        return describe(known(model));
+        await models.setLoaded(model, parseVersion(version), true, options);
+        return describeModel(known(model));
       }),
     );
     routes.delete<Path>(`${modelPath}/versions/:version`, async (request, reply) => {
-      await change(context, request, () => models.setLoaded(request.params.model, parseVersion(request.params.version), false));
+      await change(context, request, (options) =>
+        models.setLoaded(request.params.model, parseVersion(request.params.version), false, options),
+      );
       return reply.code(204).send();
     });
   });
@@ -79,23 +89,17 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
 function change<T>(
   context: RestContext,
   request: FastifyRequest<{ Params: Partial<Path['Params']> }>,
-  make: (signal: AbortSignal) => Promise<T>,
+  make: (options: ChangeOptions) => Promise<T>,
 ): Promise<T> {
   return observeRest(context, request, { model: request.params.model ?? '', api: 'configure' }, async () => {
     using deadline = new CallSignal(deadlineOf(request, context.timeoutMs));
-    return await make(deadline.signal);
+    return await make({ signal: deadline.signal, by: actorOf(callerOf(request), 'REST') });
   });
-}
-
-const jsonOptions = { useProtoFieldName: true, alwaysEmitImplicit: false } as const;
-
-function describe(source: ModelSource): object {
-  return toJson(ServingModelConfigSchema, toModelConfig(source), jsonOptions) as JsonObject;
 }
 
 /** The ModelServerConfig as JSON, with the names of its text form. */
 function describeAll(models: readonly ModelSource[]): object {
-  return { model_config_list: { config: models.map(describe) } };
+  return { model_config_list: { config: models.map(describeModel) } };
 }
 
 /** The platform may be left out, and the name, which the path has. */

@@ -1,7 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { NearfarError, readJson, toPlain } from '../../../core/index.ts';
+import type { Actor } from '../../history/index.ts';
 import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
-import { assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange } from '../admin.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
 import { modelConfig } from '../model-config.ts';
@@ -97,21 +98,22 @@ function addModelControl(app: FastifyInstance, context: RestContext, observed: (
   app.addHook('onRequest', async (request) => {
     if (request.method === 'POST') assertMayChange(admin, callerOf(request));
   });
-  const post = (url: string, change: (model: string, parameters: Readonly<Record<string, unknown>>) => Promise<void>, api: string) =>
+  type Make = (model: string, parameters: Readonly<Record<string, unknown>>, options: { readonly by: Actor }) => Promise<void>;
+  const post = (url: string, change: Make, api: string) =>
     addRoute(
       app,
       'POST',
       url,
       observed(api, async (request) => {
-        await change(partsOf(request).model ?? '', readParameters(request));
+        await change(partsOf(request).model ?? '', readParameters(request), { by: actorOf(callerOf(request), 'REST') });
         return {};
       }),
       jsonLimitOf(context),
     );
   for (const path of repositoryPaths) {
-    post(`${path}/models/:model/load`, (model, parameters) => admin.onDemand.load(model, parseLoadParameters(parameters)), 'load');
+    post(`${path}/models/:model/load`, (model, parameters, by) => admin.onDemand.load(model, parseLoadParameters(parameters), by), 'load');
     // Models do not depend on each other here, so `unload_dependents` asks for nothing more.
-    post(`${path}/models/:model/unload`, (model) => admin.onDemand.unload(model), 'unload');
+    post(`${path}/models/:model/unload`, (model, _, by) => admin.onDemand.unload(model, by), 'unload');
   }
 }
 

@@ -11,6 +11,7 @@ import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
 import { addHealth } from './health.ts';
+import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
 import { addModelAdmin } from './model-admin.ts';
@@ -90,6 +91,7 @@ export function createRestServer(context: RestContext): Transport {
     addRepository(routes, context);
     addModels(routes, context);
     addModelAdmin(routes, context);
+    addHistory(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);

@@ -13,6 +13,7 @@ import {
 } from '../../../../src/core/index.ts';
 import { Admission, type AdmissionOptions } from '../../../../src/server/admission.ts';
 import { BufferPool } from '../../../../src/server/buffer-pool.ts';
+import { createMemoryHistory } from '../../../../src/server/history/index.ts';
 import { runJsonJobHere } from '../../../../src/server/json/index.ts';
 import { answerPictureHere, prepareImageHere } from '../../../../src/server/media/index.ts';
 import type { LoadRequest } from '../../../../src/server/model-control.ts';
@@ -319,6 +320,7 @@ const standInAdmin: ModelAdmin = {
   put: cannotChange,
   remove: cannotChange,
   setLabel: cannotChange,
+  rollBack: cannotChange,
   setLoaded: cannotChange,
   load: cannotChange,
   unload: cannotChange,
@@ -346,6 +348,7 @@ export function createStandInContext(servables: ServableStore) {
         load: async (name: string, request: LoadRequest) => void changes.push({ load: name, request }),
         unload: async (name: string) => void changes.push({ unload: name }),
       },
+      history: createMemoryHistory({ server: 'test' }),
       access: 'loopback' as const,
       metricValues: async () => new Map<string, number>(),
     },

@@ -1,0 +1,211 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { type Change, createMemoryHistory, type History, openSqliteHistory } from '../../src/server/history/index.ts';
+import { openDatabase } from '../../src/server/history/sqlite.ts';
+import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
+import { createLog } from '../../src/server/log.ts';
+import { copyEveryday10 } from '../support/everyday10.ts';
+import { openTempFolder } from '../support/model-folder.ts';
+
+let folder: Awaited<ReturnType<typeof openTempFolder>>;
+const log = createLog('silent');
+const at = (...path: string[]) => join(folder.path, ...path);
+
+beforeAll(async () => {
+  folder = await openTempFolder();
+});
+
+afterAll(() => folder[Symbol.asyncDispose]());
+
+const change = (model: string, version: string): Change => ({
+  who: '127.0.0.1',
+  way: 'REST',
+  action: 'change',
+  model,
+  version,
+  from: { labels: { stable: '1' } },
+  to: { labels: { stable: version } },
+  outcome: 'done',
+});
+
+describe.each<[string, () => History]>([
+  ['in SQLite', () => openSqliteHistory({ file: at(`${Math.random()}`, 'history.sqlite'), server: 'one', log })],
+  ['in memory', () => createMemoryHistory({ server: 'one' })],
+])('a history %s', (_, open) => {
+  test('tells the newest first, of one model alone, page by page', () => {
+    using history = open();
+    for (const version of ['2', '3', '4']) {
+      history.record(change('a', version));
+      history.record({ ...change('b', version), outcome: 'failed', message: 'no such version' });
+    }
+
+    const first = history.list({ model: 'a', limit: 2 });
+    const second = history.list({ model: 'a', limit: 2, before: first.at(-1)?.id });
+
+    expect(first.map(({ version }) => version)).toEqual(['4', '3']);
+    expect(second.map(({ version }) => version)).toEqual(['2']);
+    expect(first[0]).toMatchObject({ ...change('a', '4'), server: 'one' });
+    expect(Math.abs(Date.parse(first[0]?.at ?? '') - Date.now())).toBeLessThan(60_000);
+    expect(history.list({ model: 'b' })[0]).toMatchObject({ outcome: 'failed', message: 'no such version' });
+    expect(history.list()).toHaveLength(6);
+  });
+});
+
+describe('the file', () => {
+  test('is opened again with what it had, by two servers at once', () => {
+    const file = at('twice', 'history.sqlite');
+    {
+      using history = openSqliteHistory({ file, server: 'one', log });
+      history.record(change('a', '1'));
+    }
+    using one = openSqliteHistory({ file, server: 'one', log });
+    using two = openSqliteHistory({ file, server: 'two', log });
+    two.record(change('a', '2'));
+
+    expect(one.list().map(({ server, version }) => [server, version])).toEqual([
+      ['two', '2'],
+      ['one', '1'],
+    ]);
+  });
+
+  test('takes no change of what is written', () => {
+    const file = at('append', 'history.sqlite');
+    using history = openSqliteHistory({ file, server: 'one', log });
+    history.record(change('a', '1'));
+    const database = openDatabase(file);
+
+    expect(() => database.exec("UPDATE changes SET who = 'nobody'")).toThrow('append-only');
+    expect(() => database.exec('DELETE FROM changes')).toThrow('append-only');
+    database.close();
+    expect(history.list()).toHaveLength(1);
+  });
+
+  test('of a later layout is refused, as it is', () => {
+    const file = at('later', 'history.sqlite');
+    openSqliteHistory({ file, server: 'one', log })[Symbol.dispose]();
+    const database = openDatabase(file);
+    database.exec('PRAGMA user_version = 99');
+    database.close();
+
+    expect(() => openSqliteHistory({ file, server: 'one', log })).toThrow(
+      expect.objectContaining({ code: 'unsupported', details: expect.objectContaining({ got: 99 }) }),
+    );
+  });
+
+  test('that is no database is refused', async () => {
+    const file = at('text.sqlite');
+    await writeFile(file, 'this is no database, but a text that is long enough to be taken for one '.repeat(100));
+
+    expect(() => openSqliteHistory({ file, server: 'one', log })).toThrow(expect.objectContaining({ code: 'unavailable' }));
+  });
+
+  test('has every entry that was written when its writer was killed', async () => {
+    const file = at('killed', 'history.sqlite');
+    const writer = spawn(process.execPath, [fileURLToPath(new URL('../support/write-history.mjs', import.meta.url)), file]);
+    let last = 0;
+    const lines = createInterface({ input: writer.stdout });
+    lines.on('line', (line) => {
+      last = Number(line);
+      if (last === 20) writer.kill('SIGKILL');
+    });
+    await Promise.all([once(writer, 'exit'), once(lines, 'close')]);
+
+    using history = openSqliteHistory({ file, server: 'reader', log });
+    const written = history.list({ limit: 1_000 }).map(({ version }) => Number(version));
+    history.record(change('a', '1'));
+
+    expect(last).toBeGreaterThanOrEqual(20);
+    expect(written.slice(-last)).toEqual(Array.from({ length: last }, (_, index) => last - index));
+    expect(history.list({ limit: 1 })).toMatchObject([{ server: 'reader' }]);
+  });
+});
+
+describe('a server', () => {
+  const servers: RunningServer[] = [];
+  afterEach(async () => {
+    for (const server of servers.splice(0)) await server.close();
+  });
+
+  async function start(options: ServerOptions, isReadySoon = true): Promise<RunningServer> {
+    const server = await startServer({
+      host: '127.0.0.1',
+      restPort: 0,
+      grpcPort: 'off',
+      backends: ['onnx-cpu'],
+      engineThreads: 1,
+      pollIntervalMs: 20,
+      firstLoadRetryMs: 20,
+      maxLoadRetryMs: 20,
+      cacheDir: at('cache'),
+      logLevel: 'silent',
+      ...options,
+    });
+    servers.push(server);
+    if (isReadySoon) await server.whenReady();
+    return server;
+  }
+
+  async function read(server: RunningServer, query = '') {
+    const answer = await fetch(`${server.restAddress}/nearfar/v1/history${query}`);
+    return { status: answer.status, body: await answer.json() };
+  }
+
+  test('writes down what was changed, by whom, from what, to what, and what came of it, and knows it after a restart', async () => {
+    await copyEveryday10(at('models', 'm'), '1');
+    await copyEveryday10(at('models', 'm'), '2');
+    const historyFile = at('server', 'history.sqlite');
+    const options = { historyFile, models: [{ name: 'm', basePath: at('models', 'm'), policy: { kind: 'all' } as const }] };
+    const first = await start(options);
+    const put = (path: string, body: object) =>
+      fetch(`${first.restAddress}/nearfar/v1/models/m/${path}`, { method: 'PUT', body: JSON.stringify(body) });
+
+    expect((await put('labels/stable', { version: 1 })).status).toBe(200);
+    expect((await put('labels/stable', { version: 2 })).status).toBe(200);
+    expect((await put('labels/stable', { version: 3 })).status).toBe(400);
+    expect((await fetch(`${first.restAddress}/nearfar/v1/models/m/versions/1`, { method: 'DELETE' })).status).toBe(204);
+    await first.close();
+    servers.splice(0);
+    const second = await start(options);
+    await expect.poll(() => second.servables.status({ name: 'm' }).every(({ state }) => state === 'AVAILABLE')).toBe(true);
+    const { body } = await read(second, '?model=m');
+
+    const byClient = body.entries.filter(({ way }: Change) => way === 'REST').reverse();
+    expect(byClient).toMatchObject([
+      { who: '127.0.0.1', action: 'change', outcome: 'done', to: { version_labels: { stable: '1' } } },
+      { from: { version_labels: { stable: '1' } }, to: { version_labels: { stable: '2' } }, outcome: 'done' },
+      { action: 'change', outcome: 'failed', message: expect.stringContaining('version 3 of model m') },
+      { to: { model_version_policy: { specific: { versions: ['2'] } } }, outcome: 'done' },
+    ]);
+    const byServer = body.entries.filter(({ way }: Change) => way === 'server').reverse();
+    const loaded = byServer.filter(({ action }: Change) => action === 'load');
+    expect(loaded.map(({ version }: Change) => version).sort()).toEqual(['1', '1', '2', '2']);
+    expect(loaded[0].to).toMatchObject({ backend: 'onnx-cpu', digest: expect.stringMatching(/^sha256:/) });
+    expect(byServer.filter(({ action }: Change) => action === 'unload').map(({ version }: Change) => version)).toContain('1');
+  });
+
+  test('writes down once that a version cannot be loaded, however often it is tried', async () => {
+    await copyEveryday10(at('unfit', 'm'), '1');
+    const server = await start({ models: [{ name: 'm', basePath: at('unfit', 'm') }], backends: ['onnx-cuda'] }, false);
+    await expect.poll(() => server.servables.status({ name: 'm' })[0]?.errorMessage, { timeout: 10_000 }).toMatch(/attempt [3-9]/);
+
+    const { body } = await read(server);
+
+    expect(body.entries).toMatchObject([{ action: 'load', model: 'm', version: '1', outcome: 'failed', way: 'server' }]);
+    expect(body.entries[0].message).toContain('onnx-cuda');
+  });
+
+  test('refuses a query that is none, and callers who may not change anything', async () => {
+    await copyEveryday10(at('plain', 'm'), '1');
+    const server = await start({ models: [{ name: 'm', basePath: at('plain', 'm') }], adminAddress: { host: '127.0.0.1', port: 0 } });
+
+    expect(await read(server)).toMatchObject({ status: 403 });
+    const answer = await fetch(`http://${server.adminAddress}/nearfar/v1/history?limit=0`);
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ error: expect.stringContaining('limit') });
+  });
+});
