@@ -21,7 +21,7 @@ describe.skipIf(!isHere)('while MobileNetV2 is downloaded, compiled and run', ()
       if (!model) throw new Error('the shared data is absent');
 
       const long = await stepsWithLongTasks(() =>
-        watchLongTasks(browser, { mounts: { '/models/': model.repository } }, model.name, backend),
+        watchLongTasks(browser, { mounts: { '/models/': model.repository } }, 'mobilenetv2', backend),
       );
 
       expect(long).toEqual([]);
