@@ -197,26 +197,23 @@ test('no task of the page takes more than 50 ms while a model is downloaded, com
   expect(seen[0]?.filter((step) => steps.includes(step))).toEqual(steps);
 });
 
-test.each(['tfjs-wasm', 'onnx-wasm'] as const)(
-  'the engine of %s is fetched while the weights are on their way',
-  async (backend) => {
-    const repository = createFaultyRepository(models, '/models/');
-    await using opened = await openTestPage(browser, { mounts: { ...(await pageMounts()), '/models/': repository.handler } });
-    const isFetched = () => opened.server.requests.some(({ url }) => /\/assets\/.*\.wasm$/.test(url));
-    const fetched = expect.poll(isFetched, { timeout: 30_000 }).toBe(true);
-    // Were the weights waited for first, this would wait for ever.
-    repository.fail((path) => (/weights\.bin$|\.onnx$/.test(path) ? { until: fetched } : undefined));
+test.each(['tfjs-wasm', 'onnx-wasm'] as const)('the engine of %s is fetched while the weights are on their way', async (backend) => {
+  const repository = createFaultyRepository(models, '/models/');
+  await using opened = await openTestPage(browser, { mounts: { ...(await pageMounts()), '/models/': repository.handler } });
+  const isFetched = () => opened.server.requests.some(({ url }) => /\/assets\/.*\.wasm$/.test(url));
+  const fetched = expect.poll(isFetched, { timeout: 30_000 }).toBe(true);
+  // Were the weights waited for first, this would wait for ever.
+  repository.fail((path) => (/weights\.bin$|\.onnx$/.test(path) ? { until: fetched } : undefined));
 
-    const phases = await opened.page.evaluate(async (backend) => {
-      const client = window.nearfar.createClient({ models: '/models', backends: [backend] });
-      const phases: string[] = [];
-      client.addEventListener('phase', ({ detail }) => phases.push(detail.phase));
-      await client.open('everyday10', { mode: 'only-on-device' });
-      await client.close();
-      return phases;
-    }, backend);
+  const phases = await opened.page.evaluate(async (backend) => {
+    const client = window.nearfar.createClient({ models: '/models', backends: [backend] });
+    const phases: string[] = [];
+    client.addEventListener('phase', ({ detail }) => phases.push(detail.phase));
+    await client.open('everyday10', { mode: 'only-on-device' });
+    await client.close();
+    return phases;
+  }, backend);
 
-    await fetched;
-    expect(phases).toEqual(['download', 'verify', 'compile', 'warm-up', 'ready']);
-  },
-);
+  await fetched;
+  expect(phases).toEqual(['download', 'verify', 'compile', 'warm-up', 'ready']);
+});
