@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type RunningServer, startServer } from '../../src/server/index.ts';
 import { openTempFolder } from '../support/model-folder.ts';
@@ -66,6 +67,27 @@ test.each(soundCases())('which sound it is: $kind', async ({ sampleRate, samples
   expect(best!.label).toBe(kind);
   const scores = await scoresOf('sounds/tasks/audio-classification', sound);
   expect(scores).toEqual(output.map((score) => expect.closeTo(score, 4)));
+});
+
+test('a minute of sound is read, resampled and turned into bands while the event loop goes on', async () => {
+  const [chirp] = soundCases();
+  // The model hears the first quarter of a second.
+  const samples = [...chirp!.samples, ...Array.from({ length: 59 * 16_000 }, (_, index) => ((index * 7919) % 2000) / 2000 - 0.5)];
+  const sound = JSON.stringify({ sampleRate: chirp!.sampleRate, channels: [samples] });
+  await ask('sounds/tasks/audio-classification', { sampleRate: 16_000, channels: [samples.slice(0, 8_000)] }); // the thread has started
+  const delays = monitorEventLoopDelay({ resolution: 1 });
+  delays.enable();
+  const startedAt = performance.now();
+  const response = await fetch(`${server.restAddress}/nearfar/v1/models/sounds/tasks/audio-classification`, {
+    method: 'POST',
+    body: sound,
+  });
+  const tookMs = performance.now() - startedAt;
+  delays.disable();
+
+  const { output } = await response.json();
+  expect(output[0].label).toBe('chirp');
+  expect(delays.max / 1e6).toBeLessThan(tookMs / 2);
 });
 
 test.each(pictureCases())('which shapes are in $name, and where', async ({ png, output }) => {

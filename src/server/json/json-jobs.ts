@@ -15,6 +15,7 @@ import {
   type Signature,
   type TensorMap,
 } from '../../core/index.ts';
+import { encodeTaskInput } from './task-inputs.ts';
 
 /** The inputs of each signature of a model. */
 export type SignatureInputs = Readonly<Record<string, Pick<Signature, 'inputs'>>>;
@@ -30,6 +31,8 @@ export interface JsonJobs {
     request: { readonly body: Uint8Array; readonly headerLength: number | undefined; readonly signature: Signature | undefined };
     answer: InferRequest;
   };
+  /** The input of a task. */
+  encodeTask: { request: Parameters<typeof encodeTaskInput>[0]; answer: { readonly inputs: TensorMap } };
   encodePredict: {
     request: { readonly outputs: TensorMap; readonly format: PredictFormat };
     answer: { readonly body: Uint8Array<ArrayBuffer> };
@@ -40,10 +43,14 @@ export interface JsonJobs {
 
 export type JsonJobKind = keyof JsonJobs;
 
-export const jsonJobs: { readonly [K in JsonJobKind]: (request: JsonJobs[K]['request']) => JsonJobs[K]['answer'] } = {
+/** A task has to be opened; the others wait for nothing. */
+type Answered<K extends JsonJobKind> = K extends 'encodeTask' ? Promise<JsonJobs[K]['answer']> : JsonJobs[K]['answer'];
+
+export const jsonJobs: { readonly [K in JsonJobKind]: (request: JsonJobs[K]['request']) => Answered<K> } = {
   decodePredict: ({ body, signatures }) => decodePredictJson(body, (asked) => signatureNamed(signatures, asked || defaultSignatureName)),
   decodeExamples: ({ body }) => decodeExamplesJson(body),
   decodeInfer: ({ body, headerLength, signature }) => decodeInferRequest(body, headerLength, signature),
+  encodeTask: encodeTaskInput,
   encodePredict: ({ outputs, format }) => ({ body: new TextEncoder().encode(encodePredictJson(outputs, format)) }),
   encodeInfer: ({ binary, ...response }) => encodeInferResponse(response, (output) => binary.includes(output)),
 };

@@ -19,14 +19,14 @@ export interface JsonReply {
   readonly lent?: ArrayBuffer;
 }
 
-serveCalls<JsonJob, JsonReply>((job) => {
-  const { answer, transfer } = pack(run(job));
+serveCalls<JsonJob, JsonReply>(async (job) => {
+  const { answer, transfer } = pack(await run(job));
   const lent = job.isLent && 'body' in job.request ? job.request.body.buffer : undefined;
   if (!(lent instanceof ArrayBuffer)) return { answer: { answer }, transfer };
   return { answer: { answer, lent }, transfer: [...transfer, lent] };
 });
 
-function run<K extends JsonJobKind>({ kind, request }: JsonJob<K>): JsonJobs[K]['answer'] {
+function run<K extends JsonJobKind>({ kind, request }: JsonJob<K>): JsonAnswer | Promise<JsonAnswer> {
   return jsonJobs[kind](request);
 }
 

@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from 'sharp';
-import type { ClassMask, DetectionOptions, OpenedTasks, PictureTask, RgbImage, Size, TaskSource, TensorMap } from '../../core/index.ts';
-import { openTask } from '../../core/tasks/open-task/index.ts';
+import type { ClassMask, DetectionOptions, OpenedTasks, PictureTask, RgbImage, Size, TensorMap } from '../../core/index.ts';
+import { openSentTask, type SentVersion } from '../sent-task.ts';
 
 /** How a picture is sent as an answer: as PNG inside the JSON or instead of it, or as the pixels behind it. */
 export type PictureForm = 'json' | 'png' | 'pixels';
@@ -11,11 +11,7 @@ export type AnsweredTask = Exclude<PictureTask, 'embeddings'>;
 /** The outputs of a run, with what their answer is made by: plain data, for any thread. */
 export interface PictureAnswerJob {
   readonly task: AnsweredTask;
-  /** The version, by its digest. */
-  readonly digest: string;
-  readonly manifest: TaskSource['manifest'];
-  /** The files that the task reads. */
-  readonly files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+  readonly version: SentVersion;
   readonly outputs: TensorMap;
   readonly picture: Size;
   readonly options: DetectionOptions;
@@ -49,24 +45,9 @@ async function decode<Task extends AnsweredTask>(
   task: Task,
   job: PictureAnswerJob,
 ): Promise<ReturnType<OpenedTasks[Task]['decode']>[number]> {
-  const { decode: decodeOutputs } = await openOnce(task, job);
+  const { decode: decodeOutputs } = await openSentTask(task, job.version);
   const [answer] = decodeOutputs(job.outputs, { tensors: {}, count: 1, pictures: [job.picture] }, job.options);
   return answer as ReturnType<OpenedTasks[Task]['decode']>[number]; // of one picture there is one
-}
-
-const opened = new Map<string, Promise<unknown>>();
-const maxOpened = 64;
-
-/** Opened once for each version in this thread; one that failed is tried again. */
-function openOnce<Task extends AnsweredTask>(task: Task, { digest, manifest, files }: PictureAnswerJob): Promise<OpenedTasks[Task]> {
-  const key = `${task} ${digest}`;
-  const known = opened.get(key);
-  if (known) return known as Promise<OpenedTasks[Task]>; // of this task, as the key says
-  const opening = openTask(task, { manifest, readFile: async (path) => files.get(path) ?? new Uint8Array() });
-  if (opened.size >= maxOpened) opened.clear();
-  opened.set(key, opening);
-  opening.catch(() => opened.delete(key));
-  return opening;
 }
 
 async function packMask({ width, height, data }: ClassMask, form: PictureForm, describe: (mask: object) => object): Promise<PictureAnswer> {

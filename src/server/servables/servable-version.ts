@@ -1,10 +1,10 @@
-import { type BackendId, errorStatuses, NearfarError } from '../../core/index.ts';
+import { type BackendId, errorStatuses, NearfarError, type RunRequest } from '../../core/index.ts';
 import { type BackOff, backOff, retryNote } from '../back-off.ts';
 import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
 import { readMlMetadataUuid } from './ml-metadata.ts';
-import type { ServableHandle, ServableState, VersionStatus } from './servable.ts';
+import type { Ran, ServableHandle, ServableState, VersionStatus } from './servable.ts';
 import { failedWarmupOf } from './warm-up.ts';
 
 /** Loads a version onto an engine, see `EngineHost.load`. */
@@ -229,29 +229,9 @@ export class ServableVersion {
     const hosted = this.#hosted;
     if (this.#state !== 'AVAILABLE' || !hosted) return undefined;
     this.#handles++;
-    let isReturned = false;
-    const { version, digest, manifest } = this.source;
-    return {
-      name: this.#name,
-      version,
-      digest,
-      manifest,
-      labels,
-      backend: hosted.backend,
-      variant: hosted.variant,
-      parallelism: hosted.parallelism,
-      platform: hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow',
-      run: async (request, options) => {
-        if (isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
-        return hosted.run(request, options);
-      },
-      runNow: hosted.runNow && ((request) => (isReturned ? undefined : hosted.runNow?.(request))),
-      [Symbol.dispose]: () => {
-        if (isReturned) return;
-        isReturned = true;
-        if (--this.#handles === 0) this.#onDrained?.();
-      },
-    };
+    return new LentVersion(this.#name, this.source, labels, hosted, () => {
+      if (--this.#handles === 0) this.#onDrained?.();
+    });
   }
 
   /** Ends it: a load under way is aborted, and waited for, as it takes memory until then; a loaded version lends no more, waits for its handles and is unloaded. */
@@ -289,5 +269,56 @@ export class ServableVersion {
   #enter(state: ServableState): void {
     this.#state = state;
     this.#options.onChange(this);
+  }
+}
+
+/** One is made for each request: its methods are shared. */
+class LentVersion implements ServableHandle {
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  readonly manifest: VersionOnDisk['manifest'];
+  readonly labels: readonly string[];
+  readonly backend: BackendId;
+  readonly variant: string;
+  readonly parallelism: number;
+  readonly platform: string;
+  readonly #hosted: HostedVersion;
+  readonly #giveBack: () => void;
+  #isReturned = false;
+
+  constructor(
+    name: string,
+    { version, digest, manifest }: VersionOnDisk,
+    labels: readonly string[],
+    hosted: HostedVersion,
+    giveBack: () => void,
+  ) {
+    this.name = name;
+    this.version = version;
+    this.digest = digest;
+    this.manifest = manifest;
+    this.labels = labels;
+    this.backend = hosted.backend;
+    this.variant = hosted.variant;
+    this.parallelism = hosted.parallelism;
+    this.platform = hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow';
+    this.#hosted = hosted;
+    this.#giveBack = giveBack;
+  }
+
+  async run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<Ran> {
+    if (this.#isReturned) throw new NearfarError('failed-precondition', 'the handle was given back already');
+    return this.#hosted.run(request, options);
+  }
+
+  runNow(request: RunRequest): Ran | undefined {
+    return this.#isReturned ? undefined : this.#hosted.runNow?.(request);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#isReturned) return;
+    this.#isReturned = true;
+    this.#giveBack();
   }
 }

@@ -83,7 +83,7 @@ export function answerCall<Decoded extends DecodedCall, Answer>(
   let answered: Answered<Answer> | Promise<Answered<Answer>>;
   try {
     call.ending.throwIfEnded();
-    answered = advance(predict(context, call, codec, progress));
+    answered = predict(context, call, codec, progress);
   } catch (error) {
     throw fail(error);
   }
@@ -99,67 +99,66 @@ interface Progress<Decoded> {
   decoded: Decoded | undefined;
 }
 
-/** Work that yields the promises it has to wait for, and is given what they resolve with. */
-type Steps<T> = Generator<Promise<unknown>, T, unknown>;
-
-/** Takes the steps up to the first that has to wait. */
-function advance<T>(steps: Steps<T>): T | Promise<T> {
-  const step = steps.next();
-  return step.done ? step.value : advanceLater(steps, step.value);
-}
-
-async function advanceLater<T>(steps: Steps<T>, first: Promise<unknown>): Promise<T> {
-  let waiting = first;
-  for (;;) {
-    const step: IteratorResult<Promise<unknown>, T> = await waiting.then(
-      (value) => steps.next(value),
-      (error: unknown) => steps.throw(error),
-    );
-    if (step.done) return step.value;
-    waiting = step.value;
-  }
-}
-
-function* waitFor<T>(promise: Promise<T>): Steps<T> {
-  return (yield promise) as T; // `advance` hands back what the promise resolved with
+/** Goes on with a value, at once where it does not have to be waited for. */
+function after<T, U>(value: T | Promise<T>, next: (value: T) => U | Promise<U>): U | Promise<U> {
+  return value instanceof Promise ? value.then(next) : next(value);
 }
 
 /** Of a deadline: a call that is later than that is for its timer to end. */
 const leastLeftMs = 1;
 
-function* predict<Decoded extends DecodedCall, Answer>(
+function predict<Decoded extends DecodedCall, Answer>(
   context: TransportContext,
   call: Call,
   codec: Codec<Decoded, Answer>,
   progress: Progress<Decoded>,
-): Steps<Answered<Answer>> {
-  // Not with `using`, which costs 3 µs as it is compiled.
+): Answered<Answer> | Promise<Answered<Answer>> {
   const place = context.admission.enter(call.client);
-  let handle: ServableHandle | undefined;
+  const release = () => {
+    progress.handle?.[Symbol.dispose]();
+    place[Symbol.dispose]();
+  };
+  let answered: Answered<Answer> | Promise<Answered<Answer>>;
   try {
-    handle = tryLend(context, call) ?? (yield* waitFor(lendLater(context, call)));
-    progress.handle = handle;
-    call.onVersion(handle);
-    const decodeAt = performance.now();
-    const decoding = codec.decode(handle, call.ending);
-    const decoded = decoding instanceof Promise ? yield* waitFor(decoding) : decoding;
+    answered = after(tryLend(context, call) ?? lendLater(context, call), (handle) => {
+      progress.handle = handle;
+      return answerWith(handle, context, call, codec, progress);
+    });
+  } catch (error) {
+    release();
+    throw error;
+  }
+  if (answered instanceof Promise) return answered.finally(release);
+  release();
+  return answered;
+}
+
+/** decode → run → encode, with a version that is lent. */
+function answerWith<Decoded extends DecodedCall, Answer>(
+  handle: ServableHandle,
+  context: TransportContext,
+  call: Call,
+  codec: Codec<Decoded, Answer>,
+  progress: Progress<Decoded>,
+): Answered<Answer> | Promise<Answered<Answer>> {
+  call.onVersion(handle);
+  const decodeAt = performance.now();
+  return after(codec.decode(handle, call.ending), (decoded) => {
     if (decoded.deadlineMs !== undefined) call.ending.limit(decoded.deadlineMs);
     progress.decoded = decoded;
     const sampled = context.requestLog?.sample(handle);
     sampled?.take({ api: call.api, ...decoded }); // the run takes the inputs away
     const runAt = performance.now();
     const mayRunNow = !call.ending.endsBefore(runAt + leastLeftMs);
-    const ran = (mayRunNow ? runNow(handle, decoded) : undefined) ?? (yield* waitFor(runAll(handle, decoded, call.ending)));
-    const encodeAt = performance.now();
-    const encoding = codec.encode(ran.outputs, decoded, handle, ran.beside);
-    const answer = encoding instanceof Promise ? yield* waitFor(encoding) : encoding;
-    const postprocessMs = performance.now() - encodeAt;
-    sampled?.answer([ran.outputs, ...ran.beside]);
-    return { answer, timing: { ...ran.timing, preprocessMs: runAt - decodeAt, postprocessMs } };
-  } finally {
-    handle?.[Symbol.dispose]();
-    place[Symbol.dispose]();
-  }
+    return after((mayRunNow ? runNow(handle, decoded) : undefined) ?? runAll(handle, decoded, call.ending), (ran) => {
+      const encodeAt = performance.now();
+      return after(codec.encode(ran.outputs, decoded, handle, ran.beside), (answer) => {
+        const postprocessMs = performance.now() - encodeAt;
+        sampled?.answer([ran.outputs, ...ran.beside]);
+        return { answer, timing: { ...ran.timing, preprocessMs: runAt - decodeAt, postprocessMs } };
+      });
+    });
+  });
 }
 
 function record(

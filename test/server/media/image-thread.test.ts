@@ -96,7 +96,14 @@ describe('the image thread', () => {
       );
       const outputs = { y: createTensor('float32', [1, 2, 2, 2], Float32Array.of(0, 1, 1, 0, 0, 1, 1, 0)) };
       const picture = { width: 5, height: 3 };
-      const job = { task: 'image-segmentation', digest: form, manifest, files: new Map(), outputs, picture, options: {}, form } as const;
+      const job = {
+        task: 'image-segmentation',
+        version: { digest: form, manifest, files: new Map() },
+        outputs,
+        picture,
+        options: {},
+        form,
+      } as const;
       const expected = await answerPictureHere(job);
 
       const answer = await thread.answer(job);

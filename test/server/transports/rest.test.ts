@@ -934,6 +934,9 @@ describe('health, metrics, pages and CORS', () => {
     const failed = await post('/v1/models/none:predict', '{}', { origin: 'https://app.example' });
     expect(failed.headers.get('access-control-allow-origin')).toBe('https://app.example');
     expect(failed.headers.get('access-control-expose-headers')).toContain('nearfar-model-digest');
+    const ofNoPage = await post('/v1/models/none:predict', '{}');
+    expect(ofNoPage.headers.get('access-control-allow-origin')).toBeNull();
+    expect(ofNoPage.headers.get('vary')).toBe('Origin');
   });
 
   test('answers OPTIONS of any page with 200 as TensorFlow Serving does, also without CORS', async () => {

@@ -5,18 +5,10 @@ import { exposedHeaders } from './headers.ts';
 /** Chromium keeps a preflight for two hours at most, Firefox for a day. */
 const preflightSeconds = 86_400;
 
-/** Those of an answer to a request that names no origin, outside of `/models`, as the plugin below sends them. */
-export function corsHeaders(allowedOrigins: readonly string[]): Readonly<Record<string, string>> {
-  return {
-    vary: 'Origin',
-    ...(allowedOrigins.includes('*') && { 'access-control-allow-origin': '*' }),
-    ...(allowedOrigins.length > 0 && { 'access-control-expose-headers': exposedHeaders.join(', ') }),
-  };
-}
-
 /**
  * CORS: `/models` is open to every origin, all else to the configured ones. Asked-for headers are all allowed, so that tokens
- * and trace ids of other people's clients pass, which TensorFlow Serving's own flag does not let through.
+ * and trace ids of other people's clients pass, which TensorFlow Serving's own flag does not let through. A POST that names no origin comes
+ * from no page, and its answer lies in no cache: it is not told what pages may do.
  */
 export async function addCors(app: FastifyInstance, allowedOrigins: readonly string[]): Promise<void> {
   const isAny = allowedOrigins.includes('*');
@@ -30,9 +22,10 @@ export async function addCors(app: FastifyInstance, allowedOrigins: readonly str
   };
   await app.register(cors, {
     delegator: (request, callback) => {
+      const isOfPage = request.headers.origin !== undefined;
       const isOpen = isAny || request.raw.url?.startsWith('/models/') === true;
       const origin = isOpen ? '*' : allowedOrigins.length > 0 ? [...allowedOrigins] : false;
-      callback(null, { ...shared, origin, preflight: request.headers.origin !== undefined });
+      callback(null, { ...shared, origin: isOfPage || request.method !== 'POST' ? origin : false, preflight: isOfPage });
     },
   });
 }

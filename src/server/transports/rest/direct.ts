@@ -3,7 +3,6 @@ import { inferenceHeaderLengthName } from '../../../core/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
-import { corsHeaders } from './cors.ts';
 import { sendError } from './errors.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
 import { infer } from './infer.ts';
@@ -37,7 +36,6 @@ interface Asked {
  */
 export function answerDirectly(context: RestContext, isDraining: () => boolean, otherwise: RequestListener): RequestListener {
   const mostBytes = Math.min(mostDirectBytes, jsonLimitOf(context));
-  const shared = Object.entries(corsHeaders(context.corsAllowedOrigins)).flat();
   return (request, response) => {
     const asked = isPlain(request, mostBytes) ? parsePath(request.url ?? '') : undefined;
     if (!asked) return otherwise(request, response);
@@ -46,7 +44,7 @@ export function answerDirectly(context: RestContext, isDraining: () => boolean, 
     request.once('end', () => {
       const [first = Buffer.alloc(0)] = chunks;
       const body = chunks.length > 1 ? Buffer.concat(chunks) : first;
-      const reply = new DirectReply(response, isDraining, shared);
+      const reply = new DirectReply(response, isDraining);
       const { headers, socket } = request;
       const plain = { method: 'POST', routeOptions: { url: asked.url }, headers, body, ip: socket.remoteAddress ?? '' };
       const fail = (error: unknown) => sendError(reply, error, context.log);
@@ -88,14 +86,13 @@ class DirectReply implements RestReply {
   readonly raw: ServerResponse;
   readonly #isDraining: () => boolean;
   /** Names and values in turn: an object with so many names of so many kinds costs more than all else here. */
-  readonly #headers: (string | number)[];
+  readonly #headers: (string | number)[] = ['vary', 'Origin'];
   #status = 200;
   sent = false;
 
-  constructor(raw: ServerResponse, isDraining: () => boolean, shared: readonly string[]) {
+  constructor(raw: ServerResponse, isDraining: () => boolean) {
     this.raw = raw;
     this.#isDraining = isDraining;
-    this.#headers = [...shared];
   }
 
   code(status: number): void {

@@ -1,11 +1,11 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { FastifyRequest } from 'fastify';
-import { inferenceHeaderLengthName, NearfarError, taskReferences } from '../../../core/index.ts';
+import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
 import type { AnsweredTask, PictureForm } from '../../media/index.ts';
 import type { RestContext } from '../context.ts';
 import { headerText } from './headers.ts';
-import { onceByVersion } from './once-by-version.ts';
+import type { sentVersions } from './sent-version.ts';
 import { aboutVersion, type RanTask } from './task-route.ts';
 
 const compress = promisify(gzip);
@@ -15,19 +15,15 @@ const compress = promisify(gzip);
  * in it as PNG; `image/png` the picture alone; or `application/octet-stream` JSON as long as `inference-header-content-length` says, and
  * behind it the pixels.
  */
-export function answerPicture(context: RestContext): (task: AnsweredTask, ran: RanTask) => Promise<object> {
-  const filesOf = onceByVersion(context, async ({ manifest, readFile }) => {
-    const files = taskReferences(manifest.tasks).flatMap((reference) => (isOfPictures(reference.name) ? reference.files : []));
-    return new Map(await Promise.all(files.map(async (path) => [path, await readFile(path)] as const)));
-  });
+export function answerPicture(
+  context: RestContext,
+  sentVersion: ReturnType<typeof sentVersions>,
+): (task: AnsweredTask, ran: RanTask) => Promise<object> {
   return async (task, { outputs, batch, options, handle, request, reply, signal }) => {
     const form = pictureFormOf(request);
     const [picture] = batch.pictures ?? [];
     if (!picture) throw new NearfarError('internal', `the batch of ${task} has no picture`);
-    const { digest, manifest } = handle;
-    // What the task does not read would be copied to the thread in vain.
-    const about = { ...manifest, variants: [], files: {}, golden: [] };
-    const job = { task, digest, manifest: about, files: await filesOf(handle), outputs, picture, options, form };
+    const job = { task, version: await sentVersion(handle), outputs, picture, options, form };
     const { output, bytes } = await context.answerPicture(job, { signal });
     if (!bytes) return { ...aboutVersion(handle), output };
     if (form === 'png') {
@@ -43,10 +39,6 @@ export function answerPicture(context: RestContext): (task: AnsweredTask, ran: R
     reply.header('content-encoding', 'gzip');
     return compress(body, { level: 1 });
   };
-}
-
-function isOfPictures(task: string): task is AnsweredTask {
-  return task === 'object-detection' || task === 'image-segmentation' || task === 'image-to-image';
 }
 
 function pictureFormOf(request: FastifyRequest): PictureForm {

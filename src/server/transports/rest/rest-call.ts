@@ -1,6 +1,6 @@
 import type { JsonValue } from '@bufbuild/protobuf';
-import { NearfarError } from '../../../core/index.ts';
 import { clientOfAddress } from '../../admission.ts';
+import { parseJsonBody } from '../../json/index.ts';
 import type { HttpRoute } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { type Answered, answerCall, CallSignal, type Codec, type DecodedCall, observeControl } from '../call.ts';
@@ -77,9 +77,5 @@ export function bodyBytes(request: RestRequest): Uint8Array {
 
 /** @throws {NearfarError} `invalid-argument` for a body that is not JSON. */
 export function bodyJson(request: RestRequest): JsonValue {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bodyBytes(request)));
-  } catch (cause) {
-    throw new NearfarError('invalid-argument', `the body is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
-  }
+  return parseJsonBody(bodyBytes(request));
 }

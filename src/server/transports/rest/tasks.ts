@@ -1,111 +1,66 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import * as v from 'valibot';
-import {
-  NearfarError,
-  type OpenedTask,
-  type PictureTask,
-  type PreparedPicture,
-  type TaskCall,
-  type TaskSource,
-  takesPicture,
-} from '../../../core/index.ts';
+import { type EncodedBatch, type OpenedTask, type PictureTask, type TaskCall, takesPicture } from '../../../core/index.ts';
 import { openTask } from '../../../core/tasks/open-task/index.ts';
 import { pictureInputOf } from '../../../core/tasks/picture/index.ts';
+import { type JsonTask, parseTaskInput } from '../../json/index.ts';
 import type { ServableHandle } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { checkPredictRequest } from '../predict-request.ts';
 import { assertJsonSize } from './json-limit.ts';
+import { largeJsonBytes } from './large-json.ts';
 import { onceByVersion } from './once-by-version.ts';
 import { answerPicture } from './picture-answer.ts';
 import { readPicture } from './read-picture.ts';
-import { answerRest, bodyBytes, bodyJson } from './rest-call.ts';
+import { answerRest, bodyBytes } from './rest-call.ts';
+import { sentVersions } from './sent-version.ts';
 import { aboutVersion, addTaskRoute, type RanTask } from './task-route.ts';
-
-const textSchema = v.union(
-  [
-    v.string(),
-    v.strictObject({ text: v.string(), pair: v.string() }),
-    v.pipe(
-      v.strictObject({ text: v.string() }),
-      v.transform(({ text }) => text),
-    ),
-  ],
-  'a text is a string, {"text": …} or {"text": …, "pair": …}',
-);
-const rowSchema = v.record(
-  v.string(),
-  v.nullable(v.union([v.string(), v.number(), v.boolean()], 'a cell is a text, a number, true, false or null')),
-  'a row is an object of cells by the names of their columns',
-);
-const samplesSchema = v.pipe(
-  v.array(v.number('a sample is a number'), 'a channel is a list of samples'),
-  v.transform((samples) => Float64Array.from(samples)),
-);
-const soundSchema = v.strictObject(
-  { sampleRate: v.number('sampleRate is a number'), channels: v.array(samplesSchema, 'channels is a list of channels') },
-  'a sound is {"sampleRate": …, "channels": [[…], …]}',
-);
 
 /** The tasks beside image classification: the body is the input, a text, a row or a sound as JSON, or a picture. */
 export function addTasks(app: FastifyInstance, context: RestContext): void {
-  const json = <Input>(schema: v.GenericSchema<unknown, Input>): ReadInput<Input> => {
-    return (request) => {
-      assertJsonSize(context, bodyBytes(request).length);
-      return parseInput(schema, bodyJson(request));
+  const sentVersion = sentVersions(context);
+  const json = (name: JsonTask): EncodeBody => {
+    return async (request, handle, task, signal) => {
+      const body = bodyBytes(request);
+      assertJsonSize(context, body.length);
+      if (body.length <= largeJsonBytes) return task.encode([parseTaskInput(name, body)]);
+      const job = { task: name, version: await sentVersion(handle), body };
+      return { tensors: (await context.runJsonJob('encodeTask', job, { signal })).inputs, count: 1 };
     };
   };
-  const picture = (task: PictureTask): ReadInput<PreparedPicture> => {
-    return (request, { manifest }, signal) => readPicture(context, request, pictureInputOf(manifest, task), signal);
+  const picture = (name: PictureTask): EncodeBody => {
+    return async (request, { manifest }, task, signal) =>
+      task.encode([await readPicture(context, request, pictureInputOf(manifest, name), signal)]);
   };
-  const [text, row, pictureOfEmbeddings] = [json(textSchema), json(rowSchema), picture('embeddings')];
-
-  addTask(app, context, 'text-classification', (source) => openTask('text-classification', source), text, answerHere);
-  addTask(app, context, 'audio-classification', (source) => openTask('audio-classification', source), json(soundSchema), answerHere);
-  addTask(app, context, 'tabular-classification', (source) => openTask('tabular-classification', source), row, answerHere);
-  addTask(app, context, 'tabular-regression', (source) => openTask('tabular-regression', source), row, answerHere);
-  addTask(
-    app,
-    context,
-    'embeddings',
-    async (source) => {
-      const task = await openTask('embeddings', source);
-      return { ...task, decode: (outputs, batch, options) => task.decode(outputs, batch, options).map((vector) => Array.from(vector)) };
-    },
-    (request, handle, signal) => {
-      return takesPicture(handle.manifest, 'embeddings') ? pictureOfEmbeddings(request, handle, signal) : text(request, handle, signal);
-    },
-    answerHere,
-  );
-  const answerInThread = answerPicture(context);
-  for (const task of ['object-detection', 'image-segmentation', 'image-to-image'] as const)
-    addTask(
-      app,
-      context,
-      task,
-      (source) => openTask(task, source),
-      picture(task),
-      (call) => answerInThread(task, call),
-    );
+  for (const name of ['text-classification', 'audio-classification', 'tabular-classification', 'tabular-regression'] as const)
+    addTask(app, context, name, json(name), answerHere);
+  const [ofText, ofPicture] = [json('embeddings'), picture('embeddings')];
+  const ofEither: EncodeBody = (request, handle, task, signal) => {
+    return (takesPicture(handle.manifest, 'embeddings') ? ofPicture : ofText)(request, handle, task, signal);
+  };
+  addTask(app, context, 'embeddings', ofEither, answerHere);
+  const answerInThread = answerPicture(context, sentVersion);
+  for (const name of ['object-detection', 'image-segmentation', 'image-to-image'] as const)
+    addTask(app, context, name, picture(name), (ran) => answerInThread(name, ran));
 }
 
-type ReadInput<Input> = (request: FastifyRequest, handle: ServableHandle, signal: AbortSignal) => Input | Promise<Input>;
+/** A task whose body is read as the input of its own kind. */
+type AnyTask = OpenedTask<unknown, TaskCall['options'], unknown>;
 
-type Decode = OpenedTask<never, TaskCall['options'], unknown>['decode'];
+type EncodeBody = (request: FastifyRequest, handle: ServableHandle, task: AnyTask, signal: AbortSignal) => Promise<EncodedBatch>;
 
-function answerHere({ outputs, batch, options, handle }: RanTask, decode: Decode): object {
+function answerHere({ outputs, batch, options, handle }: RanTask, { decode }: AnyTask): object {
   const [output] = decode(outputs, batch, options);
-  return { ...aboutVersion(handle), output };
+  return { ...aboutVersion(handle), output: output instanceof Float32Array ? Array.from(output) : output };
 }
 
-function addTask<Input>(
+function addTask(
   app: FastifyInstance,
   context: RestContext,
   name: TaskCall['task'],
-  open: (source: TaskSource) => Promise<OpenedTask<Input, TaskCall['options'], unknown>>,
-  read: ReadInput<Input>,
-  answer: (ran: RanTask, decode: Decode) => object | Promise<object>,
+  encodeBody: EncodeBody,
+  answer: (ran: RanTask, task: AnyTask) => object | Promise<object>,
 ): void {
-  const openOnce = onceByVersion(context, open);
+  const openOnce = onceByVersion(context, async (source) => (await openTask(name, source)) as unknown as AnyTask);
   addTaskRoute(app, name, async (request, reply, { spec, options }) =>
     answerRest(
       context,
@@ -115,23 +70,12 @@ function addTask<Input>(
       {
         decode: async (handle, { signal }) => {
           const task = await openOnce(handle);
-          const batch = task.encode([await read(request, handle, signal)]);
+          const batch = await encodeBody(request, handle, task, signal);
           const { signature, outputs } = task;
           return { task, batch, signal, run: checkPredictRequest(handle.manifest, { signature, inputs: batch.tensors, outputs }) };
         },
-        encode: (outputs, { task, batch, signal }, handle) =>
-          answer({ outputs, batch, options, handle, request, reply, signal }, task.decode),
+        encode: (outputs, { task, batch, signal }, handle) => answer({ outputs, batch, options, handle, request, reply, signal }, task),
       },
     ),
   );
-}
-
-function parseInput<Input>(schema: v.GenericSchema<unknown, Input>, json: unknown): Input {
-  const result = v.safeParse(schema, json);
-  if (result.success) return result.output;
-  const [issue] = result.issues;
-  const path = v.getDotPath(issue);
-  throw new NearfarError('invalid-argument', `${path === null ? 'the body' : `the body at ${path}`} is not as expected: ${issue.message}`, {
-    details: { path, message: issue.message },
-  });
 }
