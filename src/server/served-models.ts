@@ -1,4 +1,4 @@
-import { NearfarError, type Traffic } from '../core/index.ts';
+import { NearfarError, parseVersions, type Traffic } from '../core/index.ts';
 import { changeVersionsFile } from '../publish/index.ts';
 import { type Actor, type History, labelBefore, modelChanges, type Settings } from './history/index.ts';
 import type { Logger } from './log.ts';
@@ -143,8 +143,11 @@ export class ServedModels implements ModelAdmin {
   }
 
   async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
-    const current = this.#sourceOf(name).labels?.[label];
-    const before = labelBefore(this.#options.history, name, { label, current });
+    const configured = this.#sourceOf(name).labels?.[label];
+    const published = this.#publishedLabel(name, label);
+    const current = configured ?? published;
+    // The first label that is configured hides one of versions.json, of which the history knows nothing.
+    const before = labelBefore(this.#options.history, name, { label, current }) ?? (published === current ? undefined : published);
     if (before === undefined) {
       throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
         details: { name, label },
@@ -153,12 +156,17 @@ export class ServedModels implements ModelAdmin {
     await this.setLabel(name, label, before, options);
   }
 
+  #publishedLabel(name: string, label: string): string | undefined {
+    const file = this.#options.repository.snapshot(name)?.versionsFile;
+    const labels = file ? parseVersions(file.bytes).labels : {};
+    return Object.hasOwn(labels, label) ? labels[label] : undefined;
+  }
+
   async setTraffic(name: string, traffic: Traffic, { signal, by = byServer }: ChangeOptions = {}): Promise<void> {
-    const { basePath } = this.#sourceOf(name);
     const entry = { ...by, action: 'change', model: name, to: { traffic } } as const;
     let before: Traffic | undefined;
     try {
-      await changeVersionsFile(basePath, ({ traffic: old, ...versions }) => {
+      await changeVersionsFile(this.#sourceOf(name).basePath, ({ traffic: old, ...versions }) => {
         before = old;
         const unknown = Object.keys(traffic).find((label) => !Object.hasOwn(versions.labels, label));
         if (unknown !== undefined) {
