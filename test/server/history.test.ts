@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Change, createMemoryHistory, type History, openSqliteHistory } from '../../src/server/history/index.ts';
+import { type Change, createMemoryHistory, type History, modelChanges, openSqliteHistory } from '../../src/server/history/index.ts';
 import { openDatabase } from '../../src/server/history/sqlite.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { createLog } from '../../src/server/log.ts';
@@ -54,6 +54,25 @@ describe.each<[string, () => History]>([
     expect(history.list({ model: 'b' })[0]).toMatchObject({ outcome: 'failed', message: 'no such version' });
     expect(history.list()).toHaveLength(6);
   });
+});
+
+test('only settings that differ are changes, in whatever order they are named', () => {
+  const before = new Map([['m', { base_path: '/m', version_labels: { stable: '1', canary: '2' } }]]);
+  const reordered = new Map([['m', { version_labels: { canary: '2', stable: '1' }, base_path: '/m' }]]);
+  const moved = new Map([['m', { base_path: '/m', version_labels: { stable: '2', canary: '2' } }]]);
+  const by = { who: 'server', way: 'server' } as const;
+
+  expect(modelChanges(before, reordered, by)).toEqual([]);
+  expect(modelChanges(before, moved, by)).toEqual([
+    {
+      ...by,
+      action: 'change',
+      model: 'm',
+      from: { version_labels: { stable: '1', canary: '2' } },
+      to: { version_labels: { stable: '2', canary: '2' } },
+      outcome: 'done',
+    },
+  ]);
 });
 
 describe('the file', () => {
