@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import * as v from 'valibot';
+import { NearfarError } from '../core/index.ts';
 import { askServer } from './ask-server.ts';
 import { type CommandContext, runCommand } from './command.ts';
 import { addServerOptions, type ServerFlags } from './server-options.ts';
@@ -60,6 +61,27 @@ export function addModelCommands(program: Command): void {
         ({ version_labels }) => `${model}: ${label} is version ${version_labels?.[label]}`,
       ),
     );
+  command(
+    'traffic <model> [shares...]',
+    'share clients out among versions: stable=90 canary=10, in percent by label; without shares: show them',
+  )
+    .option('--none', 'share them out no more')
+    .action((model: string, shares: readonly string[], flags: ServerFlags & { readonly none?: boolean }) =>
+      runCommand(
+        flags,
+        async ({ signal }) => {
+          if (shares.length === 0 && !flags.none) {
+            const { models } = await askServer({ url: flags.url, path: 'models', answer: sharedSchema, signal });
+            const found = models.find(({ name }) => name === model);
+            if (found) return { traffic: found.traffic };
+            throw new NearfarError('not-found', `Could not find any versions of model ${model}`, { details: { name: model } });
+          }
+          const path = `${pathOf(model)}/traffic`;
+          return askServer({ url: flags.url, path, method: 'PUT', body: parseShares(shares), answer: trafficSchema, signal });
+        },
+        ({ traffic }) => printShares(model, traffic),
+      ),
+    );
   command('load <model> <version>', 'load a version beside those that are loaded').action(
     (model: string, version: string, flags: ServerFlags) =>
       runCommand(
@@ -75,6 +97,27 @@ export function addModelCommands(program: Command): void {
       () => `${model}: version ${version} is not wanted any more`,
     ),
   );
+}
+
+const trafficSchema = v.object({ traffic: v.record(v.string(), v.number()) });
+const sharedSchema = v.object({
+  models: v.array(v.object({ name: v.string(), traffic: v.optional(v.record(v.string(), v.number()), {}) })),
+});
+
+/** @throws {NearfarError} `invalid-argument`. */
+function parseShares(shares: readonly string[]): Readonly<Record<string, number>> {
+  return Object.fromEntries(
+    shares.map((share) => {
+      const [label, percent] = share.split('=');
+      if (label && percent && Number.isFinite(Number(percent))) return [label, Number(percent)];
+      throw new NearfarError('invalid-argument', `expected label=percent such as canary=10, got ${share}`, { details: { got: share } });
+    }),
+  );
+}
+
+function printShares(model: string, traffic: Readonly<Record<string, number>>): string {
+  const shares = Object.entries(traffic).map(([label, percent]) => `${label} ${percent} %`);
+  return `${model}: ${shares.length === 0 ? 'all clients get the same version' : shares.join(', ')}`;
 }
 
 function pathOf(model: string): string {

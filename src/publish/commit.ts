@@ -87,6 +87,28 @@ async function readVersionsFile(model: string, name: string): Promise<Versions> 
 }
 
 /**
+ * Replaces a model's versions.json by what `change` makes of it, in turn with publishers.
+ * @param model The model's folder.
+ * @throws {NearfarError} `failed-precondition` for a folder without one; `unavailable` when a publisher does not finish; what `change` throws.
+ */
+export function changeVersionsFile(model: string, change: (versions: Versions) => Versions): Promise<void> {
+  return writing(model, async () => {
+    const path = join(model, 'versions.json');
+    if (!(await exists(path))) {
+      throw new NearfarError('failed-precondition', `${model} has no versions.json: its versions were not published`, {
+        details: { model },
+      });
+    }
+    await withModelLock(model, model, async () => {
+      const versions = parseVersions(new Uint8Array(await readFile(path)));
+      const next = encodeVersions(change(versions));
+      parseVersions(next);
+      await replaceFile(path, next);
+    });
+  });
+}
+
+/**
  * Looks, before any work is done, whether a version can be written: its number is free, and the folder that is there can be written to.
  * @throws {NearfarError} `already-exists`, `permission-denied`, `invalid-argument` for a path through a file.
  */

@@ -1,4 +1,5 @@
-import { NearfarError } from '../core/index.ts';
+import { NearfarError, type Traffic } from '../core/index.ts';
+import { changeVersionsFile } from '../publish/index.ts';
 import { type Actor, type History, labelBefore, modelChanges, type Settings } from './history/index.ts';
 import type { Logger } from './log.ts';
 import { assertNamesDiffer, assertPlatformsStay, describeModel } from './model-config.ts';
@@ -34,6 +35,12 @@ export interface ModelAdmin {
    */
   rollBack(name: string, label: string, options?: ChangeOptions): Promise<void>;
   /**
+   * Writes shares of clients by label into the model's versions.json, which browsers follow too; none of them for an empty object.
+   * @throws {NearfarError} `not-found`; `failed-precondition` for a model whose folder has no versions.json; `invalid-argument` for shares above 100 %
+   * or of a label that it does not have.
+   */
+  setTraffic(name: string, traffic: Traffic, options?: ChangeOptions): Promise<void>;
+  /**
    * Loads a version beside those that are loaded, or unloads one: from then on the model's policy is `specific`.
    * @throws as {@link put}; `not-found` for a version that is not there.
    */
@@ -66,6 +73,8 @@ export interface ServedModelsOptions {
   /** Resolves when the condition, asked after every change of a version, holds; rejects with `signal.reason` and when the server closes. */
   readonly waitUntil: (holds: () => boolean, signal: AbortSignal | undefined) => Promise<void>;
 }
+
+const byServer: Actor = { who: 'server', way: 'server' };
 
 export class ServedModels implements ModelAdmin {
   readonly #options: ServedModelsOptions;
@@ -142,6 +151,29 @@ export class ServedModels implements ModelAdmin {
       });
     }
     await this.setLabel(name, label, before, options);
+  }
+
+  async setTraffic(name: string, traffic: Traffic, { signal, by = byServer }: ChangeOptions = {}): Promise<void> {
+    const { basePath } = this.#sourceOf(name);
+    const entry = { ...by, action: 'change', model: name, to: { traffic } } as const;
+    let before: Traffic | undefined;
+    try {
+      await changeVersionsFile(basePath, ({ traffic: old, ...versions }) => {
+        before = old;
+        const unknown = Object.keys(traffic).find((label) => !Object.hasOwn(versions.labels, label));
+        if (unknown !== undefined) {
+          throw new NearfarError('invalid-argument', `versions.json of ${name} has no label ${unknown}`, {
+            details: { name, label: unknown },
+          });
+        }
+        return Object.keys(traffic).length === 0 ? versions : { ...versions, traffic };
+      });
+    } catch (error) {
+      this.#options.history.record({ ...entry, outcome: 'failed', message: error instanceof Error ? error.message : String(error) });
+      throw error;
+    }
+    this.#options.history.record({ ...entry, from: { traffic: before ?? {} }, outcome: 'done' });
+    await this.#lookAfresh([name], signal);
   }
 
   async setLoaded(name: string, version: string, isLoaded: boolean, options: ChangeOptions = {}): Promise<void> {
@@ -228,10 +260,7 @@ export class ServedModels implements ModelAdmin {
   }
 
   /** @returns the names of the models that are new. */
-  async #apply(
-    next: () => Promise<readonly ModelSource[]>,
-    { signal, by = { who: 'server', way: 'server' } }: ChangeOptions,
-  ): Promise<readonly string[]> {
+  async #apply(next: () => Promise<readonly ModelSource[]>, { signal, by = byServer }: ChangeOptions): Promise<readonly string[]> {
     const { history } = this.#options;
     const change = this.#last.then(async () => {
       signal?.throwIfAborted();

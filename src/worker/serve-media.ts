@@ -3,11 +3,12 @@ import { buffersOf, type MediaWorkerApi } from '../core/index.ts';
 import { answering } from './answering.ts';
 import { systemClock } from './clock.ts';
 import { createMediaWorker } from './media/index.ts';
+import { openChunkStore } from './store/index.ts';
 import { telling } from './telling.ts';
 
 /** The media worker on this browser, as comlink exposes it. */
 export function serveMedia(): MediaWorkerApi {
-  const media = createMediaWorker({ fetch: globalThis.fetch.bind(globalThis), clock: systemClock });
+  const media = createMediaWorker({ openStore: () => openChunkStore(), fetch: globalThis.fetch.bind(globalThis), clock: systemClock });
   return {
     resolve: answering((callId, request, notify) => telling(notify, (tell) => media.resolve(callId, request, tell))),
     prepareImage: answering(async (callId, source, input) => {

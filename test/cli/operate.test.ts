@@ -1,6 +1,8 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { build } from '../../scripts/build.mjs';
+import { digestOf, encodeVersions, labelOfClient } from '../../src/core/index.ts';
 import { type RunningServer, startServer } from '../../src/server/index.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { freePort } from '../support/free-port.ts';
@@ -91,6 +93,77 @@ test('versions are loaded and unloaded, and the configuration shows it', async (
   expect(models).toMatchObject([{ name: 'm', model_version_policy: { specific: { versions: expect.arrayContaining(['1', '2', '3']) } } }]);
   expect(unloaded.status).toBe(0);
   expect(table.stdout).toMatch(/^MODEL +POLICY +LABELS +FOLDER\nm +specific +: +versions.*stable=1/);
+});
+
+describe('shares of clients', () => {
+  const folderOf = () => join(folder.path, 'everyday10');
+  const predict = async (client: string) => {
+    const instances = [Array.from({ length: 32 }, () => Array.from({ length: 32 }, () => [0, 0, 0]))];
+    const answer = await fetch(`${server.restAddress}/v1/models/everyday10:predict`, {
+      method: 'POST',
+      headers: { 'nearfar-client-id': client },
+      body: JSON.stringify({ instances }),
+    });
+    return answer.headers.get('nearfar-model-version');
+  };
+
+  test('are written to versions.json, which browsers read, and followed by requests that name no version', async () => {
+    for (const version of ['1', '2']) await copyEveryday10(folderOf(), version);
+    const versions = await Promise.all(
+      ['1', '2'].map(async (version) => ({
+        version,
+        digest: await digestOf(new Uint8Array(await readFile(join(folderOf(), version, 'manifest.json')))),
+      })),
+    );
+    const labels = { stable: '1', canary: '2' };
+    await writeFile(join(folderOf(), 'versions.json'), encodeVersions({ schemaVersion: 1, name: 'everyday10', versions, labels }));
+    await fetch(`${server.restAddress}/nearfar/v1/models/everyday10`, { method: 'PUT', body: JSON.stringify({ base_path: folderOf() }) });
+    const clients = Array.from({ length: 40 }, (_, index) => `client ${index}`);
+    const askAll = () => Promise.all(clients.map(predict));
+
+    const set = await ask('traffic', 'everyday10', 'stable=60', 'canary=40');
+    await expect.poll(() => server.servables.traffic('everyday10')).toEqual({ stable: 60, canary: 40 });
+    const [first, second] = [await askAll(), await askAll()];
+    const published = await fetch(`${server.restAddress}/models/everyday10/versions.json`).then((answer) => answer.json());
+    const shown = await ask('traffic', 'everyday10');
+    const startedAt = performance.now();
+    const none = await ask('traffic', 'everyday10', '--none');
+    const after = await askAll();
+    const rollbackMs = performance.now() - startedAt;
+
+    expect([set.status, set.stdout]).toEqual([0, 'everyday10: canary 40 %, stable 60 %\n']);
+    expect(shown.stdout).toBe(set.stdout);
+    expect(new Set(first)).toEqual(new Set(['1', '2']));
+    expect(second).toEqual(first);
+    expect(first).toEqual(clients.map((client) => labels[labelOfClient(published.traffic, 'everyday10', client) as 'stable']));
+    expect([none.status, none.stdout]).toEqual([0, 'everyday10: all clients get the same version\n']);
+    expect(new Set(after).size).toBe(1);
+    // With 40 answers and the start of a process; the change itself is at once.
+    expect(rollbackMs).toBeLessThan(20_000);
+    const { entries } = await json('history', 'everyday10', '--limit', '2');
+    expect(entries.map(({ from, to }: { from: object; to: object }) => [from, to])).toEqual([
+      [{ traffic: { stable: 60, canary: 40 } }, { traffic: {} }],
+      [{ traffic: {} }, { traffic: { stable: 60, canary: 40 } }],
+    ]);
+  });
+
+  test('of unknown labels, above the whole, or of a model that was not published, are refused and change nothing', async () => {
+    const wrong = await Promise.all([
+      ask('traffic', 'everyday10', 'nightly=10'),
+      ask('traffic', 'everyday10', 'stable=90', 'canary=20'),
+      ask('traffic', 'everyday10', 'canary'),
+      ask('traffic', 'm', 'stable=100'),
+    ]);
+
+    expect(wrong.map(({ status }) => status)).toEqual([1, 1, 1, 1]);
+    expect(wrong.map(({ stderr }) => stderr)).toEqual([
+      expect.stringContaining('has no label nightly'),
+      expect.stringContaining('110 %'),
+      expect.stringContaining('expected label=percent'),
+      expect.stringContaining('has no versions.json'),
+    ]);
+    expect(server.servables.traffic('everyday10')).toBeUndefined();
+  });
 });
 
 test('what cannot be done ends with status 1 and the reason, with --json as JSON', async () => {

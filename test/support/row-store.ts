@@ -78,6 +78,7 @@ export function createRowStore(
     lend,
     status: () => [{ version: '1', digest: 'sha256:0', state: 'AVAILABLE', errorCode: 0, errorMessage: '' }],
     labels: () => ({}),
+    traffic: () => undefined,
     names: () => ['m'],
     isReady: () => true,
     watch: () => ({ [Symbol.dispose]: () => {} }),

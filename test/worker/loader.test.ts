@@ -1,9 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { digestOf, NearfarError, type VersionRequest, type WorkerEvent } from '../../src/core/index.ts';
+import { digestOf, encodeVersions, NearfarError, parseVersions, type VersionRequest, type WorkerEvent } from '../../src/core/index.ts';
 import { openSigner } from '../../src/publish/sign.ts';
-import { createSlots, type LoaderContext, loadFiles, resolveVersion, type VersionFiles } from '../../src/worker/loader/index.ts';
+import { clientKey, createSlots, type LoaderContext, loadFiles, resolveVersion, type VersionFiles } from '../../src/worker/loader/index.ts';
 import { type ChunkStore, createMemoryStore } from '../../src/worker/store/index.ts';
 import { openTabs, type Tabs } from '../../src/worker/tabs/index.ts';
 import { serveFaulty } from '../support/fault-server.ts';
@@ -56,8 +56,10 @@ async function load(setting: Setting = {}) {
   const events: WorkerEvent[] = [];
   const delays: number[] = [];
   let time = 0;
+  const store = setting.store ?? createMemoryStore();
   const context: LoaderContext = {
-    store: setting.store ?? createMemoryStore(),
+    store,
+    clientKey: () => clientKey(store),
     fetch: globalThis.fetch,
     clock: {
       // Seconds pass between two looks, so that no progress event is held back.
@@ -590,5 +592,42 @@ describe('the budget', () => {
     expect(files.cache).toBe('partial');
     expect(server.bytesOf('small/2/weights.bin')).toBe(chunkBytes);
     expect(await store.listVersions()).toMatchObject([{ version: '2', committed: ['model.json', 'weights.bin'] }]);
+  });
+});
+
+describe('shares of clients', () => {
+  const published = () => join(repository.folder, repository.name, 'versions.json');
+  const share = async (traffic: Record<string, number> | undefined) => {
+    const { traffic: _, ...versions } = parseVersions(new Uint8Array(await readFile(published())));
+    const labels = { stable: '1', canary: '2' };
+    await writeFile(published(), encodeVersions({ ...versions, labels, ...(traffic && { traffic }) }));
+  };
+  const versionOf = async (options: Setting = {}) => (await load({ choice: {}, ...options })).files.pin.version;
+  let before: Uint8Array;
+  beforeAll(async () => {
+    before = await readFile(published());
+  });
+  afterAll(() => writeFile(published(), before));
+
+  test('give a browser the same version at each visit, and all of them the old one when the share is taken back', async () => {
+    await share({ stable: 50, canary: 50 });
+    const stores = Array.from({ length: 24 }, () => createMemoryStore());
+    const first = await Promise.all(stores.map((store) => versionOf({ store })));
+    const second = await Promise.all(stores.map((store) => versionOf({ store })));
+    await share(undefined);
+    const rolledBack = await Promise.all(stores.map((store) => versionOf({ store })));
+
+    expect(new Set(first)).toEqual(new Set(['1', '2']));
+    expect(second).toEqual(first);
+    expect(new Set(rolledBack)).toEqual(new Set(['1']));
+  });
+
+  test('are for those who name no version: a lock, a version and a label come first', async () => {
+    await share({ canary: 100 });
+
+    expect(await versionOf()).toBe('2');
+    expect(await versionOf({ lock: repository.lockTo('1') })).toBe('1');
+    expect(await versionOf({ choice: { version: '1' } })).toBe('1');
+    expect(await versionOf({ choice: { label: 'stable' } })).toBe('1');
   });
 });

@@ -3,6 +3,7 @@ import { prepareImage, taskOf } from '../../src/core/index.ts';
 import { createRestServer, type Transport } from '../../src/server/transports/index.ts';
 import { systemClock } from '../../src/worker/clock.ts';
 import { createMediaWorker } from '../../src/worker/media/index.ts';
+import { createMemoryStore } from '../../src/worker/store/index.ts';
 import { bright, createStandInContext, createStandInFiles, createStandInStore, labelsFile } from '../server/transports/support/stand-in.ts';
 
 let transport: Transport;
@@ -25,7 +26,7 @@ test('sends a server the prepared image, or prepares decoded pixels first', asyn
     bodies.push(init?.body);
     return fetch(url, init);
   };
-  const media = createMediaWorker({ fetch: watched, clock: systemClock });
+  const media = createMediaWorker({ openStore: async () => ({ store: createMemoryStore() }), fetch: watched, clock: systemClock });
   const { name, version, digest, manifest } = bright;
   const target = { servers: [far], name, pin: { version, digest }, manifest };
   const pixels = { width: 5, height: 7, channels: 4, data: Uint8ClampedArray.from({ length: 140 }, (_, index) => index) } as const;

@@ -20,5 +20,6 @@ export { encodeSignature, encodeStatement, notSigned, readPublicKey, type Signed
 export { signatureChanges } from './signature-changes.ts';
 export type { AudioInput, ColumnSpec, DetectionOutput, PictureInput, TaskName, TaskSpecs, TextInputSpec } from './task-schemas/index.ts';
 export { type ImageClassification, type ImageInput, type TaskReferences, type Tasks, taskNames, taskReferences } from './tasks.ts';
+export { labelOfClient, type Traffic } from './traffic.ts';
 export { parseVersions, type Versions, versionsSchema } from './versions.ts';
 export { encodeLockFile, encodeManifest, encodeVersions } from './write.ts';

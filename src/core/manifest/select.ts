@@ -1,5 +1,6 @@
 import { NearfarError } from '../errors.ts';
 import type { LockFile } from './lock.ts';
+import { labelOfClient } from './traffic.ts';
 import type { Versions } from './versions.ts';
 
 /** One exact version of a model. */
@@ -15,15 +16,17 @@ export interface VersionChoice {
 }
 
 /**
- * Which version is meant: explicit version > lock > explicit label > `stable` > highest.
+ * Which version is meant: explicit version > lock > explicit label > the client's share of the traffic > `stable` > highest.
+ * @param client Tells the client apart from others; without it there are no shares.
  * @throws {NearfarError} `version-mismatch` when version, label or published digest disagree with the lock; `not-found`.
  */
-export function selectVersion(versions: Versions, choice: VersionChoice, lock?: LockFile): Pin {
+export function selectVersion(versions: Versions, choice: VersionChoice, lock?: LockFile, client?: string): Pin {
   const { name } = versions;
   const locked = lock && Object.hasOwn(lock.models, name) ? lock.models[name] : undefined;
   const wanted =
     choice.version ??
     (choice.label === undefined ? locked?.version : labelled(versions, choice.label)) ??
+    sharedOut(versions, client) ??
     versions.labels['stable'] ??
     highest(versions);
   const found = versions.versions.find(({ version }) => version === wanted);
@@ -52,6 +55,11 @@ export function selectVersion(versions: Versions, choice: VersionChoice, lock?: 
     );
   }
   return { version: found.version, digest: found.digest };
+}
+
+function sharedOut(versions: Versions, client: string | undefined): string | undefined {
+  const label = client !== undefined && versions.traffic && labelOfClient(versions.traffic, versions.name, client);
+  return label ? labelled(versions, label) : undefined;
 }
 
 function describe(choice: VersionChoice, wanted: string): string {

@@ -122,6 +122,7 @@ export function withBatching(store: ServableStore, options: WithBatchingOptions)
     },
     status: (spec) => store.status(spec),
     labels: (name) => store.labels(name),
+    traffic: (name) => store.traffic(name),
     names: () => store.names(),
     isReady: (name) => store.isReady(name),
     watch: (listener) => store.watch(listener),

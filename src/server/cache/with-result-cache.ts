@@ -23,6 +23,7 @@ export function withResultCache(store: ServableStore, options: ResultCacheOption
     lend: (spec) => cachingHandle(store.lend(spec), runs, options),
     status: (spec) => store.status(spec),
     labels: (name) => store.labels(name),
+    traffic: (name) => store.traffic(name),
     names: () => store.names(),
     isReady: (name) => store.isReady(name),
     watch: (listener) => store.watch(listener),

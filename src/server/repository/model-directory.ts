@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, NearfarError, parseVersions, type Versions } from '../../core/index.ts';
+import { digestOf, NearfarError, parseVersions, type Traffic, type Versions } from '../../core/index.ts';
 import type { ModelOptions } from '../model-options.ts';
 import type { ImportCache } from './import-cache.ts';
 import type { ModelSource } from './model-source.ts';
@@ -24,6 +24,8 @@ export interface ModelSnapshot {
   /** Published versions that cannot be loaded as they are, and why: a copy under way, a manifest that cannot be read, … */
   readonly pending: ReadonlyMap<string, NearfarError>;
   readonly labels: Readonly<Record<string, string>>;
+  /** Shares of clients by label; undefined where all get the same version. */
+  readonly traffic: Traffic | undefined;
   /** The versions to load, newest first: those of the policy and those that labels name. */
   readonly wanted: readonly VersionOnDisk[];
   /** Whether the policy is to load nothing. */
@@ -115,6 +117,7 @@ export class ModelDirectory {
       versions,
       pending,
       labels,
+      traffic: isUnloaded ? undefined : listed?.content.traffic,
       wanted: [...this.#wanted.values()],
       isUnloaded,
       options,
@@ -225,6 +228,7 @@ async function makeVersionsFile(name: string, versions: ReadonlyMap<string, Vers
       .map(({ version, digest }) => ({ version, digest }))
       .sort((a, b) => compareVersions(a.version, b.version)),
     labels: {},
+    traffic: undefined,
   };
   const bytes = new TextEncoder().encode(`${JSON.stringify(content, null, 2)}\n`);
   return { bytes, digest: await digestOf(bytes) };

@@ -1,4 +1,4 @@
-import { errorStatuses, NearfarError, signatureChanges } from '../../core/index.ts';
+import { errorStatuses, NearfarError, signatureChanges, type Traffic } from '../../core/index.ts';
 import type { ModelOptions } from '../model-options.ts';
 import { compareVersions, isUnderWay, type ModelSnapshot, type VersionOnDisk } from '../repository/index.ts';
 import type { VersionStatus } from './servable.ts';
@@ -79,6 +79,10 @@ export class ModelServables {
   /** The version a label means; undefined when there is no such label. */
   versionOf(label: string): string | undefined {
     return this.#labels.get(label);
+  }
+
+  get traffic(): Traffic | undefined {
+    return this.#snapshot?.traffic;
   }
 
   labels(): Readonly<Record<string, string>> {

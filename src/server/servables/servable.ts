@@ -1,4 +1,4 @@
-import type { BackendId, Manifest, RunRequest, TensorMap } from '../../core/index.ts';
+import type { BackendId, Manifest, RunRequest, TensorMap, Traffic } from '../../core/index.ts';
 
 /** Life-cycle states of a version, with TensorFlow Serving's names and numbers. */
 export const servableStates = { UNKNOWN: 0, START: 10, LOADING: 20, AVAILABLE: 30, UNLOADING: 40, END: 50 } as const;
@@ -21,6 +21,8 @@ export interface ServableSpec {
   readonly label?: string | undefined;
   /** The digest the client is pinned to; any other is `version-mismatch`. */
   readonly digest?: string | undefined;
+  /** Tells the client apart where a model's versions are shared out; asked only there. */
+  readonly client?: (() => string) | undefined;
 }
 
 export interface ServableTiming {
@@ -81,6 +83,8 @@ export interface ServableStore {
    * available yet. Empty for a model that has no versions.
    */
   labels(name: string): Readonly<Record<string, string>>;
+  /** Shares of clients by label; undefined where all clients that name no version get the highest. */
+  traffic(name: string): Traffic | undefined;
   /** Names of the models that are configured, loaded or not. */
   names(): readonly string[];
   /** True when the model of that name, or every configured one where none is named, has an available version and the server is not draining. */

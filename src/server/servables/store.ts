@@ -1,4 +1,4 @@
-import { NearfarError } from '../../core/index.ts';
+import { labelOfClient, NearfarError, type Traffic } from '../../core/index.ts';
 import type { ModelSnapshot } from '../repository/index.ts';
 import { ModelServables, type ModelServablesOptions } from './model-servables.ts';
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
@@ -86,6 +86,10 @@ export class Servables implements ServableStore {
     return this.#models.get(name)?.labels() ?? {};
   }
 
+  traffic(name: string): Traffic | undefined {
+    return this.#models.get(name)?.traffic;
+  }
+
   names(): readonly string[] {
     return this.#options.names();
   }
@@ -123,7 +127,10 @@ export class Servables implements ServableStore {
 }
 
 /** A digest alone is enough to name a version; with a number or a label it only checks. */
-function findVersion(model: ModelServables | undefined, { version, label, digest }: ServableSpec): ServableVersion | undefined {
+function findVersion(
+  model: ModelServables | undefined,
+  { name, version, label, digest, client }: ServableSpec,
+): ServableVersion | undefined {
   if (version !== undefined) return model?.find(version);
   if (label !== undefined) {
     const target = model?.versionOf(label);
@@ -132,7 +139,10 @@ function findVersion(model: ModelServables | undefined, { version, label, digest
     }
     return target === undefined ? undefined : model?.find(target);
   }
-  return (digest === undefined ? undefined : model?.findDigest(digest)) ?? model?.find();
+  if (digest !== undefined) return model?.findDigest(digest) ?? model?.find();
+  const share = model?.traffic && client && labelOfClient(model.traffic, name, client());
+  const target = share === undefined ? undefined : model?.versionOf(share);
+  return (target === undefined ? undefined : model?.find(target)) ?? model?.find();
 }
 
 /** The text of TensorFlow Serving, which clients know. */

@@ -22,7 +22,7 @@ import {
 } from '../../core/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
-import { createSlots, type LoaderContext, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
+import { clientKey, createSlots, type LoaderContext, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
 import type { OpenedStore } from '../store/index.ts';
 import type { Tabs } from '../tabs/index.ts';
 import { chooseVariant, type FitVariant, variantsFor } from './choose-variant.ts';
@@ -71,6 +71,7 @@ export function createDeviceWorker(options: DeviceWorkerOptions): DeviceWorkerAp
   };
   const contextOf = async (signal: AbortSignal, notify: (event: WorkerEvent) => void): Promise<LoaderContext> => ({
     ...(await openStore()),
+    clientKey: async () => clientKey((await openStore()).store),
     fetch: options.fetch,
     clock: options.clock,
     notify,

@@ -16,6 +16,8 @@ export interface LoaderContext {
   readonly slots: Slots;
   /** Whether the application's lock names this version: it is pinned then. */
   readonly isLocked?: ((version: ResolvedVersion) => boolean) | undefined;
+  /** Tells this browser apart where versions are shared out among clients. */
+  readonly clientKey: () => Promise<string>;
   readonly fetch: typeof fetch;
   readonly clock: Clock;
   readonly notify: (event: WorkerEvent) => void;

@@ -1,3 +1,4 @@
+export { clientKey } from './client-key.ts';
 export type { LoaderContext } from './context.ts';
 export { fetchBytes } from './http.ts';
 export { areFilesStored, loadFiles, type VersionFiles } from './load-files.ts';

@@ -33,7 +33,7 @@ const patienceWithCopyMs = 3_000;
  * `unsupported` for a versions.json or manifest.json that cannot be read. Rejects with `signal.reason` when aborted.
  */
 export async function resolveVersion(context: LoaderContext, request: VersionRequest): Promise<ResolvedVersion> {
-  const pin = pinOfLock(request) ?? selectVersion(await readVersions(context, request), request.choice, request.lock);
+  const pin = pinOfLock(request) ?? (await publishedPin(context, request));
   const manifestBytes = await readManifest(context, request, pin);
   const manifest = parseManifest(manifestBytes);
   if (manifest.name !== request.name || manifest.version !== pin.version) {
@@ -45,6 +45,12 @@ export async function resolveVersion(context: LoaderContext, request: VersionReq
   }
   if (request.trust && request.trust.length > 0) await checkSignature(context, request, request.trust, { manifest, digest: pin.digest });
   return { pin, manifest, manifestBytes };
+}
+
+async function publishedPin(context: LoaderContext, request: VersionRequest): Promise<Pin> {
+  const versions = await readVersions(context, request);
+  const client = versions.traffic && (await context.clientKey());
+  return selectVersion(versions, request.choice, request.lock, client);
 }
 
 /** The signature of a version never changes either, so that the copy of a checked one serves offline. */

@@ -2,18 +2,28 @@ import { type MediaWorkerApi, parseLabels, prepareImage, taskOf, toPrepared, typ
 import { classifyOnServer, isReadyOnServer, loadBalance, loadTasks, predictOnServer } from '../../engines/remote/index.ts';
 import { createCalls } from '../calls.ts';
 import type { Clock } from '../clock.ts';
-import { createSlots, fetchBytes, type LoaderContext, loadFiles, type ResolvedVersion, resolveVersion } from '../loader/index.ts';
-import { createMemoryStore } from '../store/index.ts';
+import {
+  clientKey,
+  createSlots,
+  fetchBytes,
+  type LoaderContext,
+  loadFiles,
+  type ResolvedVersion,
+  resolveVersion,
+} from '../loader/index.ts';
+import { createMemoryStore, type OpenedStore } from '../store/index.ts';
 import { openTabs } from '../tabs/index.ts';
 import { decodeImage } from './decode.ts';
 
 export interface MediaWorkerOptions {
+  /** Where the device worker keeps its cache, for what tells this browser apart. */
+  readonly openStore: () => Promise<OpenedStore>;
   readonly fetch: typeof fetch;
   readonly clock: Clock;
 }
 
 /** The media worker's side of the protocol: it decodes, preprocesses and asks servers; it never loads an engine. */
-export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
+export function createMediaWorker({ openStore, fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
   const calls = createCalls();
   const balancing = loadBalance(clock);
   return {
@@ -23,7 +33,11 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
         const tell = (event: WorkerEvent) => {
           if (event.type === 'retry' || event.type === 'integrity') notify(event);
         };
-        const context = { ...networkOnly({ fetch, clock, signal }), notify: tell };
+        const ownKey = async () => {
+          const { store } = await openStore();
+          return clientKey(store).finally(() => store.close());
+        };
+        const context = { ...networkOnly({ fetch, clock, signal }), clientKey: ownKey, notify: tell };
         const version = await resolveVersion(context, request);
         const labels = request.wantsLabels ? await loadLabels(context, version, request.repositories) : undefined;
         return { pin: version.pin, manifest: version.manifest, labels };
@@ -69,7 +83,17 @@ export function createMediaWorker({ fetch, clock }: MediaWorkerOptions): MediaWo
 
 /** Keeps nothing: the cache belongs to the device worker, which may be busy or dead. */
 function networkOnly({ fetch, clock, signal }: Pick<LoaderContext, 'fetch' | 'clock' | 'signal'>): LoaderContext {
-  return { store: createMemoryStore(), tabs: openTabs(undefined), slots: createSlots(), fetch, clock, signal, notify: () => undefined };
+  const store = createMemoryStore();
+  return {
+    store,
+    clientKey: () => clientKey(store),
+    tabs: openTabs(undefined),
+    slots: createSlots(),
+    fetch,
+    clock,
+    signal,
+    notify: () => undefined,
+  };
 }
 
 async function loadLabels(

@@ -145,7 +145,7 @@ export function answerGrpc<Decoded extends DecodedCall, Answer>(
   const answering = answerCall(
     context,
     {
-      spec: { name, version, label, digest: wantedDigest },
+      spec: { name, version, label, digest: wantedDigest, client: () => header('nearfar-client-id') ?? client },
       api,
       entrypoint: 'GRPC',
       client,

@@ -1,6 +1,7 @@
 import { type DescMessage, fromJson, type MessageShape } from '@bufbuild/protobuf';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema } from '../../../core/index.ts';
+import * as v from 'valibot';
+import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema, type Traffic } from '../../../core/index.ts';
 import { describeModel, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
 import type { ChangeOptions } from '../../served-models.ts';
@@ -61,6 +62,13 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
         const { model, label } = request.params;
         await models.rollBack(model, label, options);
         return describeModel(known(model));
+      }),
+    );
+    routes.put<Path>(`${modelPath}/traffic`, (request) =>
+      change(context, request, async (options) => {
+        const { model } = request.params;
+        await models.setTraffic(model, sharesOfBody(request), options);
+        return { traffic: context.servables.traffic(model) ?? {} };
       }),
     );
     routes.put<Path>(`${modelPath}/versions/:version`, (request) =>
@@ -127,6 +135,17 @@ function versionOfBody(request: FastifyRequest): string {
   const version = typeof body === 'object' && body !== null && 'version' in body ? body.version : undefined;
   if (typeof version === 'string' || typeof version === 'number') return parseVersion(String(version));
   throw new NearfarError('invalid-argument', 'expected a body such as {"version": 3}', { details: { got: version } });
+}
+
+const sharesSchema = v.record(v.string(), v.pipe(v.number(), v.minValue(0), v.maxValue(100)));
+
+function sharesOfBody(request: FastifyRequest): Traffic {
+  const body: unknown = bodyJson(request);
+  const parsed = v.safeParse(sharesSchema, body);
+  if (parsed.success) return parsed.output;
+  throw new NearfarError('invalid-argument', 'expected shares in percent by label, such as {"stable": 90, "canary": 10}', {
+    details: { got: body },
+  });
 }
 
 function parseVersion(text: string): string {

@@ -13,6 +13,7 @@ function describeModel(servables: ServableStore, name: string): object {
   return {
     name,
     labels: servables.labels(name),
+    traffic: servables.traffic(name),
     versions: versionStatuses(servables, name).map((status) => describeVersion(servables, name, status)),
   };
 }

@@ -21,7 +21,13 @@ export function answerRest<Decoded extends DecodedCall, Answer>(
   const answering = answerCall(
     context,
     {
-      spec: { name, version, label, digest: wantedDigest(request) },
+      spec: {
+        name,
+        version,
+        label,
+        digest: wantedDigest(request),
+        client: () => headerText(request, 'nearfar-client-id') ?? clientOfAddress(request.ip),
+      },
       api: call.api,
       entrypoint: 'REST',
       client: clientOfAddress(request.ip),

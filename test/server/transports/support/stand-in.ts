@@ -278,6 +278,7 @@ export function createStandInStore(versions: readonly StandInVersion[]): StandIn
       }));
     },
     labels: (name) => Object.fromEntries(of(name).flatMap(({ version, labels = [] }) => labels.map((label) => [label, version]))),
+    traffic: () => undefined,
     names: () => [...new Set(versions.map(({ name }) => name))],
     get isServing() {
       return isServing;
@@ -321,6 +322,7 @@ const standInAdmin: ModelAdmin = {
   remove: cannotChange,
   setLabel: cannotChange,
   rollBack: cannotChange,
+  setTraffic: cannotChange,
   setLoaded: cannotChange,
   load: cannotChange,
   unload: cannotChange,
