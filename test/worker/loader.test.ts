@@ -622,7 +622,7 @@ describe('shares of clients', () => {
     expect(new Set(rolledBack)).toEqual(new Set(['1']));
   });
 
-  test('of a label that is gone are nobody\'s', async () => {
+  test("of a label that is gone are nobody's", async () => {
     await share({ nightly: 100 });
 
     expect(await versionOf()).toBe('1');
