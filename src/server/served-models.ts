@@ -132,28 +132,37 @@ export class ServedModels implements ModelAdmin {
   }
 
   async setLabel(name: string, label: string, version: string | undefined, options: ChangeOptions = {}): Promise<void> {
+    await this.#pointLabel(name, label, () => version, options);
+  }
+
+  async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
+    await this.#pointLabel(name, label, () => this.#versionBefore(name, label), options);
+  }
+
+  async #pointLabel(name: string, label: string, find: () => string | undefined, options: ChangeOptions): Promise<void> {
     await this.#change(async () => {
+      const version = find();
       const { [label]: before, ...others } = this.#sourceOf(name).labels ?? {};
       if (version === undefined && before === undefined) {
         throw new NearfarError('not-found', `label ${label} of model ${name} is not configured here`, { details: { name, label } });
       }
       return this.#with({ ...this.#sourceOf(name), labels: version === undefined ? others : { ...others, [label]: version } });
     }, options);
+    const version = this.source(name)?.labels?.[label];
     if (version !== undefined && !this.#options.allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
   }
 
-  async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
+  /** @throws {NearfarError} `failed-precondition` for a label that had no other one. */
+  #versionBefore(name: string, label: string): string {
     const configured = this.#sourceOf(name).labels?.[label];
     const published = this.#publishedLabel(name, label);
     const current = configured ?? published;
     // The first label that is configured hides one of versions.json, of which the history knows nothing.
     const before = labelBefore(this.#options.history, name, { label, current }) ?? (published === current ? undefined : published);
-    if (before === undefined) {
-      throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
-        details: { name, label },
-      });
-    }
-    await this.setLabel(name, label, before, options);
+    if (before !== undefined) return before;
+    throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
+      details: { name, label },
+    });
   }
 
   #publishedLabel(name: string, label: string): string | undefined {

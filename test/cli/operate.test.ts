@@ -68,8 +68,10 @@ describe('a label', () => {
 
   test('without another version before is not rolled back, with the reason', async () => {
     const { status, stderr } = await ask('rollback', 'm', 'canary');
+    const { entries } = await json('history', 'm', '--limit', '1');
 
     expect([status, stderr]).toEqual([1, 'nearfar: label canary of model m had no other version before (failed-precondition)\n']);
+    expect(entries).toMatchObject([{ outcome: 'failed', message: 'label canary of model m had no other version before' }]);
   });
 
   test('is taken away', async () => {
