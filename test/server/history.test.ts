@@ -218,6 +218,24 @@ describe('a server', () => {
     expect(body.entries[0].message).toContain('onnx-cuda');
   });
 
+  test('writes down anew that a version cannot be loaded when its model was taken away and comes back', async () => {
+    await copyEveryday10(at('back', 'm'), '1');
+    const server = await start({ models: [{ name: 'm', basePath: at('back', 'm') }], backends: ['onnx-cuda'] }, false);
+    const model = `${server.restAddress}/nearfar/v1/models/m`;
+    await expect.poll(() => server.servables.status({ name: 'm' })[0]?.errorMessage, { timeout: 10_000 }).toMatch(/attempt/);
+
+    expect((await fetch(model, { method: 'DELETE' })).status).toBe(204);
+    expect((await fetch(model, { method: 'PUT', body: JSON.stringify({ base_path: at('back', 'm') }) })).status).toBe(503);
+
+    const { body } = await read(server);
+    expect(body.entries.reverse().map(({ action, outcome }: Change) => [action, outcome])).toEqual([
+      ['load', 'failed'],
+      ['remove', 'done'],
+      ['add', 'done'],
+      ['load', 'failed'],
+    ]);
+  });
+
   test('refuses a query that is none, and callers who may not change anything', async () => {
     await copyEveryday10(at('plain', 'm'), '1');
     const server = await start({ models: [{ name: 'm', basePath: at('plain', 'm') }], adminAddress: { host: '127.0.0.1', port: 0 } });
