@@ -44,17 +44,20 @@ export async function readTasks(flags: TaskFlags): Promise<Pick<PublishOptions, 
     return { task, tasks: read && (await withFiles(read)) };
   }
   refuse(ofPictures, 'image-classification; those of another task stand in the file of --task-spec');
+  if (task.startsWith('tabular-')) refuse({ input }, 'a task with one input; columns name theirs in the file of --task-spec');
+  if (task === 'object-detection') refuse({ output }, 'a task with one output; detection names its tensors in the file of --task-spec');
   const { spec: { [task]: own, ...alone } = {}, folder = '.' } = read ?? {};
   const spec = own === undefined ? alone : objectOf(own);
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   if (labels !== undefined) files.set('labels.txt', new TextEncoder().encode(`${readLabels(await readBytes(labels)).join('\n')}\n`));
   if (tokenizer !== undefined) files.set('tokenizer.json', await readBytes(tokenizer));
+  const inputName = task === 'text-classification' || tokenizer !== undefined ? 'ids' : 'name';
   const whole = {
     ...spec,
     input: {
       ...objectOf(spec['input']),
       ...(tokenizer !== undefined && { tokenizer: 'tokenizer.json' }),
-      ...(input !== undefined && { name: input }),
+      ...(input !== undefined && { [inputName]: input }),
     },
     output: {
       ...objectOf(spec['output']),

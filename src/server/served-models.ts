@@ -1,4 +1,4 @@
-import { NearfarError, type Traffic } from '../core/index.ts';
+import { NearfarError, parseVersions, type Traffic } from '../core/index.ts';
 import { changeVersionsFile } from '../publish/index.ts';
 import { type Actor, type History, labelBefore, modelChanges, type Settings } from './history/index.ts';
 import type { Logger } from './log.ts';
@@ -132,33 +132,50 @@ export class ServedModels implements ModelAdmin {
   }
 
   async setLabel(name: string, label: string, version: string | undefined, options: ChangeOptions = {}): Promise<void> {
+    await this.#pointLabel(name, label, () => version, options);
+  }
+
+  async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
+    await this.#pointLabel(name, label, () => this.#versionBefore(name, label), options);
+  }
+
+  async #pointLabel(name: string, label: string, find: () => string | undefined, options: ChangeOptions): Promise<void> {
     await this.#change(async () => {
+      const version = find();
       const { [label]: before, ...others } = this.#sourceOf(name).labels ?? {};
       if (version === undefined && before === undefined) {
         throw new NearfarError('not-found', `label ${label} of model ${name} is not configured here`, { details: { name, label } });
       }
       return this.#with({ ...this.#sourceOf(name), labels: version === undefined ? others : { ...others, [label]: version } });
     }, options);
+    const version = this.source(name)?.labels?.[label];
     if (version !== undefined && !this.#options.allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
   }
 
-  async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
-    const current = this.#sourceOf(name).labels?.[label];
-    const before = labelBefore(this.#options.history, name, { label, current });
-    if (before === undefined) {
-      throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
-        details: { name, label },
-      });
-    }
-    await this.setLabel(name, label, before, options);
+  /** @throws {NearfarError} `failed-precondition` for a label that had no other one. */
+  #versionBefore(name: string, label: string): string {
+    const configured = this.#sourceOf(name).labels?.[label];
+    const published = this.#publishedLabel(name, label);
+    const current = configured ?? published;
+    // The first label that is configured hides one of versions.json, of which the history knows nothing.
+    const before = labelBefore(this.#options.history, name, { label, current }) ?? (published === current ? undefined : published);
+    if (before !== undefined) return before;
+    throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
+      details: { name, label },
+    });
+  }
+
+  #publishedLabel(name: string, label: string): string | undefined {
+    const file = this.#options.repository.snapshot(name)?.versionsFile;
+    const labels = file ? parseVersions(file.bytes).labels : {};
+    return Object.hasOwn(labels, label) ? labels[label] : undefined;
   }
 
   async setTraffic(name: string, traffic: Traffic, { signal, by = byServer }: ChangeOptions = {}): Promise<void> {
-    const { basePath } = this.#sourceOf(name);
     const entry = { ...by, action: 'change', model: name, to: { traffic } } as const;
     let before: Traffic | undefined;
     try {
-      await changeVersionsFile(basePath, ({ traffic: old, ...versions }) => {
+      await changeVersionsFile(this.#sourceOf(name).basePath, ({ traffic: old, ...versions }) => {
         before = old;
         const unknown = Object.keys(traffic).find((label) => !Object.hasOwn(versions.labels, label));
         if (unknown !== undefined) {

@@ -68,8 +68,10 @@ describe('a label', () => {
 
   test('without another version before is not rolled back, with the reason', async () => {
     const { status, stderr } = await ask('rollback', 'm', 'canary');
+    const { entries } = await json('history', 'm', '--limit', '1');
 
     expect([status, stderr]).toEqual([1, 'nearfar: label canary of model m had no other version before (failed-precondition)\n']);
+    expect(entries).toMatchObject([{ outcome: 'failed', message: 'label canary of model m had no other version before' }]);
   });
 
   test('is taken away', async () => {
@@ -137,7 +139,8 @@ describe('shares of clients', () => {
     expect(second).toEqual(first);
     expect(first).toEqual(clients.map((client) => labels[labelOfClient(published.traffic, 'everyday10', client) as 'stable']));
     expect([none.status, none.stdout]).toEqual([0, 'everyday10: all clients get the same version\n']);
-    expect(new Set(after).size).toBe(1);
+    // The highest, as for clients of TensorFlow Serving.
+    expect(new Set(after)).toEqual(new Set(['2']));
     // With 40 answers and the start of a process; the change itself is at once.
     expect(rollbackMs).toBeLessThan(20_000);
     const { entries } = await json('history', 'everyday10', '--limit', '2');
@@ -154,8 +157,10 @@ describe('shares of clients', () => {
       ask('traffic', 'everyday10', 'canary'),
       ask('traffic', 'm', 'stable=100'),
     ]);
+    const list = await fetch(`${server.restAddress}/nearfar/v1/models/everyday10/traffic`, { method: 'PUT', body: '[]' });
 
     expect(wrong.map(({ status }) => status)).toEqual([1, 1, 1, 1]);
+    expect(list.status).toBe(400);
     expect(wrong.map(({ stderr }) => stderr)).toEqual([
       expect.stringContaining('has no label nightly'),
       expect.stringContaining('110 %'),
@@ -164,6 +169,18 @@ describe('shares of clients', () => {
     ]);
     expect(server.servables.traffic('everyday10')).toBeUndefined();
   });
+});
+
+test('the first move of a label that is published is rolled back to what versions.json says', async () => {
+  const named = () => server.servables.labels('everyday10')['stable'];
+  await ask('label', 'everyday10', 'stable', '2');
+  const moved = named();
+  const back = await ask('rollback', 'everyday10');
+  const rolledBack = named();
+  await ask('rollback', 'everyday10');
+
+  expect([moved, rolledBack, named()]).toEqual(['2', '1', '2']);
+  expect([back.status, back.stdout]).toEqual([0, 'everyday10: stable is version 1\n']);
 });
 
 test('what cannot be done ends with status 1 and the reason, with --json as JSON', async () => {

@@ -110,6 +110,7 @@ describe('options', () => {
     ['labels with --task none', ['--task', 'none', '--labels', 'x'], 'belong to a task'],
     ['a task that is none', ['--task', 'object-tracking'], 'Allowed choices are image-classification, object-detection'],
     ['a crop for another task', ['--task', 'embeddings', '--crop', '32'], 'crop belong to image-classification'],
+    ['an output for boxes', ['--task', 'object-detection', '--output', 'probabilities'], 'detection names its tensors'],
     ['a task without its fields', ['--task', 'object-detection'], 'tasks.object-detection.output.boxFormat'],
     ['a spec that is no JSON', ['--task-spec', join(everyday10, 'labels.txt')], 'is not JSON'],
   ])('%s ends with an error object and a status of its own', async (_, args, message) => {

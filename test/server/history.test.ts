@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Change, createMemoryHistory, type History, openSqliteHistory } from '../../src/server/history/index.ts';
+import { type Change, createMemoryHistory, type History, modelChanges, openSqliteHistory } from '../../src/server/history/index.ts';
 import { openDatabase } from '../../src/server/history/sqlite.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { createLog } from '../../src/server/log.ts';
@@ -54,6 +54,25 @@ describe.each<[string, () => History]>([
     expect(history.list({ model: 'b' })[0]).toMatchObject({ outcome: 'failed', message: 'no such version' });
     expect(history.list()).toHaveLength(6);
   });
+});
+
+test('only settings that differ are changes, in whatever order they are named', () => {
+  const before = new Map([['m', { base_path: '/m', version_labels: { stable: '1', canary: '2' } }]]);
+  const reordered = new Map([['m', { version_labels: { canary: '2', stable: '1' }, base_path: '/m' }]]);
+  const moved = new Map([['m', { base_path: '/m', version_labels: { stable: '2', canary: '2' } }]]);
+  const by = { who: 'server', way: 'server' } as const;
+
+  expect(modelChanges(before, reordered, by)).toEqual([]);
+  expect(modelChanges(before, moved, by)).toEqual([
+    {
+      ...by,
+      action: 'change',
+      model: 'm',
+      from: { version_labels: { stable: '1', canary: '2' } },
+      to: { version_labels: { stable: '2', canary: '2' } },
+      outcome: 'done',
+    },
+  ]);
 });
 
 describe('the file', () => {
@@ -197,6 +216,24 @@ describe('a server', () => {
 
     expect(body.entries).toMatchObject([{ action: 'load', model: 'm', version: '1', outcome: 'failed', way: 'server' }]);
     expect(body.entries[0].message).toContain('onnx-cuda');
+  });
+
+  test('writes down anew that a version cannot be loaded when its model was taken away and comes back', async () => {
+    await copyEveryday10(at('back', 'm'), '1');
+    const server = await start({ models: [{ name: 'm', basePath: at('back', 'm') }], backends: ['onnx-cuda'] }, false);
+    const model = `${server.restAddress}/nearfar/v1/models/m`;
+    await expect.poll(() => server.servables.status({ name: 'm' })[0]?.errorMessage, { timeout: 10_000 }).toMatch(/attempt/);
+
+    expect((await fetch(model, { method: 'DELETE' })).status).toBe(204);
+    expect((await fetch(model, { method: 'PUT', body: JSON.stringify({ base_path: at('back', 'm') }) })).status).toBe(503);
+
+    const { body } = await read(server);
+    expect(body.entries.reverse().map(({ action, outcome }: Change) => [action, outcome])).toEqual([
+      ['load', 'failed'],
+      ['remove', 'done'],
+      ['add', 'done'],
+      ['load', 'failed'],
+    ]);
   });
 
   test('refuses a query that is none, and callers who may not change anything', async () => {

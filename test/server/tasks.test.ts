@@ -115,6 +115,12 @@ test.each([
     400,
     /nearfar-picture-size is height,width, got 0,4/,
   ],
+  [
+    'image-segmentation',
+    { 'nearfar-image-shape': '16,16,3', 'nearfar-picture-size': '99999,99999' },
+    400,
+    /an image may have 100000000 pixels, got 99999x99999/,
+  ],
   ['text-classification', {}, 501, /has no task text-classification; its tasks: image-classification, /],
 ])('says what is wrong about a picture: %s %o', async (task, headers, status, error) => {
   const { response, body } = await askAbout(task, headers);

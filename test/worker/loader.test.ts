@@ -622,6 +622,12 @@ describe('shares of clients', () => {
     expect(new Set(rolledBack)).toEqual(new Set(['1']));
   });
 
+  test("of a label that is gone are nobody's", async () => {
+    await share({ nightly: 100 });
+
+    expect(await versionOf()).toBe('1');
+  });
+
   test('are for those who name no version: a lock, a version and a label come first', async () => {
     await share({ canary: 100 });
 

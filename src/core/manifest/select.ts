@@ -58,8 +58,9 @@ export function selectVersion(versions: Versions, choice: VersionChoice, lock?: 
 }
 
 function sharedOut(versions: Versions, client: string | undefined): string | undefined {
-  const label = client !== undefined && versions.traffic && labelOfClient(versions.traffic, versions.name, client);
-  return label ? labelled(versions, label) : undefined;
+  const label = client === undefined || !versions.traffic ? undefined : labelOfClient(versions.traffic, versions.name, client);
+  // As on the server: a share of a label that is gone is nobody's, and stops none of its clients.
+  return label !== undefined && Object.hasOwn(versions.labels, label) ? versions.labels[label] : undefined;
 }
 
 function describe(choice: VersionChoice, wanted: string): string {

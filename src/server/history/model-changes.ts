@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Actor, Change } from './entry.ts';
 
 /** What a model's configuration says, by the names of its settings. */
@@ -13,7 +14,7 @@ export function modelChanges(before: ReadonlyMap<string, Settings>, after: Reado
     const from = before.get(model);
     const to = after.get(model);
     const differing = [...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])].filter(
-      (setting) => JSON.stringify(from?.[setting]) !== JSON.stringify(to?.[setting]),
+      (setting) => !isDeepStrictEqual(from?.[setting], to?.[setting]),
     );
     if (differing.length === 0) continue;
     const only = (settings: Settings | undefined) =>

@@ -46,8 +46,7 @@ export function openSqliteHistory({ file, server, log }: SqliteHistoryOptions): 
   try {
     mkdirSync(dirname(file), { recursive: true });
     database = openDatabase(file);
-    database.exec(`PRAGMA busy_timeout = ${patienceMs}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
-    migrate(database, file);
+    prepareFile(database, file);
   } catch (cause) {
     if (cause instanceof NearfarError) throw cause;
     throw new NearfarError('unavailable', `cannot open ${file}: ${cause instanceof Error ? cause.message : cause}`, {
@@ -76,6 +75,17 @@ export function openSqliteHistory({ file, server, log }: SqliteHistoryOptions): 
     },
     [Symbol.dispose]: () => database.close(),
   };
+}
+
+/** Closes what is no history. */
+function prepareFile(database: SqliteDatabase, file: string): void {
+  try {
+    database.exec(`PRAGMA busy_timeout = ${patienceMs}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
+    migrate(database, file);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 /** In one transaction with the number of the layout, so that two servers that start together do it once. */
@@ -131,9 +141,15 @@ const rowSchema = v.object({
   message: orUndefined,
 });
 
+/** A condition that may be absent is left out: with `? IS NULL OR …` the index of models is not used, and every entry is read. */
 function select(database: SqliteDatabase, { model, before, limit = 100 }: HistoryQuery): readonly HistoryEntry[] {
+  const conditions = [
+    ...(model === undefined ? [] : [{ sql: 'model = ?', value: model }]),
+    ...(before === undefined ? [] : [{ sql: 'id < ?', value: before }]),
+  ];
+  const where = conditions.length > 0 ? `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}` : '';
   const rows = database
-    .prepare('SELECT * FROM changes WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3')
-    .all(model ?? null, before ?? null, limit);
+    .prepare(`SELECT * FROM changes ${where} ORDER BY id DESC LIMIT ?`)
+    .all(...conditions.map(({ value }) => value), limit);
   return v.parse(v.array(rowSchema), rows).map(({ before: from, after: to, ...entry }) => ({ ...entry, from, to }));
 }

@@ -20,6 +20,10 @@ export function recordingVersions(metrics: ServingMetrics, history: Pick<History
       metrics.forgetVersion(model, version);
       failing.delete(keyOf(model, version));
     },
+    forgetModel(model) {
+      metrics.forgetModel(model);
+      for (const key of failing.keys()) if (key.startsWith(keyOf(model, ''))) failing.delete(key);
+    },
     recordLoad(load) {
       metrics.recordLoad(load);
       const { model, version, digest, backend, outcome, message } = load;

@@ -1,5 +1,5 @@
-import sharp, { type Metadata, type OutputInfo } from 'sharp';
-import { NearfarError, type Pixels } from '../../core/index.ts';
+import sharp, { type OutputInfo } from 'sharp';
+import { NearfarError, type Pixels, type Size } from '../../core/index.ts';
 import { describeBytes, sniffImageFormat } from './image-format.ts';
 
 export interface DecodeImageOptions {
@@ -50,7 +50,8 @@ async function translated<T>(decoding: Promise<T>, format: string, bytes: Uint8A
   }
 }
 
-function assertPixelLimit({ width, height }: Metadata, maxPixels: number): void {
+/** @throws {NearfarError} `invalid-argument` for a picture of more pixels than the server makes, or answers about. */
+export function assertPixelLimit({ width, height }: Size, maxPixels: number = defaultMaxPixels): void {
   if (width * height <= maxPixels) return;
   throw new NearfarError('invalid-argument', `an image may have ${maxPixels} pixels, got ${width}x${height}`, {
     details: { width, height, maxPixels },

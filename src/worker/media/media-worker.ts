@@ -26,16 +26,18 @@ export interface MediaWorkerOptions {
 export function createMediaWorker({ openStore, fetch, clock }: MediaWorkerOptions): MediaWorkerApi {
   const calls = createCalls();
   const balancing = loadBalance(clock);
+  let key: Promise<string> | undefined;
+  // Read once: where the browser keeps nothing it would be another one each time, and so would the version.
+  const ownKey = () => {
+    key ??= openStore().then(({ store }) => clientKey(store).finally(() => store.close()));
+    return key;
+  };
   return {
     resolve: (callId, request, notify) =>
       calls.run(callId, async (signal) => {
         // Loading the labels has phases and progress, too, which are not those of the model.
         const tell = (event: WorkerEvent) => {
           if (event.type === 'retry' || event.type === 'integrity') notify(event);
-        };
-        const ownKey = async () => {
-          const { store } = await openStore();
-          return clientKey(store).finally(() => store.close());
         };
         const context = { ...networkOnly({ fetch, clock, signal }), clientKey: ownKey, notify: tell };
         const version = await resolveVersion(context, request);

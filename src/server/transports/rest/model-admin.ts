@@ -137,7 +137,12 @@ function versionOfBody(request: FastifyRequest): string {
   throw new NearfarError('invalid-argument', 'expected a body such as {"version": 3}', { details: { got: version } });
 }
 
-const sharesSchema = v.record(v.string(), v.pipe(v.number(), v.minValue(0), v.maxValue(100)));
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(100));
+/** A list would pass for a record: an empty one would take all shares away. */
+const sharesSchema = v.pipe(
+  v.custom<object>((body) => !Array.isArray(body)),
+  v.record(v.string(), share),
+);
 
 function sharesOfBody(request: FastifyRequest): Traffic {
   const body: unknown = bodyJson(request);

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { type ImageInput, NearfarError, type PictureInput, type PreparedPicture } from '../../../core/index.ts';
+import { assertPixelLimit } from '../../media/index.ts';
 import type { RestContext } from '../context.ts';
 import { headerText } from './headers.ts';
 import { bodyBytes } from './rest-call.ts';
@@ -17,6 +18,7 @@ export async function readPicture(
   const sides = readSides(request, 'nearfar-image-shape', /^\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*3\s*$/, 'height,width,3');
   if (!sides) return prepareImage(bodyBytes(request), input, { signal });
   const picture = readSides(request, 'nearfar-picture-size', /^\s*([1-9]\d{0,5})\s*,\s*([1-9]\d{0,5})\s*$/, 'height,width');
+  if (picture) assertPixelLimit(picture);
   return { image: { ...sides, data: new Uint8Array(bodyBytes(request)) }, picture: picture ?? sides };
 }
 
