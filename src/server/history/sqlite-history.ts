@@ -35,7 +35,7 @@ const migrations: readonly string[] = [
 ];
 
 /** How long one server waits for another that writes, in milliseconds. */
-const patienceMs = 2_000;
+const patienceMs = 500;
 
 /**
  * Opens the log in a file of SQLite, which is made or brought to the present layout. Each entry is on the disk before `record` returns.

@@ -1,4 +1,4 @@
-import type { Http2Server, Http2Session, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Http2Server, Http2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { type Server, status } from '@grpc/grpc-js';
 import type { ChannelArguments } from '../../channel-arguments.ts';
 import { CallSignal } from '../call.ts';
@@ -35,8 +35,19 @@ export function answerDirectly(server: Server, methods: UnaryMethods, channelArg
         new DirectCall(stream, headers, { path, answer, limits, timeoutMs });
       };
       http2Server.removeAllListeners('stream').on('stream', onStream);
+      http2Server.on('session', widen);
     }
   };
+}
+
+/**
+ * What clients may send before the server has read it: a picture at once. 64 KiB, as HTTP/2 begins with, costs a trip for each of its pieces.
+ */
+const windowBytes = { stream: 4 * 2 ** 20, connection: 16 * 2 ** 20 };
+
+function widen(session: ServerHttp2Session): void {
+  session.settings({ initialWindowSize: windowBytes.stream });
+  session.setLocalWindowSize(windowBytes.connection);
 }
 
 function limitOf(bytes = -1): number {
