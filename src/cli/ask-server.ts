@@ -21,10 +21,13 @@ const errorSchema = v.object({
 
 /**
  * Asks a running server by `/nearfar/v1`.
- * @throws {NearfarError} `network` when no server, or no nearfar server, answers there; what the server refuses the question with.
+ * @throws {NearfarError} `invalid-argument` for a URL that is none; `network` when no server, or no nearfar server, answers there; what the server refuses the question with.
  */
 export async function askServer<Schema extends v.GenericSchema>(question: ServerQuestion<Schema>): Promise<v.InferOutput<Schema>> {
   const { url, path, answer, method = 'GET', body, signal } = question;
+  if (!URL.canParse(url) || !/^https?:/i.test(url)) {
+    throw new NearfarError('invalid-argument', `expected a URL such as http://localhost:8501, got ${url}`, { details: { got: url } });
+  }
   const address = new URL(`/nearfar/v1/${path}`, url);
   const response = await fetch(address, { method, signal, ...(body && { body: JSON.stringify(body) }) }).catch((cause: unknown) => {
     if (signal.aborted) throw signal.reason;

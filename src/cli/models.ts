@@ -70,6 +70,7 @@ export function addModelCommands(program: Command): void {
       runCommand(
         flags,
         async ({ signal }) => {
+          if (shares.length > 0 && flags.none) throw new NearfarError('invalid-argument', 'expected shares or --none, not both');
           if (shares.length === 0 && !flags.none) {
             const { models } = await askServer({ url: flags.url, path: 'models', answer: sharedSchema, signal });
             const found = models.find(({ name }) => name === model);
@@ -108,8 +109,8 @@ const sharedSchema = v.object({
 function parseShares(shares: readonly string[]): Readonly<Record<string, number>> {
   return Object.fromEntries(
     shares.map((share) => {
-      const [label, percent] = share.split('=');
-      if (label && percent && Number.isFinite(Number(percent))) return [label, Number(percent)];
+      const [, label, percent] = /^([^=]+)=(\d+(?:\.\d+)?)$/.exec(share) ?? [];
+      if (label !== undefined && percent !== undefined) return [label, Number(percent)];
       throw new NearfarError('invalid-argument', `expected label=percent such as canary=10, got ${share}`, { details: { got: share } });
     }),
   );

@@ -155,16 +155,20 @@ describe('shares of clients', () => {
       ask('traffic', 'everyday10', 'nightly=10'),
       ask('traffic', 'everyday10', 'stable=90', 'canary=20'),
       ask('traffic', 'everyday10', 'canary'),
+      ask('traffic', 'everyday10', 'canary=5=6'),
+      ask('traffic', 'everyday10', 'stable=100', '--none'),
       ask('traffic', 'm', 'stable=100'),
     ]);
     const list = await fetch(`${server.restAddress}/nearfar/v1/models/everyday10/traffic`, { method: 'PUT', body: '[]' });
 
-    expect(wrong.map(({ status }) => status)).toEqual([1, 1, 1, 1]);
+    expect(wrong.map(({ status }) => status)).toEqual([1, 1, 1, 1, 1, 1]);
     expect(list.status).toBe(400);
     expect(wrong.map(({ stderr }) => stderr)).toEqual([
       expect.stringContaining('has no label nightly'),
       expect.stringContaining('110 %'),
       expect.stringContaining('expected label=percent'),
+      expect.stringContaining('canary=5=6'),
+      expect.stringContaining('not both'),
       expect.stringContaining('has no versions.json'),
     ]);
     expect(server.servables.traffic('everyday10')).toBeUndefined();
@@ -186,10 +190,12 @@ test('the first move of a label that is published is rolled back to what version
 test('what cannot be done ends with status 1 and the reason, with --json as JSON', async () => {
   const missing = await json('load', 'm', '9');
   const unknown = await ask('label', 'nothing', 'stable', '1');
+  const noUrl = await nearfar('models', '--url', 'localhost:8501');
   const nobody = await nearfar('history', '--url', `http://127.0.0.1:${await freePort()}`);
 
   expect(missing).toMatchObject({ status: 1, error: { code: 'not-found', message: 'Could not find version 9 of model m' } });
   expect([unknown.status, unknown.stderr]).toEqual([1, 'nearfar: Could not find any versions of model nothing (not-found)\n']);
+  expect([noUrl.status, noUrl.stderr]).toEqual([1, expect.stringContaining('got localhost:8501 (invalid-argument)')]);
   expect([nobody.status, nobody.stderr]).toEqual([
     1,
     expect.stringMatching(/^nearfar: no server answers at .*ECONNREFUSED.* \(network\)\n$/),

@@ -220,9 +220,10 @@ describe('a server', () => {
 
   test('writes down anew that a version cannot be loaded when its model was taken away and comes back', async () => {
     await copyEveryday10(at('back', 'm'), '1');
-    const server = await start({ models: [{ name: 'm', basePath: at('back', 'm') }], backends: ['onnx-cuda'] }, false);
+    const models = [{ name: 'm', basePath: at('back', 'm') }];
+    const server = await start({ models, backends: ['onnx-cuda'], maxLoadRetries: 0 }, false);
     const model = `${server.restAddress}/nearfar/v1/models/m`;
-    await expect.poll(() => server.servables.status({ name: 'm' })[0]?.errorMessage, { timeout: 10_000 }).toMatch(/attempt/);
+    await expect.poll(() => server.servables.status({ name: 'm' })[0]?.errorMessage, { timeout: 10_000 }).toMatch(/onnx-cuda/);
 
     expect((await fetch(model, { method: 'DELETE' })).status).toBe(204);
     expect((await fetch(model, { method: 'PUT', body: JSON.stringify({ base_path: at('back', 'm') }) })).status).toBe(503);
