@@ -196,7 +196,7 @@ describe('answers and records as grpc-js does', () => {
     const messages = fc
       .constantFrom(predicts([bytes]), question(modelInfer, inferred))
       .map(({ path, frames: [message] }) => ({ path, message }));
-    const damage = fc.option(mutations, { freq: 3, nil: (message: Uint8Array) => message });
+    const damage = fc.option(mutations, { freq: 1, nil: (message: Uint8Array) => message });
     let answered = 0;
 
     await fc.assert(
@@ -209,10 +209,10 @@ describe('answers and records as grpc-js does', () => {
 
         expect(answer).toEqual(await ask(grpcJs, asked));
       }),
-      { numRuns: 150 },
+      { numRuns: 300 },
     );
 
-    expect(answered).toBeGreaterThan(3);
+    expect(answered).toBeGreaterThan(60);
   });
 
   function recordsOf({ context }: Asked): object[] {
