@@ -13,10 +13,10 @@ import { copyEveryday10 } from '../support/everyday10.ts';
 import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 
-// The configurations in ops/ with the real balancers (Debian's packages nginx and haproxy) before three servers, each a process of its own.
+// The configurations in deploy/ with the real balancers (Debian's packages nginx and haproxy) before three servers, each a process of its own.
 
 const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-const ops = fileURLToPath(new URL('../../ops', import.meta.url));
+const deploy = fileURLToPath(new URL('../../deploy', import.meta.url));
 const run = promisify(execFile);
 
 interface Balancer {
@@ -88,14 +88,14 @@ async function startServer(): Promise<Served> {
   return { ...ports, child: await startChild(ports) };
 }
 
-/** Three servers behind a balancer with its configuration of ops/, on other ports. */
+/** Three servers behind a balancer with its configuration of deploy/, on other ports. */
 async function start({ file, rules, start: commandOf }: Balancer, takesTurns = false) {
   const servers = [await startServer(), await startServer(), await startServer()];
   const [rest, grpc] = [await freePort(), await freePort()];
   const ports: Record<string, number> = { 8080: rest, 8081: grpc };
   for (const [index, served] of servers.entries())
     Object.assign(ports, { [8501 + 10 * index]: served.rest, [8500 + 10 * index]: served.grpc });
-  let config = (await readFile(join(ops, file), 'utf8')).replace(/\b8[05]\d\d\b/g, (port) => String(ports[port] ?? port));
+  let config = (await readFile(join(deploy, file), 'utf8')).replace(/\b8[05]\d\d\b/g, (port) => String(ports[port] ?? port));
   // Each worker of nginx takes turns for itself.
   if (takesTurns) config = config.replaceAll(rules[0], rules[1]).replace('worker_processes auto', 'worker_processes 1');
   const at = join(folder.path, 'balancer.conf');
