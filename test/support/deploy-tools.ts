@@ -4,9 +4,6 @@ import { delimiter, join } from 'node:path';
 const folder = process.env['NEARFAR_DEPLOY_TOOLS'];
 if (folder) process.env['PATH'] = `${join(folder, 'bin')}${delimiter}${process.env['PATH']}`;
 
-/** Where `test/full/install-deploy-tools.sh` put programs and schemas that no package of Debian has; undefined where it did not run. */
-export const deployTools: string | undefined = folder || undefined;
-
 /** Whether a program is installed; says once that what needs it is skipped where it is not. @param probe Arguments with which it ends at once. */
 export function hasTool(name: string, probe: readonly string[] = ['--version']): boolean {
   const isThere = spawnSync(name, probe, { stdio: 'ignore' }).status === 0;
