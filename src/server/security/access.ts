@@ -9,9 +9,10 @@ export type Role = (typeof roles)[number];
 
 /**
  * Who a call is for: everyone; whoever has a role, whichever it is; those of one role. `audit` is for the role `read`, and without
- * authentication for those who may change what is served; `files`, `metrics` and `reports` are for one role unless they are opened.
+ * authentication for those who may change what is served; `files`, `metrics` and `reports` are for one role unless they are opened; `page` is
+ * open, and shows those who have to log in where.
  */
-export type Access = 'open' | 'signed-in' | Role | 'audit' | 'files' | 'metrics' | 'reports';
+export type Access = 'open' | 'signed-in' | Role | 'audit' | 'files' | 'metrics' | 'reports' | 'page';
 
 /** Who may take each route of HTTP, by its method and its path; that of GET is that of HEAD, `ANY` stands for all methods without a row. */
 export const httpAccess = {
@@ -64,6 +65,22 @@ export const httpAccess = {
   'POST /nearfar/v1/models/:model/tasks/:task': 'predict',
   'POST /nearfar/v1/models/:model/versions/:version/tasks/:task': 'predict',
   'POST /nearfar/v1/models/:model/labels/:label/tasks/:task': 'predict',
+  'GET /nearfar/v1/models/:model/versions/:version': 'read',
+  'GET /nearfar/v1/charts': 'read',
+  'GET /nearfar/v1/events': 'audit',
+  'GET /nearfar/v1/failures': 'audit',
+  'POST /nearfar/v1/models/:model/uploads': 'operate',
+  'GET /nearfar/v1/models/:model/uploads/:upload/files/*': 'operate',
+  'PUT /nearfar/v1/models/:model/uploads/:upload/files/*': 'operate',
+  'POST /nearfar/v1/models/:model/uploads/:upload/complete': 'operate',
+  'DELETE /nearfar/v1/models/:model/uploads/:upload': 'operate',
+  'PUT /nearfar/v1/models/:model/shadow': 'operate',
+  'PUT /nearfar/v1/models/:model/rollout': 'operate',
+
+  // The page holds nothing of the server's: what it shows it asks for.
+  'GET /ui': 'page',
+  'GET /ui/*': 'page',
+
   'GET /nearfar/v1/reports': 'read',
   'POST /nearfar/v1/reports': 'reports',
 
