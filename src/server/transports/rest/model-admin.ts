@@ -5,7 +5,7 @@ import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema, type T
 import { describeModel, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
 import type { ChangeOptions } from '../../served-models.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf } from '../admin.ts';
 import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
@@ -26,10 +26,6 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
   app.get<Path>(`${modelPath}/config`, async ({ params }) => describeModel(known(params.model)));
 
   app.register(async (routes) => {
-    // Before the body is read.
-    routes.addHook('onRequest', async (request) => {
-      assertMayChange(context.admin, callerOf(request));
-    });
     routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
       change(context, request, async (options) => {
         await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), options);
