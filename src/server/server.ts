@@ -6,6 +6,7 @@ import { withImageCache } from './cache/index.ts';
 import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
 import { createMemoryHistory, type History, openSqliteHistory } from './history/index.ts';
+import { createInsights } from './insights/index.ts';
 import { JsonThread } from './json/index.ts';
 import { createLog, type Logger } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -26,6 +27,7 @@ import {
   createGrpcServer,
   createRestServer,
   createSharedPort,
+  describeModels,
   type Transport,
 } from './transports/index.ts';
 
@@ -63,8 +65,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = createLog(config.logLevel);
   const metrics = createMetrics();
   const buffers = new BufferPool();
-  const history = openHistory(config, log);
-  const serving = createServing(config, { log, metrics, history, buffers });
+  const kept = openHistory(config, log);
+  const insights = createInsights({
+    inFlight: () => admission.inFlight,
+    models: () => describeModels(serving.servables),
+    history: kept,
+  });
+  const history: History = {
+    ...kept,
+    record: (change) => {
+      kept.record(change);
+      insights.feed.changed();
+    },
+  };
+  const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });
+  serving.servables.watch(() => insights.feed.changed());
   const traces =
     config.otlpEndpoint === undefined
       ? undefined
@@ -79,7 +94,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           onRecord: metrics.recordRequestLog,
           log,
         });
-  const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
+  const observer = observeRequests({
+    counters: joinObservers([metrics, statistics, insights.charts, insights.failures]),
+    traces,
+    log,
+    accessLog: config.accessLog,
+  });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const json = new JsonThread({ maxWaiting: config.maxInFlight, buffers });
   const { servables, files } = serving;
@@ -115,6 +135,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       runJsonJob: json.run,
       batching: serving.batching,
       clientReports,
+      insights,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
@@ -131,6 +152,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const transports: Transport[] = [];
   let closing: Promise<void> | undefined;
   const close = () => {
+    // Those who watch would hold the server up to the end of its grace.
+    insights[Symbol.dispose]();
     closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() => {
       history[Symbol.dispose]();
       return onDemand[Symbol.asyncDispose]();
