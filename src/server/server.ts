@@ -5,7 +5,7 @@ import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createMemoryHistory, type History, openSqliteHistory } from './history/index.ts';
+import { createMemoryHistory, type History, openSqliteHistory, recordingRefusals } from './history/index.ts';
 import { JsonThread } from './json/index.ts';
 import { createLog, type Logger } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -89,6 +89,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
+  const refusals = recordingRefusals(history);
   const context = (access: AdminContext['access']) => ({
     servables,
     arrivals: serving.arrivals,
@@ -102,7 +103,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     serverVersion,
     lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, onDemand, history, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: {
+      models: serving.models,
+      onDemand,
+      history,
+      refusals,
+      access,
+      metricValues: (name: string) => metricValues(metrics.registry, name),
+    },
   });
   const { tls } = config;
   const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
@@ -129,11 +137,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       channelArguments: config.grpcChannelArguments,
     });
   const transports: Transport[] = [];
+  const itself = { who: 'server', way: 'server', model: '' } as const;
+  let isListening = false;
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() => {
-      history[Symbol.dispose]();
-      return onDemand[Symbol.asyncDispose]();
+    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
+      await onDemand[Symbol.asyncDispose]();
+      if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
+      await history[Symbol.asyncDispose]();
     });
     return closing;
   };
@@ -159,6 +170,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
     log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
+    isListening = true;
+    const addresses = { rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin };
+    await history.record({ ...itself, action: 'start', to: { nearfar: serverVersion, ...addresses }, outcome: 'done' });
     return {
       restAddress: restAddress && `${tls ? 'https' : 'http'}://${restAddress}`,
       grpcAddress,
@@ -181,12 +195,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 /** A log that cannot be kept costs no server its start: it is told, and what is changed is known until the server ends. */
 function openHistory({ historyFile: file, host, restPort }: ServerConfig, log: Logger): History {
   const server = `${host}:${restPort}`;
-  if (file === undefined) return createMemoryHistory({ server });
+  if (file === undefined) return createMemoryHistory({ server, log });
   try {
     return openSqliteHistory({ file, server, log });
   } catch (error) {
     log.error({ err: error, file }, 'the history is not kept');
-    return createMemoryHistory({ server });
+    return createMemoryHistory({ server, log });
   }
 }
 

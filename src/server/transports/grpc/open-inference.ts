@@ -17,7 +17,7 @@ import {
   writeModelInferResponse,
 } from '../../../core/index.ts';
 import type { ServableHandle } from '../../servables/index.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
 import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
@@ -37,6 +37,11 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
   const { method } = GRPCInferenceService;
   const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
     observeControl(context, { model, api, entrypoint: 'GRPC', header }, work);
+  const change = <T>(model: string, api: string, call: UnaryCall, work: () => Promise<T>) =>
+    observe(model, api, call, work).catch((error: unknown) => {
+      noteRefusal(admin, error, { ...actorOf(call, 'gRPC'), call: api, model });
+      throw error;
+    });
   const lend = ({ name, version }: { name: string; version: string }, { wantedDigest, trailer }: UnaryCall): ServableHandle => {
     const handle = servables.lend({ name, ...versionOrLabel(version), digest: wantedDigest });
     setVersionTrailer(trailer, handle);
@@ -77,7 +82,7 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
     observe('', 'RepositoryIndex', call, () => create(RepositoryIndexResponseSchema, { models: [...repositoryIndex(servables, ready)] })),
   );
   addUnary(methods, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
-    observe(modelName, 'RepositoryModelLoad', call, async () => {
+    change(modelName, 'RepositoryModelLoad', call, async () => {
       assertMayChange(admin, call);
       await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), {
         signal: call.signal,
@@ -87,7 +92,7 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
     }),
   );
   addUnary(methods, method.repositoryModelUnload, log, ({ modelName }, call) =>
-    observe(modelName, 'RepositoryModelUnload', call, async () => {
+    change(modelName, 'RepositoryModelUnload', call, async () => {
       assertMayChange(admin, call);
       await admin.onDemand.unload(modelName, { by: actorOf(call, 'gRPC') });
       return create(RepositoryModelUnloadResponseSchema);

@@ -11,6 +11,7 @@ import {
   type CallSignal,
   type Codec,
   type DecodedCall,
+  describeFallback,
 } from '../call.ts';
 import type { GrpcContext, TransportLog } from '../context.ts';
 import { toServiceError } from './errors.ts';
@@ -171,9 +172,10 @@ function setBatchTrailer(trailer: CallTrailer, { batchSize, queueMs, inferMs }: 
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */
-export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant }: AnsweringVersion): void {
+export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant, fallback }: AnsweringVersion): void {
   trailer.set('nearfar-model-version', version);
   trailer.set('nearfar-model-digest', digest);
   trailer.set('nearfar-backend', backend);
   trailer.set('nearfar-variant', variant);
+  if (fallback) trailer.set('nearfar-fallback', describeFallback(fallback));
 }

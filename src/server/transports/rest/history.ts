@@ -20,7 +20,7 @@ export function addHistory(app: FastifyInstance, { admin }: RestContext): void {
   app.get('/nearfar/v1/history', async (request) => {
     assertMayChange(admin, callerOf(request));
     const query = v.safeParse(querySchema, request.query);
-    if (query.success) return { entries: admin.history.list(query.output) };
+    if (query.success) return { entries: await admin.history.list(query.output) };
     const [issue] = query.issues;
     throw new NearfarError('invalid-argument', `?${v.getDotPath(issue)}=: ${issue.message}`, { details: { query: request.query } });
   });

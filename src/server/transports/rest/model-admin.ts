@@ -10,6 +10,7 @@ import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { callerOf, deadlineOf } from './headers.ts';
+import { noteRefusedCall } from './refused-call.ts';
 import { bodyJson, observeRest } from './rest-call.ts';
 
 const modelPath = '/nearfar/v1/models/:model';
@@ -30,6 +31,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
     routes.addHook('onRequest', async (request) => {
       assertMayChange(context.admin, callerOf(request));
     });
+    routes.addHook('onError', async (request, _, error) => noteRefusedCall(context, request, error));
     routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
       change(context, request, async (options) => {
         await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), options);
@@ -50,7 +52,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       change(context, request, async (options) => {
         const { model, label } = request.params;
         await models.setLabel(model, label, versionOfBody(request), options);
-        return describeModel(known(model));
+        return describeLabels(model);
       }),
     );
     routes.delete<Path>(`${modelPath}/labels/:label`, async (request, reply) => {
@@ -61,7 +63,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       change(context, request, async (options) => {
         const { model, label } = request.params;
         await models.rollBack(model, label, options);
-        return describeModel(known(model));
+        return describeLabels(model);
       }),
     );
     routes.put<Path>(`${modelPath}/traffic`, (request) =>
@@ -85,6 +87,10 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       return reply.code(204).send();
     });
   });
+
+  function describeLabels(name: string): object {
+    return { ...describeModel(known(name)), labels: models.labels(name) };
+  }
 
   function known(name: string): ModelSource {
     const source = models.source(name);

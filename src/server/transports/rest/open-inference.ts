@@ -14,6 +14,7 @@ import { addTensorBodies } from './bodies.ts';
 import { callerOf, setVersionHeaders, wantedDigest } from './headers.ts';
 import { infer } from './infer.ts';
 import { jsonLimitOf } from './json-limit.ts';
+import { noteRefusedCall } from './refused-call.ts';
 import { bodyBytes, observeRest } from './rest-call.ts';
 import { sendJson } from './send-json.ts';
 
@@ -98,6 +99,7 @@ function addModelControl(app: FastifyInstance, context: RestContext, observed: (
   app.addHook('onRequest', async (request) => {
     if (request.method === 'POST') assertMayChange(admin, callerOf(request));
   });
+  app.addHook('onError', async (request, _, error) => noteRefusedCall(context, request, error));
   type Make = (model: string, parameters: Readonly<Record<string, unknown>>, options: { readonly by: Actor }) => Promise<void>;
   const post = (url: string, change: Make, api: string) =>
     addRoute(

@@ -324,6 +324,8 @@ const standInAdmin: ModelAdmin = {
   rollBack: cannotChange,
   setTraffic: cannotChange,
   setLoaded: cannotChange,
+  isRecorded: () => false,
+  labels: () => ({}),
   load: cannotChange,
   unload: cannotChange,
 };
