@@ -195,12 +195,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 /** A log that cannot be kept costs no server its start: it is told, and what is changed is known until the server ends. */
 function openHistory({ historyFile: file, host, restPort }: ServerConfig, log: Logger): History {
   const server = `${host}:${restPort}`;
-  if (file === undefined) return createMemoryHistory({ server, log });
+  if (file === undefined) return createMemoryHistory({ server });
   try {
     return openSqliteHistory({ file, server, log });
   } catch (error) {
     log.error({ err: error, file }, 'the history is not kept');
-    return createMemoryHistory({ server, log });
+    return createMemoryHistory({ server });
   }
 }
 

@@ -44,7 +44,7 @@ const change = (model: string, version: string): Change => ({
 
 describe.each<[string, () => History]>([
   ['in SQLite', () => openSqliteHistory({ file: at(`${Math.random()}`, 'history.sqlite'), server: 'one', log })],
-  ['in memory', () => createMemoryHistory({ server: 'one', log })],
+  ['in memory', () => createMemoryHistory({ server: 'one' })],
 ])('a history %s', (_, open) => {
   test('tells the newest first, of one model alone, page by page', async () => {
     await using history = open();
@@ -216,7 +216,7 @@ describe('the file', () => {
 });
 
 test('of a flood of refused calls some are written in each minute, and how many were not', async () => {
-  await using history = createMemoryHistory({ server: 'one', log });
+  await using history = createMemoryHistory({ server: 'one' });
   let now = 0;
   const refusals = recordingRefusals(history, () => now);
   const refusal = { who: '10.0.0.1', way: 'REST', call: 'PUT /nearfar/v1/config', message: 'no' } as const;

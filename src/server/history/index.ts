@@ -1,4 +1,4 @@
-export type { Actor, Change, ChangeAction, ChangeWay, History, HistoryEntry, HistoryQuery } from './entry.ts';
+export type { Actor, Change, ChangeAction, ChangeWay, History, HistoryEntry } from './entry.ts';
 export { labelBefore } from './label-before.ts';
 export { createMemoryHistory } from './memory-history.ts';
 export { modelChanges, type Settings } from './model-changes.ts';

@@ -5,7 +5,7 @@ import { createStoredHistory, type StoredHistoryOptions } from './stored-history
 const mostEntries = 1_000;
 
 /** A log that ends with the process, for servers that keep none. */
-export function createMemoryHistory(options: StoredHistoryOptions): History {
+export function createMemoryHistory({ server }: Pick<StoredHistoryOptions, 'server'>): History {
   let entries: readonly HistoryEntry[] = [];
   let lastId = 0;
   return createStoredHistory(
@@ -23,6 +23,7 @@ export function createMemoryHistory(options: StoredHistoryOptions): History {
       isTransient: () => false,
       close: async () => undefined,
     },
-    options,
+    // What cannot fail needs no log.
+    { server, log: { error: () => undefined } },
   );
 }

@@ -5,7 +5,7 @@ import type { Change, History, HistoryEntry, HistoryStore, StampedChange } from 
 export interface StoredHistoryOptions {
   /** Names this server in a log that several share. */
   readonly server: string;
-  readonly log: Logger;
+  readonly log: Pick<Logger, 'error'>;
   /** How long a store that is busy is tried again, in milliseconds. @default 5_000 */
   readonly patienceMs?: number | undefined;
 }

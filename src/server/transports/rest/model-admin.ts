@@ -5,12 +5,11 @@ import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema, type T
 import { describeModel, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
 import type { ChangeOptions } from '../../served-models.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf } from '../admin.ts';
 import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { callerOf, deadlineOf } from './headers.ts';
-import { noteRefusedCall } from './refused-call.ts';
 import { bodyJson, observeRest } from './rest-call.ts';
 
 const modelPath = '/nearfar/v1/models/:model';
@@ -27,11 +26,6 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
   app.get<Path>(`${modelPath}/config`, async ({ params }) => describeModel(known(params.model)));
 
   app.register(async (routes) => {
-    // Before the body is read.
-    routes.addHook('onRequest', async (request) => {
-      assertMayChange(context.admin, callerOf(request));
-    });
-    routes.addHook('onError', async (request, _, error) => noteRefusedCall(context, request, error));
     routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
       change(context, request, async (options) => {
         await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), options);

@@ -10,6 +10,7 @@ import { addCors } from './cors.ts';
 import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
+import { addGuard } from './guard.ts';
 import { addHealth } from './health.ts';
 import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
@@ -84,6 +85,7 @@ export function createRestServer(context: RestContext): Transport {
   addProtocolErrors(app);
   addInflate(app);
   app.register(async (routes) => {
+    addGuard(routes, context);
     const refuseOtherMethods = watchMethods(routes);
     await addCors(routes, context.corsAllowedOrigins);
     addTensorFlowServing(routes, context);
@@ -105,6 +107,7 @@ export function createRestServer(context: RestContext): Transport {
       try {
         await app.listen({ host, port });
       } catch (cause) {
+        if (cause instanceof NearfarError) throw cause;
         throw new NearfarError('unavailable', `cannot listen on ${host} port ${port}: ${cause instanceof Error ? cause.message : cause}`, {
           cause,
           details: { transport: 'rest', host, port },
