@@ -5,7 +5,7 @@ import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createMemoryHistory, type History, openSqliteHistory } from './history/index.ts';
+import { createMemoryHistory, type History, openSqliteHistory, recordingRefusals } from './history/index.ts';
 import { createInsights } from './insights/index.ts';
 import { JsonThread } from './json/index.ts';
 import { createLog, type Logger } from './log.ts';
@@ -65,19 +65,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const log = createLog(config.logLevel);
   const metrics = createMetrics();
   const buffers = new BufferPool();
-  const kept = openHistory(config, log);
-  const insights = createInsights({
+  const history = openHistory(config, log);
+  const insights = await createInsights({
     inFlight: () => admission.inFlight,
     models: () => describeModels(serving.servables),
-    history: kept,
+    history,
   });
-  const history: History = {
-    ...kept,
-    record: (change) => {
-      kept.record(change);
-      insights.feed.changed();
-    },
-  };
   const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });
   serving.servables.watch(() => insights.feed.changed());
   const traces =
@@ -109,6 +102,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
+  const refusals = recordingRefusals(history);
   const context = (access: AdminContext['access']) => ({
     servables,
     arrivals: serving.arrivals,
@@ -122,7 +116,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     serverVersion,
     lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, onDemand, history, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: {
+      models: serving.models,
+      onDemand,
+      history,
+      refusals,
+      access,
+      metricValues: (name: string) => metricValues(metrics.registry, name),
+    },
   });
   const { tls } = config;
   const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
@@ -150,13 +151,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       channelArguments: config.grpcChannelArguments,
     });
   const transports: Transport[] = [];
+  const itself = { who: 'server', way: 'server', model: '' } as const;
+  let isListening = false;
   let closing: Promise<void> | undefined;
   const close = () => {
     // Those who watch would hold the server up to the end of its grace.
     insights[Symbol.dispose]();
-    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() => {
-      history[Symbol.dispose]();
-      return onDemand[Symbol.asyncDispose]();
+    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
+      await onDemand[Symbol.asyncDispose]();
+      if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
+      await history[Symbol.asyncDispose]();
     });
     return closing;
   };
@@ -182,6 +186,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
     log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
+    isListening = true;
+    const addresses = { rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin };
+    await history.record({ ...itself, action: 'start', to: { nearfar: serverVersion, ...addresses }, outcome: 'done' });
     return {
       restAddress: restAddress && `${tls ? 'https' : 'http'}://${restAddress}`,
       grpcAddress,

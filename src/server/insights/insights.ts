@@ -1,4 +1,4 @@
-import type { History } from '../history/index.ts';
+import type { History, HistoryEntry } from '../history/index.ts';
 import { Charts, type ChartsOptions } from './charts.ts';
 import { EventFeed } from './event-feed.ts';
 import { Failures } from './failures.ts';
@@ -15,19 +15,27 @@ export interface InsightsOptions {
   readonly inFlight: () => number;
   /** What the server serves, as `GET /nearfar/v1/models` answers. */
   readonly models: () => object;
-  readonly history: Pick<History, 'list'>;
+  readonly history: Pick<History, 'list' | 'watch'>;
 }
 
-export function createInsights({ inFlight, models, history }: InsightsOptions): Insights {
+/** Of the history the newest are at hand, for those who watch. */
+const mostEntries = 100;
+
+export async function createInsights({ inFlight, models, history }: InsightsOptions): Promise<Insights> {
   const now = () => Date.now();
   const sample: ChartsOptions['sample'] = () => ({ inFlight: inFlight(), memoryBytes: process.memoryUsage.rss() });
   const charts = new Charts({ sample, now });
   const failures = new Failures(now);
+  let entries: readonly HistoryEntry[] = await history.list({ limit: mostEntries }).catch(() => []);
   const feed = new EventFeed({
     models,
     charts: () => ({ charts: charts.newest() }),
-    history: () => history.list(),
+    history: () => entries,
     failures: () => failures.list(),
+  });
+  const watching = history.watch((entry) => {
+    entries = [entry, ...entries].slice(0, mostEntries);
+    feed.changed();
   });
   failures.watch(() => feed.changed());
   charts.watch(() => feed.charted());
@@ -36,6 +44,7 @@ export function createInsights({ inFlight, models, history }: InsightsOptions): 
     failures,
     feed,
     [Symbol.dispose]() {
+      watching[Symbol.dispose]();
       feed[Symbol.dispose]();
       charts[Symbol.dispose]();
     },

@@ -77,6 +77,10 @@ export const httpAccess = {
   'DELETE /nearfar/v1/models/:model/uploads/:upload': 'operate',
   'PUT /nearfar/v1/models/:model/shadow': 'operate',
   'PUT /nearfar/v1/models/:model/rollout': 'operate',
+  'DELETE /nearfar/v1/models/:model/rollout': 'operate',
+  'DELETE /nearfar/v1/models/:model/shadow': 'operate',
+  'GET /nearfar/v1/models/:model/shadow': 'read',
+  'GET /nearfar/v1/models/:model/rollout': 'read',
 
   // The page holds nothing of the server's: what it shows it asks for.
   'GET /ui': 'page',

@@ -1,6 +1,6 @@
 import { type ExampleMethod, grpcStatusName, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
 import type { RequestRecord, Timing } from '../request-record.ts';
-import type { JoinedRun, ServableHandle, ServableSpec } from '../servables/index.ts';
+import type { JoinedRun, ServableFallback, ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
 
@@ -22,7 +22,12 @@ export interface Call {
 }
 
 /** What every answer says about the version behind it. */
-export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
+export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant' | 'fallback'>;
+
+/** Says in a header, in ASCII, that the version that a label names could not answer. */
+export function describeFallback({ code, label, version }: ServableFallback): string {
+  return `${code}; label=${encodeURIComponent(label)}; version=${version}`;
+}
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {

@@ -5,7 +5,7 @@ import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
 import { accessOfMethod, isChange } from '../../security/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
 import {
   type Answered as AnsweredCall,
   type AnsweringVersion,
@@ -13,6 +13,7 @@ import {
   type CallSignal,
   type Codec,
   type DecodedCall,
+  describeFallback,
 } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
@@ -91,6 +92,10 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
   };
   const path = pathOf(method);
   const isChanging = isChange(accessOfMethod(path));
+  const refuse = (error: unknown, call: UnaryCall): UnaryAnswer => {
+    if (isChanging) noteRefusal(context.admin, error, { ...actorOf(call, 'gRPC'), call: path });
+    return fail(error, call);
+  };
   methods.set(path, (bytes, call) => {
     let message: MessageShape<I>;
     try {
@@ -101,9 +106,9 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     try {
       if (isChanging) assertMayChange(context.admin, call);
       const answering = handle(message, call);
-      return answering instanceof Promise ? answering.then(succeed).catch((error) => fail(error, call)) : succeed(answering);
+      return answering instanceof Promise ? answering.then(succeed).catch((error) => refuse(error, call)) : succeed(answering);
     } catch (error) {
-      return fail(error, call);
+      return refuse(error, call);
     }
   });
 }
@@ -179,9 +184,10 @@ function setBatchTrailer(trailer: CallTrailer, { batchSize, queueMs, inferMs }: 
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */
-export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant }: AnsweringVersion): void {
+export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant, fallback }: AnsweringVersion): void {
   trailer.set('nearfar-model-version', version);
   trailer.set('nearfar-model-digest', digest);
   trailer.set('nearfar-backend', backend);
   trailer.set('nearfar-variant', variant);
+  if (fallback) trailer.set('nearfar-fallback', describeFallback(fallback));
 }

@@ -13,5 +13,5 @@ const querySchema = v.object({
 
 /** What was changed and by whom, newest first, for those who may change it: `?model=`, `?before=` an id, `?limit=`. */
 export function addHistory(app: FastifyInstance, { admin }: RestContext): void {
-  app.get('/nearfar/v1/history', async (request) => ({ entries: admin.history.list(parseQuery(querySchema, request.query)) }));
+  app.get('/nearfar/v1/history', async (request) => ({ entries: await admin.history.list(parseQuery(querySchema, request.query)) }));
 }
