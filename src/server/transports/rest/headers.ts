@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import { predictionIdName } from '../../quality/index.ts';
 import type { Timing } from '../../request-record.ts';
 import type { ServableTiming } from '../../servables/index.ts';
 import type { Caller } from '../admin.ts';
@@ -16,6 +17,7 @@ export const exposedHeaders = [
   'server-timing',
   'nearfar-batch-size',
   'nearfar-cache',
+  predictionIdName,
   inferenceHeaderLengthName,
   'etag',
   'content-length',

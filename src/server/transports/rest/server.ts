@@ -21,6 +21,7 @@ import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
+import { addQuality } from './quality.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
@@ -97,6 +98,7 @@ export function createRestServer(context: RestContext): Transport {
     addModelAdmin(routes, context);
     addHistory(routes, context);
     addInsights(routes, context);
+    addQuality(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
