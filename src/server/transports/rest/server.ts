@@ -24,6 +24,7 @@ import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
+import { addUploads } from './uploads.ts';
 
 const defaultRequestTimeoutMs = 300_000;
 
@@ -95,6 +96,7 @@ export function createRestServer(context: RestContext): Transport {
     addModels(routes, context);
     addModelAdmin(routes, context);
     addHistory(routes, context);
+    addUploads(routes, context);
     addInsights(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
