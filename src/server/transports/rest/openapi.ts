@@ -272,6 +272,44 @@ function managementPaths(): Json {
         answer: json(object({ traffic: ref('Traffic') })),
       }),
     },
+    [`${model}/uploads`]: {
+      ...of('model'),
+      ...get('Uploads of a model that are not complete', object({ uploads: array(ref('Upload')) })),
+      post: operation({
+        summary: 'Announces a version that is to be uploaded, or goes on with one that was announced alike',
+        tag: management,
+        body: json(
+          object(
+            { version: { anyOf: [versionNumber, { type: 'integer', minimum: 1 }] }, labels: array(text), files: array(ref('UploadFile')) },
+            ['files'],
+          ),
+        ),
+        answer: json(ref('Upload')),
+      }),
+    },
+    [`${model}/uploads/{upload}`]: {
+      ...of('model', 'upload'),
+      ...get('What an upload lacks', ref('Upload')),
+      delete: operation({ summary: 'Gives an upload up', tag: management }),
+    },
+    [`${model}/uploads/{upload}/files/{path}`]: {
+      ...of('model', 'upload', 'path'),
+      ...get('How much of a file is there', ref('UploadProgress')),
+      put: operation({
+        summary: 'Sends a file, or with Content-Range the part of it that comes next',
+        tag: management,
+        body: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+        answer: json(ref('UploadProgress')),
+      }),
+    },
+    [`${model}/uploads/{upload}/complete`]: {
+      ...of('model', 'upload'),
+      post: operation({
+        summary: 'Publishes a version whose files are all there',
+        tag: management,
+        answer: json(object({ model: text, version: versionNumber, digest }, ['model', 'version'])),
+      }),
+    },
     [`${model}/versions/{version}`]: {
       ...of('model', 'version'),
       ...get('What is in a version', ref('VersionDetails')),
@@ -387,6 +425,14 @@ const schemas: Json = {
     },
     ['model', 'version', 'state', 'labels', 'batching'],
   ),
+  UploadFile: object({ path: text, bytes: count, digest }),
+  UploadProgress: object({ offset: count, bytes: count }),
+  Upload: object({
+    upload: text,
+    model: text,
+    version: versionNumber,
+    missing: array(object({ path: text, bytes: count, digest, offset: count })),
+  }),
   Batching: object(
     {
       model: text,
@@ -460,6 +506,8 @@ const parameters: Json = Object.fromEntries(
     ['task', text, 'such as image-classification'],
     ['repository', text, 'any name: there is one repository'],
     ['file', text, 'path below the repository'],
+    ['upload', text, 'id of an upload'],
+    ['path', text, 'path of a file in its version'],
   ].map(([name, schema, description]) => [name, { name, in: 'path', required: true, schema, description }]),
 );
 

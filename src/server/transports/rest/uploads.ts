@@ -40,9 +40,10 @@ export function addUploads(app: FastifyInstance, context: RestContext): void {
     await observe(request, () => uploads.giveUp(request.params.model, request.params.upload));
     return reply.code(204).send();
   });
-  app.head<Path>(`${uploadPath}/files/*`, async ({ params }, reply) => {
-    const { offset, bytes } = await uploads.progress(params.model, params.upload, params['*']);
-    return reply.header('upload-offset', offset).header('upload-length', bytes).header('cache-control', 'no-store').send();
+  app.get<Path>(`${uploadPath}/files/*`, async ({ params }, reply) => {
+    const progress = await uploads.progress(params.model, params.upload, params['*']);
+    reply.header('upload-offset', progress.offset).header('upload-length', progress.bytes).header('cache-control', 'no-store');
+    return progress;
   });
 
   // Their bodies are files, which go to the disk as they come.
