@@ -1,10 +1,15 @@
 export { fileDigest } from './checked-files.ts';
 export { ImportCache, type ImportVersion } from './import-cache.ts';
 export { createImporter } from './import-thread.ts';
-export { listVersions, type ModelSnapshot } from './model-directory.ts';
+export type { ModelSnapshot } from './model-directory.ts';
 export { type ModelPlatform, type ModelSource, modelPlatforms } from './model-source.ts';
 export type { PublishedFile, PublishedFiles } from './published-files.ts';
 export { Repository } from './repository.ts';
 export { createPublishedFiles } from './served-files.ts';
-export { isMissing, isUnderWay, type VersionOnDisk } from './version-directory.ts';
+export { openDiskStore } from './stores/disk-store.ts';
+export { createMemoryStore, type MemoryStore } from './stores/memory-store.ts';
+export { isRemote, Mirrors, type StoreMetrics, type StoreStatus } from './stores/mirrors.ts';
+export { createStoreOpener, resolveStoreLocation } from './stores/open-store.ts';
+export type { ListOptions, ReadOptions, RepositoryStore, StoreAnswer, StoreContent, StoreEntry } from './stores/store.ts';
+export { isMissing, isUnderWay, listVersions, type VersionOnDisk } from './version-directory.ts';
 export { compareVersions, type VersionPolicy } from './version-policy.ts';

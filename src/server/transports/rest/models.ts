@@ -4,9 +4,12 @@ import type { RestContext } from '../context.ts';
 import { versionStatuses } from '../version-statuses.ts';
 
 /** What the server has: each model's versions with state, labels and digest, and of loaded ones the tasks; and how it batches them. */
-export function addModels(app: FastifyInstance, { servables, batching }: RestContext): void {
+export function addModels(app: FastifyInstance, { servables, batching, admin }: RestContext): void {
   app.get('/nearfar/v1/batching', async () => ({ signatures: batching?.() ?? [] }));
-  app.get('/nearfar/v1/models', async () => ({ models: servables.names().map((name) => describeModel(servables, name)) }));
+  app.get('/nearfar/v1/models', async () => ({
+    models: servables.names().map((name) => ({ ...describeModel(servables, name), store: admin.models.storeStatus(name) })),
+  }));
+  app.get('/nearfar/v1/stores', async () => ({ stores: admin.models.storeStatuses() }));
 }
 
 function describeModel(servables: ServableStore, name: string): object {

@@ -18,6 +18,7 @@ import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { watchMethods } from './other-methods.ts';
+import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
@@ -91,6 +92,7 @@ export function createRestServer(context: RestContext): Transport {
     addRepository(routes, context);
     addModels(routes, context);
     addModelAdmin(routes, context);
+    addRefresh(routes, context);
     addHistory(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
