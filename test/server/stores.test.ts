@@ -35,7 +35,7 @@ afterEach(async () => {
 /** Copies of the built-in model as versions, listed in versions.json with a label on the first of them. */
 async function publish(versions: readonly string[], labels: Record<string, string> = { stable: versions[0]! }): Promise<void> {
   const model = origin('models/everyday10');
-  const there = await readdir(model).catch(() => []);
+  const there = await readdir(model).catch((): string[] => []);
   for (const version of versions) if (!there.includes(version)) await copyVersion(model, version);
   await list(versions, labels);
   await writeFile(origin('models/models.json'), JSON.stringify({ models: ['everyday10'] }));

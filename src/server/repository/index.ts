@@ -6,10 +6,22 @@ export { type ModelPlatform, type ModelSource, modelPlatforms } from './model-so
 export type { PublishedFile, PublishedFiles } from './published-files.ts';
 export { Repository } from './repository.ts';
 export { createPublishedFiles } from './served-files.ts';
-export { openDiskStore } from './stores/disk-store.ts';
-export { createMemoryStore, type MemoryStore } from './stores/memory-store.ts';
-export { isRemote, Mirrors, type StoreMetrics, type StoreStatus } from './stores/mirrors.ts';
-export { createStoreOpener, resolveStoreLocation } from './stores/open-store.ts';
-export type { ListOptions, ReadOptions, RepositoryStore, StoreAnswer, StoreContent, StoreEntry } from './stores/store.ts';
-export { isMissing, isUnderWay, listVersions, type VersionOnDisk } from './version-directory.ts';
+export {
+  createMemoryStore,
+  createStoreOpener,
+  isRemote,
+  type ListOptions,
+  type MemoryStore,
+  Mirrors,
+  openDiskStore,
+  type ReadOptions,
+  type RepositoryStore,
+  resolveStoreLocation,
+  type StoreAnswer,
+  type StoreContent,
+  type StoreEntry,
+  type StoreMetrics,
+  type StoreStatus,
+} from './stores/index.ts';
+export { isMissing, isUnderWay, type VersionOnDisk } from './version-directory.ts';
 export { compareVersions, type VersionPolicy } from './version-policy.ts';

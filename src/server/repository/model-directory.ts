@@ -4,7 +4,7 @@ import { digestOf, NearfarError, parseVersions, type Traffic, type Versions } fr
 import type { ModelOptions } from '../model-options.ts';
 import type { ImportCache } from './import-cache.ts';
 import type { ModelSource } from './model-source.ts';
-import type { ModelMirror } from './stores/model-mirror.ts';
+import type { ModelMirror } from './stores/index.ts';
 import {
   checkSignature,
   fileStamp,

@@ -6,7 +6,7 @@ import { FolderHints } from './folder-hints.ts';
 import type { ImportCache } from './import-cache.ts';
 import { ModelDirectory, type ModelSnapshot } from './model-directory.ts';
 import type { ModelSource } from './model-source.ts';
-import type { Mirrors, StoreStatus } from './stores/mirrors.ts';
+import type { Mirrors, StoreStatus } from './stores/index.ts';
 import { fileStamp, isMissing, listVersions } from './version-directory.ts';
 
 export interface RepositoryOptions {

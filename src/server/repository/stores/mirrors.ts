@@ -82,6 +82,8 @@ export class Mirrors implements AsyncDisposable {
   readonly #rootBeat: Beat | undefined;
   readonly #rootFolder: string | undefined;
   #rootNames: ReadonlySet<string> = new Set();
+  /** Whether the root answered. */
+  #hasListed = false;
   readonly #watches: Disposable[] = [];
   readonly #tidying: NodeJS.Timeout;
   #isClosed = false;
@@ -133,7 +135,8 @@ export class Mirrors implements AsyncDisposable {
       known.mirror.want(source);
       return known.mirror;
     }
-    if (!isRemote(source.basePath)) return undefined;
+    // What left the root is about to be removed.
+    if (!isRemote(source.basePath) || !this.#mayBeThere(source)) return undefined;
     return this.#open(source).mirror;
   }
 
@@ -185,6 +188,12 @@ export class Mirrors implements AsyncDisposable {
     }
   }
 
+  /** False for a model of the root that the root does not list. */
+  #mayBeThere({ name, basePath }: Pick<ModelSource, 'name' | 'basePath'>): boolean {
+    const isInRoot = this.#options.root !== undefined && basePath === this.basePathOf(name);
+    return !isInRoot || !this.#hasListed || this.#rootNames.has(name);
+  }
+
   #folderFor(location: string): string {
     return join(this.#options.folder, createHash('sha256').update(location).digest('hex').slice(0, 16));
   }
@@ -227,7 +236,7 @@ export class Mirrors implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Answer> {
     const source = this.#options.sourceOf(name);
-    const isWanted = source?.basePath === basePath || (basePath === this.basePathOf(name) && this.#rootNames.has(name));
+    const isWanted = (source?.basePath === basePath || this.#rootNames.has(name)) && this.#mayBeThere({ name, basePath });
     // At the first question a change that names it is still being checked.
     if (!isWanted && hasAsked) {
       void this.#close(basePath);
@@ -250,6 +259,7 @@ export class Mirrors implements AsyncDisposable {
     }
     const gone = [...this.#rootNames].filter((name) => !names.includes(name));
     this.#rootNames = new Set(names);
+    this.#hasListed = true;
     for (const name of gone) await this.#removeFromRoot(name);
     for (const name of names) if (!this.#mirrors.has(this.basePathOf(name))) this.#open({ name, basePath: this.basePathOf(name) });
     this.#options.onChange(undefined);
