@@ -6,13 +6,13 @@ import { digestOf, NearfarError, parseVersions } from '../../core/index.ts';
 import { assertNames, commitFolder } from '../../publish/index.ts';
 import type { Actor, History } from '../history/index.ts';
 import type { Logger } from '../log.ts';
-import { compareVersions, listVersions, type ModelSource } from '../repository/index.ts';
+import { compareVersions, isRemote, listVersions, type ModelSource } from '../repository/index.ts';
 import { type MissingFile, Upload, type UploadRecord, uploadPrefix } from './upload.ts';
 import type { AnnouncedFile, UploadPart } from './upload-file.ts';
 import { assertUploadPaths, hasModelFile } from './upload-paths.ts';
 
 export interface UploadsOptions {
-  /** Models that are configured, and the folder in which new ones are made. */
+  /** Models that are configured, and the folder in which new ones are made; both may name a store. */
   readonly sourceOf: (model: string) => ModelSource | undefined;
   readonly models: () => readonly ModelSource[];
   readonly modelsRoot: string | undefined;
@@ -281,7 +281,7 @@ export class Uploads implements Disposable {
       const what = { ...(digest !== undefined && { digest }), bytes, files: files.length, ...(labels.length > 0 && { labels }) };
       log.info({ model, version, ...what }, 'uploaded');
       await history.record({ ...entry, to: what, outcome: 'done' });
-      await lookAfresh(model);
+      await lookAfresh(model).catch((error: unknown) => log.warn({ err: error, model }, 'what was uploaded is not found yet'));
       return { model, version, digest };
     } catch (error) {
       await history.record({ ...entry, outcome: 'failed', message: error instanceof Error ? error.message : String(error) });
@@ -313,7 +313,12 @@ export class Uploads implements Disposable {
   #folderOf(model: string): string {
     const { sourceOf, modelsRoot } = this.#options;
     const folder = sourceOf(model)?.basePath ?? (modelsRoot === undefined ? undefined : join(modelsRoot, model));
-    if (folder !== undefined) return folder;
+    if (folder !== undefined && !isRemote(folder)) return folder;
+    if (folder !== undefined) {
+      throw new NearfarError('unsupported', `${model} lies in a store, ${folder}: publish there, uploads go to folders of the server`, {
+        details: { name: model },
+      });
+    }
     throw new NearfarError('not-found', `model ${model} is not served here, and without --models there is no folder for new ones`, {
       details: { name: model },
     });
@@ -321,9 +326,11 @@ export class Uploads implements Disposable {
 
   async #modelFolders(): Promise<ReadonlySet<string>> {
     const { models, modelsRoot } = this.#options;
-    const entries = modelsRoot === undefined ? [] : await readdir(modelsRoot, { withFileTypes: true }).catch(() => []);
+    const entries =
+      modelsRoot === undefined || isRemote(modelsRoot) ? [] : await readdir(modelsRoot, { withFileTypes: true }).catch(() => []);
     const found = entries.filter((entry) => !entry.isFile()).map(({ name }) => join(modelsRoot ?? '', name));
-    return new Set([...models().map(({ basePath }) => basePath), ...found]);
+    const configured = models().map(({ basePath }) => basePath);
+    return new Set([...configured.filter((folder) => !isRemote(folder)), ...found]);
   }
 
   [Symbol.dispose](): void {

@@ -389,6 +389,16 @@ describe('limits', () => {
     expect(await readdir(root)).toEqual([]);
   });
 
+  test('of where models lie: a store on the web takes none', async () => {
+    await server.close();
+    await start({ modelsRoot: undefined, models: [{ name: 'm', basePath: 's3://bucket/m' }] });
+    const stored = await call('POST', 'm/uploads', { files: [{ path: 'model.onnx', bytes: 1, digest }] });
+    const unknown = await call('POST', 'other/uploads', { files: [{ path: 'model.onnx', bytes: 1, digest }] });
+
+    expect(stored.body).toMatchObject({ code: 'unsupported', error: expect.stringContaining('s3://bucket/m') });
+    expect(unknown.body).toMatchObject({ code: 'not-found' });
+  });
+
   test('of uploads at the same time: one more is refused', async () => {
     for (let model = 0; model < 32; model++) {
       expect((await call('POST', `m${model}/uploads`, { files: [{ path: 'model.onnx', bytes: 1, digest }] })).status).toBe(200);
