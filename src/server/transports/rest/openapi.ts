@@ -233,6 +233,22 @@ function managementPaths(): Json {
       ...get('What clients reported of their calls, by version and class of device', object({ rows: array(map(anything)) })),
       post: operation({ summary: 'Reports of calls, from clients', tag: browsers, body: json(map(anything)) }),
     },
+    '/nearfar/v1/stores': get('How the stores answer that models are read from', object({ stores: array(ref('Store')) })),
+    '/nearfar/v1/refresh': {
+      post: operation({
+        summary: 'Looks for changes now; the body may be the event of a bucket',
+        tag: management,
+        answer: json(object({ models: array(text), stores: array(ref('Store')) }, ['stores'])),
+      }),
+    },
+    [`${model}/refresh`]: {
+      ...of('model'),
+      post: operation({
+        summary: 'Looks for changes of a model now',
+        tag: management,
+        answer: json(object({ model: text, store: ref('Store') }, ['model'])),
+      }),
+    },
     '/nearfar/v1/openapi.json': get('This document', map(anything)),
     '/nearfar/v1/config': {
       ...get('What is configured', object({ model_config_list: object({ config: array(ref('ModelConfig')) }) })),
@@ -425,6 +441,7 @@ const schemas: Json = {
     },
     ['model', 'version', 'state', 'labels', 'batching'],
   ),
+  Store: object({ location: text, lastAnswerAt: time, nextAskAt: time, error: text, failingSince: time }, ['location']),
   UploadFile: object({ path: text, bytes: count, digest }),
   UploadProgress: object({ offset: count, bytes: count }),
   Upload: object({
