@@ -17,7 +17,7 @@ interface Server {
 
 /** A multiple of every number of processes, so that each gets the same share. */
 const inFlight = 12;
-const durationMs = 2_000;
+const durationMs = 1_000;
 
 /**
  * Requests a second of one, two and three server processes on one machine: asked straight, each by as many callers as the others, and through
