@@ -5,12 +5,22 @@ import { type BatchingReport, createVersionBatching, withBatching } from './batc
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
-import { type History, recordingVersions } from './history/index.ts';
+import { type History, recordingPending, recordingVersions } from './history/index.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
-import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
+import { PublishedModels } from './published-models.ts';
+import {
+  createImporter,
+  createPublishedFiles,
+  createStoreOpener,
+  ImportCache,
+  isRemote,
+  Mirrors,
+  type PublishedFiles,
+  Repository,
+} from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { warnOfSavedModelConfig } from './saved-model-config.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
@@ -88,7 +98,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
-    metrics: recordingVersions(metrics, history),
+    metrics: recordingVersions(metrics, history, (name) => repository.source(name)?.basePath),
     log,
     onChange: checkWaiters,
     names: () => repository.names(),
@@ -102,19 +112,45 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     isUsed: (directory) => repository.usesDirectory(directory) || servables.usesDirectory(directory),
     onImported: (name) => void repository.lookAfresh(name),
   });
+  const openStore = createStoreOpener({ redirectHosts: config.storeRedirectHosts }, process.env);
+  const { modelsRoot } = config;
+  const isRootRemote = modelsRoot !== undefined && isRemote(modelsRoot);
+  const mirrors: Mirrors = new Mirrors({
+    folder: join(config.cacheDir, 'stores'),
+    root: config.store ?? (isRootRemote ? openStore(modelsRoot) : undefined),
+    openStore,
+    pollIntervalMs: config.storePollMs,
+    backOff: retry,
+    budgetBytes: config.storeCacheBytes,
+    log,
+    metrics,
+    isUsed: (directory) => servables.usesDirectory(directory),
+    sourceOf: (name) => repository.source(name),
+    onChange: (name) => void (name === undefined ? repository.look() : repository.lookAfresh(name)),
+  });
   const repository: Repository = new Repository({
     models: config.models,
-    modelsRoot: config.modelsRoot,
+    modelsRoot: isRootRemote ? undefined : modelsRoot,
+    mirrors,
     pollIntervalMs: config.pollIntervalMs,
     imports,
     trust: config.trust,
     log,
     onModel: (snapshot) => {
+      published.apply(snapshot);
+      pending.note(snapshot);
       servables.apply(snapshot);
       checkWaiters();
     },
-    onModelRemoved: (name) => servables.remove(name),
+    onFailure: (name, error) => pending.noteFailure(name, error),
+    onModelRemoved: (name) => {
+      servables.remove(name);
+      published.forget(name);
+      pending.forget(name);
+    },
   });
+  const published = new PublishedModels({ repository, history });
+  const pending = recordingPending(history, (name) => repository.source(name)?.basePath);
   const batched = withBatching(servables, {
     batchingOf: (handle) => {
       const own = repository.source(handle.name)?.options?.batching;
@@ -132,7 +168,9 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     models: config.models,
     repository,
     servables,
+    published,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    storeRoots: [config.store?.location, isRootRemote ? modelsRoot.replace(/\/+$/, '') : undefined].filter((root) => root !== undefined),
     assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
     history,
@@ -164,7 +202,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
       });
       void configFile?.open();
     },
-    reloadModels: () => (configFile ? configFile.reload() : repository.look()),
+    reloadModels: () => (configFile ? configFile.reload() : repository.refresh()),
     whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
       configFile?.[Symbol.dispose]();
@@ -174,7 +212,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines, inlineRuns, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
+      await Promise.all([engines, inlineRuns, imports, mirrors, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

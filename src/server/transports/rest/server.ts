@@ -10,14 +10,18 @@ import { addCors } from './cors.ts';
 import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
+import { addGuard } from './guard.ts';
 import { addHealth } from './health.ts';
 import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
+import { addInsights } from './insights.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
+import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
+import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
@@ -84,6 +88,7 @@ export function createRestServer(context: RestContext): Transport {
   addProtocolErrors(app);
   addInflate(app);
   app.register(async (routes) => {
+    addGuard(routes, context);
     const refuseOtherMethods = watchMethods(routes);
     await addCors(routes, context.corsAllowedOrigins);
     addTensorFlowServing(routes, context);
@@ -91,7 +96,10 @@ export function createRestServer(context: RestContext): Transport {
     addRepository(routes, context);
     addModels(routes, context);
     addModelAdmin(routes, context);
+    addRefresh(routes, context);
     addHistory(routes, context);
+    addInsights(routes, context);
+    addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);
@@ -105,6 +113,7 @@ export function createRestServer(context: RestContext): Transport {
       try {
         await app.listen({ host, port });
       } catch (cause) {
+        if (cause instanceof NearfarError) throw cause;
         throw new NearfarError('unavailable', `cannot listen on ${host} port ${port}: ${cause instanceof Error ? cause.message : cause}`, {
           cause,
           details: { transport: 'rest', host, port },
