@@ -436,4 +436,17 @@ describe('a server on another store', () => {
 
     expect(metadata).toMatchObject({ name: 'scale', versions: ['1'] });
   });
+
+  test('of another server of ours serves what that one serves', async () => {
+    await publish(['1']);
+    await using first = await start();
+    await first.whenReady();
+    await using second = await start({ modelsRoot: `${first.restAddress}/models`, cacheDir: join(folder.path, 'other-cache') });
+    await second.whenReady();
+    await publish(['1', '2'], { stable: '2' });
+
+    await until(() => second.servables.labels('everyday10')['stable'] === '2');
+
+    expect(await predict(second)).toBe('2');
+  });
 });
