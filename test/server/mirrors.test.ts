@@ -116,7 +116,7 @@ describe('what is kept of a store', () => {
       const files = await readdir(join(folder.path, 'stores', 'blobs'), { recursive: true }).catch((): string[] => []);
       const sizes = files
         .filter((file) => file.endsWith('.part'))
-        .map(async (file) => (await stat(join(folder.path, 'stores/blobs', file))).size);
+        .map(async (file) => (await stat(join(folder.path, 'stores/blobs', file)).catch(() => undefined))?.size ?? 0);
       return Promise.all(sizes);
     };
     let sizes: number[] = [];
