@@ -3,6 +3,14 @@ export { describeFlags } from './flags.ts';
 export type { LogLevel } from './log.ts';
 export type { ModelSource, PublishedFile, PublishedFiles, VersionPolicy } from './repository/index.ts';
 export {
+  type Authentication,
+  createApiKey,
+  type Role,
+  readApiKeys,
+  type StoredKey as ApiKey,
+  writeApiKeys,
+} from './security/index.ts';
+export {
   type ServableHandle,
   type ServableSpec,
   type ServableState,

@@ -16,6 +16,7 @@ import { OnDemandModels } from './on-demand-models.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
+import { Audit, isOn, openAuthentication } from './security/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { InferenceStatistics } from './statistics.ts';
@@ -61,6 +62,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const config = resolveConfig(options);
   const serverVersion = packageVersion();
   const log = createLog(config.logLevel);
+  const authentication = isOn(config.authentication)
+    ? openAuthentication(config.authentication, { log, isSecure: config.tls !== undefined })
+    : undefined;
   const metrics = createMetrics();
   const buffers = new BufferPool();
   const history = openHistory(config, log);
@@ -88,10 +92,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
+  const audit = new Audit(history);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const context = (access: AdminContext['access']) => ({
     servables,
     arrivals: serving.arrivals,
+    ...authentication,
+    audit,
     admission,
     observer,
     requestLog,
@@ -102,7 +109,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     serverVersion,
     lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, onDemand, history, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: {
+      models: serving.models,
+      onDemand,
+      history,
+      access,
+      origins: authentication && config.corsAllowedOrigins,
+      metricValues: (name: string) => metricValues(metrics.registry, name),
+    },
   });
   const { tls } = config;
   const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
@@ -146,12 +160,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await serving.models.check();
     const { host, restPort, grpcPort, grpcSocketPath, adminAddress } = config;
-    const access = adminAddress ? 'elsewhere' : 'loopback';
+    const access = authentication && config.changesOnPublicPort ? 'open' : adminAddress ? 'elsewhere' : 'loopback';
     const restAddress = restPort === 'off' ? undefined : await listen(rest(access, tls), { host, port: restPort });
     const grpcAddress = grpcPort === 'off' ? undefined : await listen(grpc(access), { host, port: grpcPort });
     if (grpcSocketPath !== undefined) {
       // Whoever may open the socket is on this machine.
-      const local = grpc(adminAddress ? 'elsewhere' : 'open');
+      const local = grpc(access === 'loopback' ? 'open' : access);
       transports.push(local);
       await local.listenAtSocket(grpcSocketPath);
     }

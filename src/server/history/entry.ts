@@ -9,11 +9,11 @@ export interface Actor {
 }
 
 /** What is done to what is served. */
-export type ChangeAction = 'add' | 'change' | 'remove' | 'load' | 'unload';
+export type ChangeAction = 'add' | 'change' | 'remove' | 'load' | 'unload' | 'refuse';
 
 /** One change, before it has its place in the log. */
 export interface Change extends Actor {
-  /** `add`, `change` and `remove` are of a model's configuration; `load` and `unload` of a version. */
+  /** `add`, `change` and `remove` are of a model's configuration; `load` and `unload` of a version; `refuse` is of a call that was not allowed. */
   readonly action: ChangeAction;
   readonly model: string;
   readonly version?: string | undefined;

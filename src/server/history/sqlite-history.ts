@@ -132,7 +132,7 @@ const rowSchema = v.object({
   server: v.string(),
   who: v.string(),
   way: v.picklist(['REST', 'gRPC', 'config-file', 'server']),
-  action: v.picklist(['add', 'change', 'remove', 'load', 'unload']),
+  action: v.picklist(['add', 'change', 'remove', 'load', 'unload', 'refuse']),
   model: v.string(),
   version: orUndefined,
   before: parsed,

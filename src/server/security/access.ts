@@ -77,6 +77,12 @@ export const httpAccess = {
   'PUT /nearfar/v1/models/:model/shadow': 'operate',
   'PUT /nearfar/v1/models/:model/rollout': 'operate',
 
+  'GET /nearfar/v1/session': 'open',
+  'POST /nearfar/v1/session': 'open',
+  'DELETE /nearfar/v1/session': 'open',
+  'GET /nearfar/v1/login': 'open',
+  'GET /nearfar/v1/login/callback': 'open',
+
   // The page holds nothing of the server's: what it shows it asks for.
   'GET /ui': 'page',
   'GET /ui/*': 'page',
