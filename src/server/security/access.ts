@@ -76,6 +76,10 @@ export const httpAccess = {
   'DELETE /nearfar/v1/models/:model/uploads/:upload': 'operate',
   'PUT /nearfar/v1/models/:model/shadow': 'operate',
   'PUT /nearfar/v1/models/:model/rollout': 'operate',
+  'DELETE /nearfar/v1/models/:model/rollout': 'operate',
+  'DELETE /nearfar/v1/models/:model/shadow': 'operate',
+  'GET /nearfar/v1/models/:model/shadow': 'read',
+  'GET /nearfar/v1/models/:model/rollout': 'read',
 
   'GET /nearfar/v1/session': 'open',
   'POST /nearfar/v1/session': 'open',

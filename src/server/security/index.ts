@@ -1,5 +1,4 @@
 export { type Access, accessOfMethod, accessOfRoute, type HttpRow, httpAccess, isChange, type Role, roles } from './access.ts';
-export { Audit } from './audit.ts';
 export { type Authentication, assertAuthentication, isOn, openAuthentication, readAuthentication, type SignIn } from './authentication.ts';
 export type { Caller } from './caller.ts';
 export { Guard } from './guard.ts';

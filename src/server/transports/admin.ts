@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import { NearfarError } from '../../core/index.ts';
-import type { Actor, ChangeWay, History } from '../history/index.ts';
+import { NearfarError, type NearfarErrorCode } from '../../core/index.ts';
+import type { Actor, ChangeWay, History, Refusals } from '../history/index.ts';
 import type { ModelControl } from '../model-control.ts';
 import type { Caller } from '../security/index.ts';
 import type { ModelAdmin } from '../served-models.ts';
@@ -12,6 +12,8 @@ export interface AdminContext {
   readonly onDemand: ModelControl;
   /** What was changed, by whom. */
   readonly history: Pick<History, 'list'>;
+  /** Where calls are written down that were not taken. */
+  readonly refusals: Refusals;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
   /** Whose pages may change it too, with the credentials of somebody who may. @default [] */
@@ -24,6 +26,19 @@ export interface AdminContext {
 export function actorOf({ peer = 'unknown', identity }: Pick<Caller, 'peer' | 'identity'>, way: ChangeWay): Actor {
   return { who: identity ? `${identity.name} (${peer})` : peer, way };
 }
+
+/** Writes down that a call for a change was not taken; a change that failed is in the history already. */
+export function noteRefusal(
+  { models, refusals }: Pick<AdminContext, 'models' | 'refusals'>,
+  error: unknown,
+  refused: Actor & { readonly call: string; readonly model?: string | undefined },
+): void {
+  if (models.isRecorded(error) || (error instanceof NearfarError && waitedFor.has(error.code))) return;
+  refusals.record({ ...refused, message: error instanceof Error ? error.message : String(error) });
+}
+
+/** Of a change that was made, and whose end was not waited for. */
+const waitedFor: ReadonlySet<NearfarErrorCode> = new Set(['unavailable', 'deadline-exceeded', 'cancelled']);
 
 /**
  * Checks that a caller may change what is served.

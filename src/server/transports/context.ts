@@ -5,12 +5,13 @@ import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
 import type { ClientReports } from '../client-reports.ts';
+import type { Insights } from '../insights/index.ts';
 import type { RunJsonJob } from '../json/index.ts';
 import type { AnswerPicture, PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
-import type { Audit, Guard, SignIn } from '../security/index.ts';
+import type { Guard, SignIn } from '../security/index.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { TlsIdentity } from '../ssl-config.ts';
 import type { InferenceStatistics } from '../statistics.ts';
@@ -39,8 +40,6 @@ export interface TransportContext {
   readonly guard?: Guard | undefined;
   /** How the page signs people in. */
   readonly signIn?: SignIn | undefined;
-  /** Where refused changes are written down. */
-  readonly audit?: Audit | undefined;
   /** Whether a prediction is taken. */
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
@@ -86,6 +85,8 @@ export interface RestContext extends TransportContext {
   readonly batching?: (() => readonly BatchingReport[]) | undefined;
   /** What clients report of their calls; such reports are not taken without it. */
   readonly clientReports?: Pick<ClientReports, 'record' | 'rows'> | undefined;
+  /** Charts, failures and events; not told without it. */
+  readonly insights?: Pick<Insights, 'charts' | 'failures' | 'feed'> | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;

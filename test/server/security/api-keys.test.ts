@@ -159,12 +159,17 @@ describe('a running server', () => {
     for (let sent = 0; sent < 80; sent++) await put(keys.predict);
     await fetch(`${server.restAddress}/nearfar/v1/models/m`, { method: 'DELETE' });
 
-    const { entries } = JSON.parse((await get(server.restAddress, '/nearfar/v1/history?limit=1000', keys.read)).body);
+    const all = JSON.parse((await get(server.restAddress, '/nearfar/v1/history?limit=1000', keys.read)).body);
+    const entries = all.entries.filter((entry: { model: string }) => entry.model === 'm');
 
     expect(entries.at(-1)).toMatchObject({ who: 'key:the-operate (127.0.0.1)', action: 'change', model: 'm', outcome: 'failed' });
     expect(entries.at(-2)).toMatchObject({ who: 'key:the-predict (127.0.0.1)', action: 'refuse', model: 'm', outcome: 'failed' });
-    expect(entries.at(-2).message).toMatch(/^PUT \/nearfar\/v1\/models\/m: this needs the role operate.*\(permission-denied\)$/);
-    expect(entries).toHaveLength(51);
+    expect(entries.at(-2)).toMatchObject({
+      to: { call: 'PUT /nearfar/v1/models/m' },
+      message: expect.stringMatching(/^this needs the role operate/),
+    });
+    // A minute may have begun meanwhile.
+    expect(entries.length).toBeLessThanOrEqual(1 + 2 * 20);
   });
 
   test('takes changes on the public port from this machine alone, unless it is told otherwise', async () => {

@@ -1,3 +1,4 @@
+import { Writable } from 'node:stream';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Access, grpcAccess, httpAccess, type Role, roles } from '../../../src/server/security/access.ts';
@@ -122,7 +123,7 @@ function askGrpc(client: Client, path: string, key: string | undefined): Promise
     });
     call.on('error', ({ code }: ServiceError) => resolve(code));
     call.on('status', ({ code }) => resolve(code));
-    if ('end' in call) call.end();
+    if (call instanceof Writable) call.end();
   });
 }
 

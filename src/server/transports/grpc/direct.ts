@@ -4,10 +4,9 @@ import type { ChannelArguments } from '../../channel-arguments.ts';
 import type { Identity } from '../../security/index.ts';
 import { CallSignal } from '../call.ts';
 import { certificateOf } from '../certificate-of.ts';
-import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 import { clientOfPeer } from './grpc-js-call.ts';
-import { admit } from './guard.ts';
+import { admit, type GuardContext } from './guard.ts';
 import { type AnswerUnary, type CallTrailer, headBytes, type UnaryAnswer, type UnaryCall, type UnaryMethods } from './unary.ts';
 
 type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...more: unknown[]) => void;
@@ -83,8 +82,6 @@ function timeoutMsOf(text: string | readonly string[] | undefined): number | und
   const [, digits, unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(String(text)) ?? [];
   return Math.min(Number(digits) * (unitsMs[unit] ?? Number.NaN), longestMs);
 }
-
-type GuardContext = Pick<GrpcContext, 'guard' | 'audit' | 'log'>;
 
 /** Reads nothing of a call before it is known who calls. */
 function openGuarded(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, asked: Asked, context: GuardContext): void {

@@ -1,17 +1,16 @@
 import { Metadata, Server, ServerInterceptingCall, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
-import { NearfarError } from '../../../core/index.ts';
 import { accessOfMethod, assertMay, type Caller, type Identity, isChange } from '../../security/index.ts';
-import { actorOf } from '../admin.ts';
+import { actorOf, noteRefusal } from '../admin.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
-type GuardContext = Pick<GrpcContext, 'guard' | 'audit' | 'log'>;
+export type GuardContext = Pick<GrpcContext, 'admin' | 'guard' | 'log'>;
 
 /**
  * Who calls a method, who may do so; at once where nothing has to be waited for, undefined where nobody has to say it.
  * @throws {NearfarError} `unauthenticated`, `permission-denied`, `rate-limited`, `unavailable`; or rejects with it.
  */
-export function admit(path: string, caller: Caller, { guard, audit }: GuardContext): Identity | undefined | Promise<Identity> {
+export function admit(path: string, caller: Caller, { admin, guard }: GuardContext): Identity | undefined | Promise<Identity> {
   const access = accessOfMethod(path);
   const rule = guard?.ruleOf(access) ?? 'open';
   if (!guard || rule === 'open') return undefined;
@@ -20,7 +19,7 @@ export function admit(path: string, caller: Caller, { guard, audit }: GuardConte
     return identity;
   };
   const fail = (error: unknown): never => {
-    if (isChange(access)) noteRefusal(path, caller, error, { audit });
+    if (isChange(access)) noteRefusal(admin, error, { ...actorOf(caller, 'gRPC'), call: path });
     throw error;
   };
   try {
@@ -29,12 +28,6 @@ export function admit(path: string, caller: Caller, { guard, audit }: GuardConte
   } catch (error) {
     return fail(error);
   }
-}
-
-/** Writes down that a change was refused. */
-export function noteRefusal(path: string, caller: Caller, error: unknown, { audit }: Pick<GuardContext, 'audit'>): void {
-  if (!(error instanceof NearfarError) || (error.code !== 'unauthenticated' && error.code !== 'permission-denied')) return;
-  audit?.refused({ ...actorOf(caller, 'gRPC'), model: '', message: `${path}: ${error.message} (${error.code})` });
 }
 
 /** Of grpc-js; a method that has no row in the table of access cannot be added, and those who may not call it do not get to it. */

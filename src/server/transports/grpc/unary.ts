@@ -5,7 +5,7 @@ import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
 import { type Access, accessOfMethod, assertMay, type Identity, isChange } from '../../security/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
-import { assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
 import {
   type Answered as AnsweredCall,
   type AnsweringVersion,
@@ -13,10 +13,10 @@ import {
   type CallSignal,
   type Codec,
   type DecodedCall,
+  describeFallback,
 } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
-import { noteRefusal } from './guard.ts';
 
 const leastReleasedBytes = 64 * 2 ** 10;
 
@@ -75,7 +75,7 @@ export interface MethodErrors {
 }
 
 /** What is asked of a caller, and where errors are told. */
-export type UnaryContext = Pick<GrpcContext, 'admin' | 'guard' | 'audit' | 'log'>;
+export type UnaryContext = Pick<GrpcContext, 'admin' | 'log'>;
 
 /** Adds one method, for those that the table of access has for it; the handler answers with a message or its bytes, and what it throws becomes a gRPC status. */
 export function addUnary<I extends DescMessage, O extends DescMessage>(
@@ -94,6 +94,10 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
   };
   const path = pathOf(method);
   const access = accessOfMethod(path);
+  const refuse = (error: unknown, call: UnaryCall): UnaryAnswer => {
+    if (isChange(access)) noteRefusal(context.admin, error, { ...actorOf(call, 'gRPC'), call: path });
+    return fail(error, call);
+  };
   methods.set(path, (bytes, call) => {
     let message: MessageShape<I>;
     try {
@@ -103,23 +107,13 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     }
     try {
       if (call.identity?.models) assertMay(call.identity, 'signed-in', modelOf(message, access));
-      if (isChange(access)) assertHere(path, call, context);
+      if (isChange(access)) assertMayChange(context.admin, call);
       const answering = handle(message, call);
-      return answering instanceof Promise ? answering.then(succeed).catch((error) => fail(error, call)) : succeed(answering);
+      return answering instanceof Promise ? answering.then(succeed).catch((error) => refuse(error, call)) : succeed(answering);
     } catch (error) {
-      return fail(error, call);
+      return refuse(error, call);
     }
   });
-}
-
-/** Changes are not taken everywhere. */
-function assertHere(path: string, call: UnaryCall, { admin, audit }: UnaryContext): void {
-  try {
-    assertMayChange(admin, call);
-  } catch (error) {
-    noteRefusal(path, call, error, { audit });
-    throw error;
-  }
 }
 
 /** The model that a message asks about, by the names that such fields have; `many` where it is about several or all. */
@@ -205,9 +199,10 @@ function setBatchTrailer(trailer: CallTrailer, { batchSize, queueMs, inferMs }: 
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */
-export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant }: AnsweringVersion): void {
+export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant, fallback }: AnsweringVersion): void {
   trailer.set('nearfar-model-version', version);
   trailer.set('nearfar-model-digest', digest);
   trailer.set('nearfar-backend', backend);
   trailer.set('nearfar-variant', variant);
+  if (fallback) trailer.set('nearfar-fallback', describeFallback(fallback));
 }

@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { NearfarError } from '../../../core/index.ts';
 import {
   type Access,
   accessOfRoute,
@@ -13,7 +12,7 @@ import {
   isChange,
   loginPath,
 } from '../../security/index.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
 import type { RestContext } from '../context.ts';
 import { callerOf } from './headers.ts';
 
@@ -35,28 +34,43 @@ declare module 'fastify' {
 export function addGuard(app: FastifyInstance, context: RestContext): void {
   app.decorateRequest('identity', undefined);
   app.addHook('onRoute', (route) => {
-    const guards = new Map<string, Look>();
+    const looks = new Map<string, Look>();
+    const changing = new Set<string>();
     for (const method of [route.method].flat()) {
       const { row } = route.config ?? {};
-      const look = lookOf(row ? httpAccess[row] : accessOfRoute(method, route.url), context);
-      if (look) guards.set(method, look);
+      const access = row ? httpAccess[row] : accessOfRoute(method, route.url);
+      const look = lookOf(access, context);
+      if (look) looks.set(method, look);
+      if (isChange(access)) changing.add(method);
     }
-    if (guards.size === 0) return;
-    const look = async (request: FastifyRequest, reply: FastifyReply) => guards.get(request.method)?.(request, reply);
+    if (looks.size === 0) return;
+    const look = async (request: FastifyRequest, reply: FastifyReply) => looks.get(request.method)?.(request, reply);
     route.onRequest = [route.onRequest ?? [], look].flat();
+    if (changing.size === 0) return;
+    const note = async (request: FastifyRequest, _: unknown, error: unknown) => {
+      if (changing.has(request.method)) noteRefusedCall(context, request, error);
+    };
+    route.onError = [route.onError ?? [], note].flat();
   });
 }
 
-type Look = (request: FastifyRequest, reply: FastifyReply) => undefined | Promise<unknown>;
+/** For the history: a call that may not change anything, or cannot be read. */
+function noteRefusedCall({ admin }: RestContext, request: FastifyRequest, error: unknown): void {
+  const { model } = request.params as { readonly model?: string }; // by the router
+  const call = `${request.method} ${request.url.split('?', 1)[0]}`;
+  noteRefusal(admin, error, { ...actorOf(callerOf(request), 'REST'), call, model });
+}
+
+type Look = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>;
 
 /** @returns undefined for what everyone may take. */
-function lookOf(access: Access, { admin, guard, audit, signIn }: RestContext): Look | undefined {
+function lookOf(access: Access, { admin, guard, signIn }: RestContext): Look | undefined {
   const rule = guard?.ruleOf(access) ?? 'open';
   const isBound = isBoundToPlace(access, guard !== undefined);
   // Who may sign in by a key too is asked by the page.
   if (access === 'page' && guard && signIn?.oidc && !signIn.keys) return (request, reply) => sendToLogin(request, reply, guard);
   if (rule === 'open' && !isBound) return undefined;
-  const look = async (request: FastifyRequest) => {
+  return async (request) => {
     if (guard && rule !== 'open') {
       const identity = await guard.identify(callerOf(request));
       request.identity = identity;
@@ -65,20 +79,6 @@ function lookOf(access: Access, { admin, guard, audit, signIn }: RestContext): L
     }
     if (isBound) assertMayChange(admin, callerOf(request));
   };
-  if (!isChange(access) || !audit) return look;
-  return (request) =>
-    look(request).catch((error: unknown) => {
-      if (error instanceof NearfarError && isRefusal(error)) {
-        const path = request.raw.url?.split('?', 1)[0];
-        const { model = '' } = request.params as { readonly model?: string };
-        audit.refused({
-          ...actorOf(callerOf(request), 'REST'),
-          model,
-          message: `${request.method} ${path}: ${error.message} (${error.code})`,
-        });
-      }
-      throw error;
-    });
 }
 
 /** Shows those who open the page without a session where to sign in. */
@@ -90,10 +90,6 @@ async function sendToLogin(request: FastifyRequest, reply: FastifyReply, guard: 
   } catch {
     return reply.header('cache-control', 'no-store').redirect(`${loginPath}?next=${encodeURIComponent(request.raw.url ?? '/ui')}`);
   }
-}
-
-function isRefusal({ code }: NearfarError): boolean {
-  return code === 'unauthenticated' || code === 'permission-denied';
 }
 
 /** The model of a path; `many` where it is about all of them. */

@@ -46,7 +46,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       change(context, request, async (options) => {
         const { model, label } = request.params;
         await models.setLabel(model, label, versionOfBody(request), options);
-        return describeModel(known(model));
+        return describeLabels(model);
       }),
     );
     routes.delete<Path>(`${modelPath}/labels/:label`, async (request, reply) => {
@@ -57,7 +57,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       change(context, request, async (options) => {
         const { model, label } = request.params;
         await models.rollBack(model, label, options);
-        return describeModel(known(model));
+        return describeLabels(model);
       }),
     );
     routes.put<Path>(`${modelPath}/traffic`, (request) =>
@@ -81,6 +81,10 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       return reply.code(204).send();
     });
   });
+
+  function describeLabels(name: string): object {
+    return { ...describeModel(known(name)), labels: models.labels(name) };
+  }
 
   function known(name: string): ModelSource {
     const source = models.source(name);

@@ -15,6 +15,7 @@ import { addHealth } from './health.ts';
 import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
+import { addInsights } from './insights.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
@@ -95,6 +96,7 @@ export function createRestServer(context: RestContext): Transport {
     addModels(routes, context);
     addModelAdmin(routes, context);
     addHistory(routes, context);
+    addInsights(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);
