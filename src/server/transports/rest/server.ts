@@ -14,6 +14,7 @@ import { addHealth } from './health.ts';
 import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
+import { addManagementPage } from './management-page.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
@@ -96,6 +97,7 @@ export function createRestServer(context: RestContext): Transport {
     addTasks(routes, context);
     addClientReports(routes, context);
     addHealth(routes, context);
+    addManagementPage(routes);
     if (context.site) addSite(routes, context.site);
     // Behind those that add theirs later.
     routes.register(async () => refuseOtherMethods());
