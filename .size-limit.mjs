@@ -2,6 +2,8 @@
 const engines = ['./dist/engines/tfjs/index.js', './dist/engines/onnx/index.js', '@tensorflow/*'];
 // Fetched by models with strings, tables or an operator that the converter gets wrong.
 const customOps = './dist/engines/tfjs/custom-ops.js';
+// Where the GPU does not run the model.
+const wasmBackend = './dist/engines/tfjs/wasm/index.js';
 // Run on the first visit only.
 const golden = './dist/worker/device/run-golden.js';
 // Downloads, and the calls of client.cache: a warm visit needs neither.
@@ -36,20 +38,20 @@ const entries = [
   {
     name: 'worker without engines',
     path: 'dist/worker/main.js',
-    ignore: [...engines, ...onnxRuntime, golden, batching, balance, ...tasks, ...rare],
+    ignore: [...engines, wasmBackend, ...onnxRuntime, golden, batching, balance, ...tasks, ...rare],
     limit: '40 kB',
   },
   {
     name: 'worker with tfjs and all its backends',
     path: 'dist/worker/main.js',
-    ignore: [...onnxRuntime, customOps, golden, batching, balance, ...tasks, ...rare],
+    ignore: [...onnxRuntime, customOps, wasmBackend, golden, batching, balance, ...tasks, ...rare],
     limit: '312 kB',
   },
   {
     name: 'tfjs engine on WebGPU: core, converter, webgpu',
     path: 'dist/engines/tfjs/index.js',
     import: '*',
-    ignore: [customOps, '@tensorflow/tfjs-backend-cpu', '@tensorflow/tfjs-backend-wasm'],
+    ignore: [customOps, wasmBackend, '@tensorflow/tfjs-backend-cpu', '@tensorflow/tfjs-backend-wasm'],
     limit: '260 kB',
   },
   { name: 'operators of ours for tfjs', path: 'dist/engines/tfjs/custom-ops.js', import: '*', ignore: ['@tensorflow/*'], limit: '12 kB' },

@@ -12,6 +12,8 @@ const modelSchema = v.looseObject({
   base_path: v.string(),
   model_version_policy: v.optional(v.record(v.string(), v.unknown())),
   version_labels: v.optional(v.record(v.string(), v.string())),
+  /** All labels, also those of versions.json; in answers about labels. */
+  labels: v.optional(v.record(v.string(), v.string())),
 });
 const modelsSchema = v.object({ model_config_list: v.object({ config: v.array(modelSchema) }) });
 
@@ -58,7 +60,7 @@ export function addModelCommands(program: Command): void {
       runCommand(
         flags,
         (context) => ask(flags, context, 'POST', `${pathOf(model)}/labels/${encodeURIComponent(label)}/rollback`),
-        ({ version_labels }) => `${model}: ${label} is version ${version_labels?.[label]}`,
+        ({ labels }) => `${model}: ${label} is version ${labels?.[label]}`,
       ),
     );
   command(

@@ -1,5 +1,6 @@
-/** Columns of text, as wide as their widest cell. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+/** Columns of text, as wide as their widest cell. What a terminal would obey, in text that strangers wrote, is shown escaped. */
+export function formatTable(cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(escapeControls));
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows
     .map((row) =>
@@ -9,4 +10,8 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
         .trimEnd(),
     )
     .join('\n');
+}
+
+function escapeControls(text: string): string {
+  return text.replace(/\p{Cc}|\p{Bidi_Control}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

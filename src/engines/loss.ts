@@ -1,6 +1,9 @@
 import { type BackendId, NearfarError } from '../core/index.ts';
 
-/** The life of an engine's GPU device, as its calls need it. An engine without one never loses it. */
+/** Tells when a device is gone, and why: the promise `lost` of a GPUDevice, or one like it. */
+export type DeviceLossNotice = Promise<{ readonly reason: string; readonly message: string }>;
+
+/** The life of what an engine computes on, as its calls need it. */
 export interface DeviceLoss {
   /** Resolves with the reason when the device is lost, but not by an ordinary close. */
   readonly lost: Promise<string>;
@@ -15,16 +18,17 @@ export interface DeviceLoss {
 /** How long an error waits for the notice of a loss that may have caused it. */
 const lossNoticeMs = 20;
 
-export function watchDeviceLoss(backend: BackendId, device: GPUDevice | undefined): DeviceLoss {
+/** @param notice None for an engine that computes on nothing that can be lost. */
+export function watchDeviceLoss(backend: BackendId, notice: DeviceLossNotice | undefined): DeviceLoss {
   let error: NearfarError | undefined;
   let hasEnded = false;
   // Handlers of runs under way: `lost` itself lives as long as the device and would collect one for every run ever made.
   const rejections = new Set<(error: NearfarError) => void>();
   const lost = new Promise<string>((resolve) => {
-    void device?.lost.then(({ reason, message }) => {
+    void notice?.then(({ reason, message }) => {
       if (hasEnded) return;
       const why = message || reason;
-      error = new NearfarError('device-lost', `the GPU device of ${backend} is lost: ${why}`, { details: { backend, reason: why } });
+      error = new NearfarError('device-lost', `the device of ${backend} is lost: ${why}`, { details: { backend, reason: why } });
       for (const reject of rejections) reject(error);
       resolve(why);
     });
@@ -45,7 +49,7 @@ export function watchDeviceLoss(backend: BackendId, device: GPUDevice | undefine
         // What a lost device takes down fails a moment before the browser says why.
         work.then(
           (value) => settle(() => resolve(value)),
-          (cause: unknown) => (device && !error ? setTimeout(() => fail(cause), lossNoticeMs) : fail(cause)),
+          (cause: unknown) => (notice && !error ? setTimeout(() => fail(cause), lossNoticeMs) : fail(cause)),
         );
       }),
     end() {

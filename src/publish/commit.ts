@@ -21,6 +21,8 @@ import { writing } from './write-errors.ts';
 
 /** How long a publisher waits for another one that is writing versions.json; that takes it milliseconds. */
 const LOCK_TIMEOUT_MS = 30_000;
+/** How long a change of versions.json waits for publishers. */
+const CHANGE_TIMEOUT_MS = 5_000;
 const LOCK_RETRY_MS = 20;
 
 export interface CommitRequest {
@@ -57,7 +59,7 @@ async function commitToFolder(request: CommitRequest): Promise<Pin> {
       await mkdir(dirname(join(staging, path)), { recursive: true });
       await storeFile(join(staging, path), file, described[path]);
     }
-    return await withModelLock(model, request.name, async () => {
+    return await withModelLock(model, request.name, { timeoutMs: LOCK_TIMEOUT_MS }, async () => {
       const versions = await readVersionsFile(model, request.name);
       const version = request.version ?? nextVersion(await readdir(model), versions);
       await assertFree(model, request.name, version);
@@ -86,12 +88,25 @@ async function readVersionsFile(model: string, name: string): Promise<Versions> 
   throw new NearfarError('invalid-argument', `${path} is that of ${versions.name}`, { details: { name, got: versions.name } });
 }
 
+export interface ChangeVersionsOptions {
+  /** Ends the waiting for publishers. */
+  readonly signal?: AbortSignal | undefined;
+  /** How long publishers are waited for, in milliseconds. @default 5_000 */
+  readonly timeoutMs?: number | undefined;
+}
+
 /**
  * Replaces a model's versions.json by what `change` makes of it, in turn with publishers.
  * @param model The model's folder.
- * @throws {NearfarError} `failed-precondition` for a folder without one; `unavailable` when a publisher does not finish; what `change` throws.
+ * @returns What is in it then; where `change` gives back what it got, nothing is written.
+ * @throws {NearfarError} `failed-precondition` for a folder without one; `unavailable` when a publisher does not finish; what `change` throws;
+ * `signal.reason`.
  */
-export function changeVersionsFile(model: string, change: (versions: Versions) => Versions): Promise<void> {
+export function changeVersionsFile(
+  model: string,
+  change: (versions: Versions) => Versions,
+  { signal, timeoutMs = CHANGE_TIMEOUT_MS }: ChangeVersionsOptions = {},
+): Promise<Versions> {
   return writing(model, async () => {
     const path = join(model, 'versions.json');
     if (!(await exists(path))) {
@@ -99,11 +114,14 @@ export function changeVersionsFile(model: string, change: (versions: Versions) =
         details: { model },
       });
     }
-    await withModelLock(model, model, async () => {
+    return await withModelLock(model, model, { signal, timeoutMs }, async () => {
       const versions = parseVersions(new Uint8Array(await readFile(path)));
-      const next = encodeVersions(change(versions));
-      parseVersions(next);
+      const changed = change(versions);
+      if (changed === versions) return versions;
+      const next = encodeVersions(changed);
+      const written = parseVersions(next);
       await replaceFile(path, next);
+      return written;
     });
   });
 }
@@ -139,11 +157,18 @@ async function assertFree(model: string, name: string, version: string): Promise
  * Runs `work` while no other publisher of the model does. The lock is a file that only one process can create; what a dead process of
  * this machine left behind is cleared away.
  */
-async function withModelLock<T>(model: string, name: string, work: () => Promise<T>): Promise<T> {
+async function withModelLock<T>(
+  model: string,
+  name: string,
+  { signal, timeoutMs }: { readonly signal?: AbortSignal | undefined; readonly timeoutMs: number },
+  work: () => Promise<T>,
+): Promise<T> {
   const path = join(model, '.publish.lock');
   const owner = `${process.pid} ${hostname()} ${randomUUID()}`;
-  const deadline = performance.now() + LOCK_TIMEOUT_MS;
-  while (!(await tryCreate(path, owner))) {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    signal?.throwIfAborted();
+    if (await tryCreate(path, owner)) break;
     if (performance.now() > deadline) {
       throw new NearfarError('unavailable', `another publisher of ${name} holds ${path}; remove it if none is running`, {
         details: { name, path },

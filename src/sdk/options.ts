@@ -98,9 +98,9 @@ export function resolveOptions(options: ClientOptions, baseUrl: string | undefin
   return {
     repositories,
     servers: absoluteUrls('server', options.server ?? [], baseUrl),
-    serverPolicy: options.serverPolicy,
-    hedgeAfterMs: options.hedgeAfterMs,
-    downloadOn: options.downloadOn,
+    serverPolicy: oneOf('serverPolicy', ['least-in-flight', 'round-robin', 'in-order'], options.serverPolicy),
+    hedgeAfterMs: options.hedgeAfterMs === undefined ? undefined : atLeast('hedgeAfterMs', options.hedgeAfterMs, 0),
+    downloadOn: oneOf('downloadOn', ['unmetered', 'any'], options.downloadOn),
     lock: options.lock === undefined ? undefined : checkLock(options.lock),
     trust,
     createWorker: options.worker,
@@ -116,7 +116,11 @@ export function resolveOptions(options: ClientOptions, baseUrl: string | undefin
 
 /** @throws {NearfarError} `invalid-argument` */
 export function checkMode(mode: Mode): Mode {
-  return modes.includes(mode) ? mode : fail('mode', `one of ${modes.join(', ')}`, mode);
+  return oneOf('mode', modes, mode);
+}
+
+function oneOf<Choice extends string | undefined>(name: string, choices: readonly Choice[], value: Choice): Choice {
+  return value === undefined || choices.includes(value) ? value : fail(name, `one of ${choices.join(', ')}`, value);
 }
 
 /** @throws {NearfarError} `invalid-argument` */

@@ -132,6 +132,7 @@ export function createMetrics(): ServerMetrics {
       tensorflow.mlmdMap.set({ model_name: model, version, uuid }, 1);
     },
     recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
+    recordFallback: (fallback) => own.fallbacks.series(fallback).add(),
     recordQueued: ({ threadPool, queueMs }) => tensorflow.queuingLatency.series({ thread_pool_name: threadPool }).observe(queueMs * 1000),
     recordBatch: ({ threadPool, ...batch }) => {
       tensorflow.wrappedRunCount.series({ thread_pool_name: threadPool }).add();
@@ -262,6 +263,7 @@ function createOwnMetrics(registry: Registry) {
     'signature_changes_total',
     'Versions whose signatures clients of the version before cannot use: reported, or refused.',
   );
+  const fallbacks = counter('label_fallbacks_total', 'Requests for a label whose version was not available, which another one answered.');
   const states = new Gauge({
     name: 'nearfar_servable_state',
     help: 'State of a version by the numbers of TensorFlow Serving: 10 START, 20 LOADING, 30 AVAILABLE, 40 UNLOADING, 50 END.',
@@ -304,6 +306,7 @@ function createOwnMetrics(registry: Registry) {
     loads,
     states,
     signatureChanges,
+    fallbacks,
     restarts,
     recordTuning: ({ model, version, signature, maxBatchSize }: TuningRecord) => {
       const labels = { model, version, signature };

@@ -18,6 +18,8 @@ export interface RequestRecord {
   /** Canonical status name: `OK`, `NOT_FOUND`, … */
   readonly status: string;
   readonly errorCode?: NearfarErrorCode | undefined;
+  /** It may quote what was sent: of errors that are the client's fault it is told to nobody else. */
+  readonly errorMessage?: string | undefined;
   /** Method and path template of a request over HTTP, such as `GET` and `/v2/models/{model}/config`; asked for by traces alone. */
   readonly route?: (() => HttpRoute | undefined) | undefined;
   /** On the clock of `performance.now()`. */

@@ -1,8 +1,8 @@
-import { NearfarError, parseVersions, type Traffic } from '../core/index.ts';
-import { changeVersionsFile } from '../publish/index.ts';
-import { type Actor, type History, labelBefore, modelChanges, type Settings } from './history/index.ts';
+import { NearfarError, type Traffic, type Versions } from '../core/index.ts';
+import { type Actor, type Change, type History, labelBefore, modelChanges, type Settings } from './history/index.ts';
 import type { Logger } from './log.ts';
 import { assertNamesDiffer, assertPlatformsStay, describeModel } from './model-config.ts';
+import type { PublishedModels } from './published-models.ts';
 import { isUnderWay, listVersions, type ModelSource, type Repository, type VersionPolicy } from './repository/index.ts';
 import type { Servables, VersionStatus } from './servables/index.ts';
 
@@ -27,7 +27,11 @@ export interface ModelAdmin {
   put(model: ModelSource, options?: ChangeOptions): Promise<void>;
   /** @throws {NearfarError} `not-found`; `failed-precondition` for a model that is there because of its folder. */
   remove(name: string, options?: Pick<ChangeOptions, 'by'>): Promise<void>;
-  /** Points a label at a version, which is loaded if it is not, or takes it away for undefined. @throws as {@link put}. */
+  /**
+   * Points a label at a version, which is loaded if it is not, or takes it away for undefined: in versions.json, which browsers follow too,
+   * where the model has one, else in what is configured here.
+   * @throws as {@link put}.
+   */
   setLabel(name: string, label: string, version: string | undefined, options?: ChangeOptions): Promise<void>;
   /**
    * Points a label at the version that it had before its last change, as the history knows it.
@@ -35,7 +39,7 @@ export interface ModelAdmin {
    */
   rollBack(name: string, label: string, options?: ChangeOptions): Promise<void>;
   /**
-   * Writes shares of clients by label into the model's versions.json, which browsers follow too; none of them for an empty object.
+   * Writes shares of clients by label into the model's versions.json, which browsers follow too; all get `stable` for an empty object.
    * @throws {NearfarError} `not-found`; `failed-precondition` for a model whose folder has no versions.json; `invalid-argument` for shares above 100 %
    * or of a label that it does not have.
    */
@@ -50,6 +54,10 @@ export interface ModelAdmin {
    * @throws {NearfarError} `unavailable` when none of them can be loaded now.
    */
   load(model: ModelSource, options?: ChangeOptions): Promise<void>;
+  /** Whether the history has a change that failed with this error. */
+  isRecorded(error: unknown): boolean;
+  /** The labels of a model as they are written: in versions.json, and those that are configured here, which win. */
+  labels(name: string): Readonly<Record<string, string>>;
   /** Keeps a model configured with none of its versions loaded, and resolves when none answers. @throws as {@link put}. */
   unload(model: ModelSource, options?: Pick<ChangeOptions, 'by'>): Promise<void>;
 }
@@ -64,6 +72,7 @@ export interface ServedModelsOptions {
   readonly models: readonly ModelSource[];
   readonly repository: Repository;
   readonly servables: Servables;
+  readonly published: PublishedModels;
   readonly allowsLabelsOfMissingVersions: boolean;
   /** Throws for a model whose requests cannot be logged as its config asks. */
   readonly assertLogging: (model: ModelSource) => void;
@@ -73,6 +82,9 @@ export interface ServedModelsOptions {
   /** Resolves when the condition, asked after every change of a version, holds; rejects with `signal.reason` and when the server closes. */
   readonly waitUntil: (holds: () => boolean, signal: AbortSignal | undefined) => Promise<void>;
 }
+
+/** What a change asks for, for the history of one that fails. */
+type Asked = Pick<Change, 'model' | 'version' | 'to'> & Partial<Pick<Change, 'action'>>;
 
 const byServer: Actor = { who: 'server', way: 'server' };
 
@@ -113,88 +125,94 @@ export class ServedModels implements ModelAdmin {
   }
 
   async replaceAll(models: readonly ModelSource[], options: ChangeOptions = {}): Promise<void> {
-    await this.#change(async () => models, options);
+    await this.#change(async () => models, options, { model: '', to: { models: models.map(({ name }) => name) } });
   }
 
   async put(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(() => this.#withPut(model), options);
+    await this.#change(() => this.#withPut(model), options, asked(model));
   }
 
   async remove(name: string, options: Pick<ChangeOptions, 'by'> = {}): Promise<void> {
-    await this.#change(async () => {
+    const next = async () => {
       this.#sourceOf(name);
       const others = this.#models.filter((model) => model.name !== name);
       if (others.length < this.#models.length) return others;
       throw new NearfarError('failed-precondition', `model ${name} is served because its folder is among all models; remove the folder`, {
         details: { name },
       });
-    }, options);
+    };
+    await this.#change(next, options, { action: 'remove', model: name });
   }
 
   async setLabel(name: string, label: string, version: string | undefined, options: ChangeOptions = {}): Promise<void> {
-    await this.#pointLabel(name, label, () => version, options);
+    const { published, allowsLabelsOfMissingVersions } = this.#options;
+    if (published.versions(name)) await this.#publishLabel(name, label, version, options);
+    else await this.#configureLabel(name, label, version, options);
+    if (version !== undefined && !allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
   }
 
   async rollBack(name: string, label: string, options: ChangeOptions = {}): Promise<void> {
-    await this.#pointLabel(name, label, () => this.#versionBefore(name, label), options);
+    const { by = byServer } = options;
+    const version = await this.#versionBefore(name, label).catch(async (error: unknown) => {
+      await this.#recordFailure({ ...by, action: 'change', model: name, to: { rollback: label } }, error);
+      throw error;
+    });
+    await this.setLabel(name, label, version, options);
   }
 
-  async #pointLabel(name: string, label: string, find: () => string | undefined, options: ChangeOptions): Promise<void> {
-    await this.#change(async () => {
-      const version = find();
-      const { [label]: before, ...others } = this.#sourceOf(name).labels ?? {};
-      if (version === undefined && before === undefined) {
-        throw new NearfarError('not-found', `label ${label} of model ${name} is not configured here`, { details: { name, label } });
+  async #publishLabel(name: string, label: string, version: string | undefined, { signal, by = byServer }: ChangeOptions): Promise<void> {
+    const edit = (versions: Versions): Versions => {
+      const { [label]: before, ...others } = versions.labels;
+      if (version === undefined && before === undefined) throw noLabel(name, label);
+      if (version !== undefined && !versions.versions.some((known) => known.version === version)) throw notAvailable(name, version);
+      if (version === undefined && versions.traffic && Object.hasOwn(versions.traffic, label)) {
+        throw new NearfarError('failed-precondition', `label ${label} of model ${name} has a share of the traffic; take that away first`, {
+          details: { name, label, traffic: versions.traffic },
+        });
       }
+      return { ...versions, labels: version === undefined ? others : { ...others, [label]: version } };
+    };
+    await this.#options.published.change(name, { by, to: { labels: { [label]: version ?? null } }, signal, edit });
+    // What is configured here would hide it.
+    if (this.#sourceOf(name).labels?.[label] !== undefined) await this.#configureLabel(name, label, undefined, { signal, by });
+  }
+
+  async #configureLabel(name: string, label: string, version: string | undefined, options: ChangeOptions): Promise<void> {
+    const next = async () => {
+      const { [label]: before, ...others } = this.#sourceOf(name).labels ?? {};
+      if (version === undefined && before === undefined) throw noLabel(name, label);
       return this.#with({ ...this.#sourceOf(name), labels: version === undefined ? others : { ...others, [label]: version } });
-    }, options);
-    const version = this.source(name)?.labels?.[label];
-    if (version !== undefined && !this.#options.allowsLabelsOfMissingVersions) await this.#waitFor([name], options.signal, version);
+    };
+    await this.#change(next, options, { model: name, version, to: { version_labels: { [label]: version ?? null } } });
   }
 
   /** @throws {NearfarError} `failed-precondition` for a label that had no other one. */
-  #versionBefore(name: string, label: string): string {
-    const configured = this.#sourceOf(name).labels?.[label];
-    const published = this.#publishedLabel(name, label);
-    const current = configured ?? published;
-    // The first label that is configured hides one of versions.json, of which the history knows nothing.
-    const before = labelBefore(this.#options.history, name, { label, current }) ?? (published === current ? undefined : published);
-    if (before !== undefined) return before;
-    throw new NearfarError('failed-precondition', `label ${label} of model ${name} had no other version before`, {
-      details: { name, label },
+  async #versionBefore(name: string, label: string): Promise<string> {
+    const { history, published } = this.#options;
+    const { basePath: folder } = this.#sourceOf(name);
+    const versions = published.versions(name);
+    const labels = this.labels(name);
+    const current = Object.hasOwn(labels, label) ? labels[label] : undefined;
+    const before = await labelBefore(history, { model: name, folder }, { label, current });
+    const isThere = before !== undefined && (!versions || versions.versions.some(({ version }) => version === before));
+    if (isThere) return before;
+    const what = before === undefined ? 'had no other version before' : `was version ${before} before, which is published no more`;
+    throw new NearfarError('failed-precondition', `label ${label} of model ${name} ${what}`, {
+      details: { name, label, current },
     });
   }
 
-  #publishedLabel(name: string, label: string): string | undefined {
-    const file = this.#options.repository.snapshot(name)?.versionsFile;
-    const labels = file ? parseVersions(file.bytes).labels : {};
-    return Object.hasOwn(labels, label) ? labels[label] : undefined;
-  }
-
   async setTraffic(name: string, traffic: Traffic, { signal, by = byServer }: ChangeOptions = {}): Promise<void> {
-    const entry = { ...by, action: 'change', model: name, to: { traffic } } as const;
-    let before: Traffic | undefined;
-    try {
-      await changeVersionsFile(this.#sourceOf(name).basePath, ({ traffic: old, ...versions }) => {
-        before = old;
-        const unknown = Object.keys(traffic).find((label) => !Object.hasOwn(versions.labels, label));
-        if (unknown !== undefined) {
-          throw new NearfarError('invalid-argument', `versions.json of ${name} has no label ${unknown}`, {
-            details: { name, label: unknown },
-          });
-        }
-        return Object.keys(traffic).length === 0 ? versions : { ...versions, traffic };
-      });
-    } catch (error) {
-      this.#options.history.record({ ...entry, outcome: 'failed', message: error instanceof Error ? error.message : String(error) });
-      throw error;
-    }
-    this.#options.history.record({ ...entry, from: { traffic: before ?? {} }, outcome: 'done' });
-    await this.#lookAfresh([name], signal);
+    const edit = ({ traffic: _, ...versions }: Versions): Versions => {
+      const unknown = Object.keys(traffic).find((label) => !Object.hasOwn(versions.labels, label));
+      if (unknown === undefined) return Object.keys(traffic).length === 0 ? versions : { ...versions, traffic };
+      throw new NearfarError('invalid-argument', `versions.json of ${name} has no label ${unknown}`, { details: { name, label: unknown } });
+    };
+    await this.#options.published.change(name, { by, to: { traffic }, signal, edit });
   }
 
   async setLoaded(name: string, version: string, isLoaded: boolean, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(async () => {
+    const next = async () => {
       const source = this.#sourceOf(name);
       if (isLoaded && !(await listVersions(source.basePath)).has(version)) {
         throw new NearfarError('not-found', `Could not find version ${version} of model ${name}`, { details: { name, version } });
@@ -207,13 +225,22 @@ export class ServedModels implements ModelAdmin {
       else wanted.delete(version);
       const policy: VersionPolicy = { kind: 'specific', versions: [...wanted] };
       return this.#with({ ...source, policy });
-    }, options);
+    };
+    await this.#change(next, options, { model: name, version, to: { [isLoaded ? 'load' : 'unload']: version } });
     if (isLoaded) await this.#waitFor([name], options.signal, version);
+  }
+
+  labels(name: string): Readonly<Record<string, string>> {
+    return { ...this.#options.published.versions(name)?.labels, ...this.source(name)?.labels };
+  }
+
+  isRecorded(error: unknown): boolean {
+    return error instanceof Error && this.#options.published.told.has(error);
   }
 
   async load(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
     const { waitUntil, repository } = this.#options;
-    await this.#apply(() => this.#withPut({ ...model }), options);
+    await this.#apply(() => this.#withPut({ ...model }), options, asked(model));
     // By digest: a version of the same number may answer until the wanted one does.
     const found = () => this.#wanted(model.name);
     await waitUntil(
@@ -231,7 +258,8 @@ export class ServedModels implements ModelAdmin {
   }
 
   async unload(model: ModelSource, options: Pick<ChangeOptions, 'by'> = {}): Promise<void> {
-    await this.#apply(async () => this.#with({ ...model, policy: { kind: 'specific', versions: [] } }), options);
+    const nothing: ModelSource = { ...model, policy: { kind: 'specific', versions: [] } };
+    await this.#apply(async () => this.#with(nothing), options, asked(nothing));
     await this.#options.waitUntil(
       () => !this.#statuses(model.name).some(({ state }) => state === 'AVAILABLE' || state === 'UNLOADING'),
       undefined,
@@ -272,30 +300,41 @@ export class ServedModels implements ModelAdmin {
   }
 
   /** Makes a change, and waits for the models that are new. */
-  async #change(next: () => Promise<readonly ModelSource[]>, options: ChangeOptions): Promise<void> {
-    await this.#waitFor(await this.#apply(next, options), options.signal);
+  async #change(next: () => Promise<readonly ModelSource[]>, options: ChangeOptions, what: Asked): Promise<void> {
+    await this.#waitFor(await this.#apply(next, options, what), options.signal);
   }
 
   /** @returns the names of the models that are new. */
-  async #apply(next: () => Promise<readonly ModelSource[]>, { signal, by = byServer }: ChangeOptions): Promise<readonly string[]> {
+  async #apply(
+    next: () => Promise<readonly ModelSource[]>,
+    { signal, by = byServer }: ChangeOptions,
+    what: Asked,
+  ): Promise<readonly string[]> {
     const { history } = this.#options;
     const change = this.#last.then(async () => {
-      signal?.throwIfAborted();
       const before = settingsOf(this.#models);
-      const made = await this.#make(await next());
-      for (const each of modelChanges(before, settingsOf(this.#models), by)) history.record(each);
-      return made;
-    });
-    change.catch((error: unknown) => {
-      if (!(error instanceof NearfarError)) return;
-      const { message, details } = error;
-      const model = typeof details['name'] === 'string' ? details['name'] : '';
-      history.record({ ...by, action: 'change', model, outcome: 'failed', message });
+      try {
+        signal?.throwIfAborted();
+        const made = await this.#make(await next());
+        await history.record(...modelChanges(before, settingsOf(this.#models), by));
+        return made;
+      } catch (error) {
+        const name = error instanceof NearfarError ? error.details['name'] : undefined;
+        const model = what.model !== '' || typeof name !== 'string' ? what.model : name;
+        await this.#recordFailure({ ...by, action: 'change', ...what, model }, error);
+        throw error;
+      }
     });
     this.#last = change.catch(() => undefined);
     const { added, changed } = await change;
     await this.#lookAfresh(changed, signal);
     return added;
+  }
+
+  async #recordFailure(change: Omit<Change, 'outcome' | 'message' | 'folder'>, error: unknown): Promise<void> {
+    const message = error instanceof Error ? error.message : String(error);
+    if (error instanceof Error) this.#options.published.told.add(error);
+    await this.#options.history.record({ ...change, folder: this.source(change.model)?.basePath, outcome: 'failed', message });
   }
 
   /** @returns the names of the models that are new, and of all that are not as they were. */
@@ -333,11 +372,7 @@ export class ServedModels implements ModelAdmin {
       const there = await listVersions(basePath).catch(() => new Map<string, string>());
       const missing = targets.find((version) => !there.has(version));
       if (missing === undefined) continue;
-      throw new NearfarError(
-        'failed-precondition',
-        `Request to assign label to version ${missing} of model ${name}, which is not currently available for inference`,
-        { details: { name, version: missing } },
-      );
+      throw notAvailable(name, missing);
     }
   }
 
@@ -411,4 +446,21 @@ async function assertFolder({ name, basePath }: ModelSource): Promise<void> {
       details: { name, basePath },
     });
   });
+}
+
+function asked(model: ModelSource): Asked {
+  return { model: model.name, to: describeModel(model) };
+}
+
+function noLabel(name: string, label: string): NearfarError {
+  return new NearfarError('not-found', `label ${label} of model ${name} is not configured here`, { details: { name, label } });
+}
+
+/** The text of TensorFlow Serving. */
+function notAvailable(name: string, version: string): NearfarError {
+  return new NearfarError(
+    'failed-precondition',
+    `Request to assign label to version ${version} of model ${name}, which is not currently available for inference`,
+    { details: { name, version } },
+  );
 }

@@ -5,7 +5,8 @@ import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createMemoryHistory, type History, openSqliteHistory } from './history/index.ts';
+import { createMemoryHistory, type History, openSqliteHistory, recordingRefusals } from './history/index.ts';
+import { createInsights } from './insights/index.ts';
 import { JsonThread } from './json/index.ts';
 import { createLog, type Logger } from './log.ts';
 import { ImageThread } from './media/index.ts';
@@ -26,6 +27,7 @@ import {
   createGrpcServer,
   createRestServer,
   createSharedPort,
+  describeModels,
   type Transport,
 } from './transports/index.ts';
 
@@ -64,7 +66,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const metrics = createMetrics();
   const buffers = new BufferPool();
   const history = openHistory(config, log);
-  const serving = createServing(config, { log, metrics, history, buffers });
+  const insights = await createInsights({
+    inFlight: () => admission.inFlight,
+    models: () => describeModels(serving.servables),
+    history,
+  });
+  const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });
+  serving.servables.watch(() => insights.feed.changed());
   const traces =
     config.otlpEndpoint === undefined
       ? undefined
@@ -79,7 +87,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           onRecord: metrics.recordRequestLog,
           log,
         });
-  const observer = observeRequests({ counters: joinObservers([metrics, statistics]), traces, log, accessLog: config.accessLog });
+  const observer = observeRequests({
+    counters: joinObservers([metrics, statistics, insights.charts, insights.failures]),
+    traces,
+    log,
+    accessLog: config.accessLog,
+  });
   const images = new ImageThread({ maxWaiting: config.maxInFlight });
   const json = new JsonThread({ maxWaiting: config.maxInFlight, buffers });
   const { servables, files } = serving;
@@ -89,6 +102,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
+  const refusals = recordingRefusals(history);
   const context = (access: AdminContext['access']) => ({
     servables,
     arrivals: serving.arrivals,
@@ -102,7 +116,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     serverVersion,
     lameDuckMs: config.lameDuckMs,
     checksSignatureMethod: config.checksSignatureMethod,
-    admin: { models: serving.models, onDemand, history, access, metricValues: (name: string) => metricValues(metrics.registry, name) },
+    admin: {
+      models: serving.models,
+      onDemand,
+      history,
+      refusals,
+      access,
+      metricValues: (name: string) => metricValues(metrics.registry, name),
+    },
   });
   const { tls } = config;
   const rest = (access: AdminContext['access'], identity: ServerConfig['tls']) =>
@@ -115,6 +136,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       runJsonJob: json.run,
       batching: serving.batching,
       clientReports,
+      insights,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
@@ -129,11 +151,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       channelArguments: config.grpcChannelArguments,
     });
   const transports: Transport[] = [];
+  const itself = { who: 'server', way: 'server', model: '' } as const;
+  let isListening = false;
   let closing: Promise<void> | undefined;
   const close = () => {
-    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(() => {
-      history[Symbol.dispose]();
-      return onDemand[Symbol.asyncDispose]();
+    // Those who watch would hold the server up to the end of its grace.
+    insights[Symbol.dispose]();
+    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
+      await onDemand[Symbol.asyncDispose]();
+      if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
+      await history[Symbol.asyncDispose]();
     });
     return closing;
   };
@@ -159,6 +186,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
     log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
+    isListening = true;
+    const addresses = { rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin };
+    await history.record({ ...itself, action: 'start', to: { nearfar: serverVersion, ...addresses }, outcome: 'done' });
     return {
       restAddress: restAddress && `${tls ? 'https' : 'http'}://${restAddress}`,
       grpcAddress,

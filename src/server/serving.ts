@@ -5,11 +5,12 @@ import { type BatchingReport, createVersionBatching, withBatching } from './batc
 import type { BufferPool } from './buffer-pool.ts';
 import { openResults, withResultCache } from './cache/index.ts';
 import type { ServerConfig } from './config.ts';
-import { type History, recordingVersions } from './history/index.ts';
+import { type History, recordingPending, recordingVersions } from './history/index.ts';
 import type { Logger } from './log.ts';
 import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
+import { PublishedModels } from './published-models.ts';
 import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { warnOfSavedModelConfig } from './saved-model-config.ts';
@@ -88,7 +89,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     optionsOf,
     maxLoadRetries: config.maxLoadRetries,
     backOff: retry,
-    metrics: recordingVersions(metrics, history),
+    metrics: recordingVersions(metrics, history, (name) => repository.source(name)?.basePath),
     log,
     onChange: checkWaiters,
     names: () => repository.names(),
@@ -110,11 +111,20 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     trust: config.trust,
     log,
     onModel: (snapshot) => {
+      published.apply(snapshot);
+      pending.note(snapshot);
       servables.apply(snapshot);
       checkWaiters();
     },
-    onModelRemoved: (name) => servables.remove(name),
+    onFailure: (name, error) => pending.noteFailure(name, error),
+    onModelRemoved: (name) => {
+      servables.remove(name);
+      published.forget(name);
+      pending.forget(name);
+    },
   });
+  const published = new PublishedModels({ repository, history });
+  const pending = recordingPending(history, (name) => repository.source(name)?.basePath);
   const batched = withBatching(servables, {
     batchingOf: (handle) => {
       const own = repository.source(handle.name)?.options?.batching;
@@ -132,6 +142,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     models: config.models,
     repository,
     servables,
+    published,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
     assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,

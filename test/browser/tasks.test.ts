@@ -70,7 +70,7 @@ test('a text is classified on the device where the server is cut', async () => {
 });
 
 /** Every task of pictures in a page, with the pixels of masks and pictures as lists. */
-async function runPictureTasks(mode: 'only-on-device' | 'only-server') {
+async function runPictureTasks(mode: 'only-on-device' | 'only-server', backend: 'tfjs-wasm' | 'tfjs-webgpu' = 'tfjs-wasm') {
   const png = await drawSquares();
   await using opened = await openTestPage(browser, {
     mounts: {
@@ -79,8 +79,8 @@ async function runPictureTasks(mode: 'only-on-device' | 'only-server') {
     },
   });
   return await opened.page.evaluate(
-    async ({ mode, server }) => {
-      const client = window.nearfar.createClient({ models: '/models', server, backends: ['tfjs-wasm'] });
+    async ({ mode, server, backend }) => {
+      const client = window.nearfar.createClient({ models: '/models', server, backends: [backend], allowSoftwareAdapter: true });
       const model = await client.open('colours', { mode });
       const found = await model.run('object-detection', '/squares.png');
       const photo = await (await fetch('/squares.png')).blob();
@@ -115,7 +115,7 @@ async function runPictureTasks(mode: 'only-on-device' | 'only-server') {
         },
       };
     },
-    { mode, server: far.url },
+    { mode, server: far.url, backend },
   );
 }
 
@@ -146,6 +146,20 @@ test('finds, segments, repaints and embeds a picture on either leg, with the sam
       expect.stringMatching(/^deadline-exceeded/),
     ]);
   }
+});
+
+test('the tasks of pictures answer on WebGPU as on the server', async () => {
+  const onGpu = await runPictureTasks('only-on-device', 'tfjs-webgpu');
+  const onServer = await runPictureTasks('only-server');
+
+  const { found, classes, predictions, vector, ...exact } = onServer.answers;
+  const close = <Each extends { score: number }>(all: readonly Each[]) =>
+    all.map((one) => ({ ...one, score: expect.closeTo(one.score, 5) }));
+  expect(onGpu.run).toMatchObject({ leg: 'on-device', backend: 'webgpu', digest: colours });
+  expect(onGpu.answers).toMatchObject(exact);
+  expect(onGpu.answers).toMatchObject({ found: close(found), classes: close(classes), predictions: close(predictions) });
+  expect(onGpu.answers.vector.data).toEqual(vector.data.map((value) => expect.closeTo(value, 5)));
+  expect(onGpu.errors).toEqual(onServer.errors);
 });
 
 /** One call of each trained model in a page; scores in the order of the classes. */

@@ -139,8 +139,8 @@ describe('shares of clients', () => {
     expect(second).toEqual(first);
     expect(first).toEqual(clients.map((client) => labels[labelOfClient(published.traffic, 'everyday10', client) as 'stable']));
     expect([none.status, none.stdout]).toEqual([0, 'everyday10: all clients get the same version\n']);
-    // The highest, as for clients of TensorFlow Serving.
-    expect(new Set(after)).toEqual(new Set(['2']));
+    // As in the browser.
+    expect(new Set(after)).toEqual(new Set(['1']));
     // With 40 answers and the start of a process; the change itself is at once.
     expect(rollbackMs).toBeLessThan(20_000);
     const { entries } = await json('history', 'everyday10', '--limit', '2');
@@ -175,15 +175,43 @@ describe('shares of clients', () => {
   });
 });
 
-test('the first move of a label that is published is rolled back to what versions.json says', async () => {
+test('a label that is published is moved and rolled back in versions.json, and what others write there is in the history too', async () => {
+  const published = async () => {
+    const { labels } = await fetch(`${server.restAddress}/models/everyday10/versions.json`).then((answer) => answer.json());
+    return labels.stable;
+  };
   const named = () => server.servables.labels('everyday10')['stable'];
   await ask('label', 'everyday10', 'stable', '2');
-  const moved = named();
+  const moved = [named(), await published()];
   const back = await ask('rollback', 'everyday10');
-  const rolledBack = named();
+  const rolledBack = [named(), await published()];
   await ask('rollback', 'everyday10');
+  const again = [named(), await published()];
+  const { entries } = await json('history', 'everyday10', '--limit', '5');
+  const path = join(folder.path, 'everyday10', 'versions.json');
+  await writeFile(path, (await readFile(path, 'utf8')).replace('"stable": "2"', '"stable": "1"'));
+  await expect.poll(named).toBe('1');
+  const latest = async () => (await json('history', 'everyday10', '--limit', '5')).entries;
+  const written = {
+    way: 'versions.json',
+    who: path,
+    from: { labels: { stable: '2', canary: '2' } },
+    to: { labels: { stable: '1', canary: '2' } },
+  };
+  await expect.poll(latest).toContainEqual(expect.objectContaining(written));
+  const taken = await ask('label', 'everyday10', 'canary');
+  await ask('label', 'everyday10', 'canary', '2');
+  const missing = await ask('label', 'everyday10', 'stable', '7');
 
-  expect([moved, rolledBack, named()]).toEqual(['2', '1', '2']);
+  expect([moved, rolledBack, again]).toEqual([
+    ['2', '2'],
+    ['1', '1'],
+    ['2', '2'],
+  ]);
+  const lastChange = entries.find(({ way }: { way: string }) => way === 'REST');
+  expect(lastChange).toMatchObject({ who: '127.0.0.1', from: { labels: { stable: '1' } }, to: { labels: { stable: '2' } } });
+  expect([taken.status, missing.status, missing.stderr]).toEqual([0, 1, expect.stringContaining('version 7 of model everyday10')]);
+  expect((await latest())[0]).toMatchObject({ outcome: 'failed', to: { labels: { stable: '7' } } });
   expect([back.status, back.stdout]).toEqual([0, 'everyday10: stable is version 1\n']);
 });
 

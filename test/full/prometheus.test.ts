@@ -10,11 +10,11 @@ import { copyEveryday10 } from '../support/everyday10.ts';
 import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 
-// The rules and the dashboard in ops/, by Prometheus itself (Debian's package `prometheus`).
+// The rules and the dashboard in deploy/, by Prometheus itself (Debian's package `prometheus`).
 
 const run = promisify(execFile);
-const ops = fileURLToPath(new URL('../../ops', import.meta.url));
-const rules = join(ops, 'prometheus');
+const deploy = fileURLToPath(new URL('../../deploy', import.meta.url));
+const rules = join(deploy, 'prometheus');
 const hasPrometheus = await Promise.all([run('promtool', ['--version']), run('prometheus', ['--version'])]).then(
   () => true,
   () => false,
@@ -26,7 +26,8 @@ interface Panel {
   readonly targets: readonly { readonly expr: string }[];
 }
 
-const readPanels = async (): Promise<readonly Panel[]> => JSON.parse(await readFile(join(ops, 'grafana', 'nearfar.json'), 'utf8')).panels;
+const readPanels = async (): Promise<readonly Panel[]> =>
+  JSON.parse(await readFile(join(deploy, 'grafana', 'nearfar.json'), 'utf8')).panels;
 
 describe.runIf(hasPrometheus)('promtool', () => {
   test('takes the rules and the example, and the rules do what their tests say', async () => {

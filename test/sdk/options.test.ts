@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { BackendId } from '../../src/core/index.ts';
+import type { BackendId, ServerPolicy } from '../../src/core/index.ts';
 import { type ClientOptions, resolveOptions } from '../../src/sdk/options.ts';
 
 const base = 'https://app.example.com/photos/index.html';
@@ -45,6 +45,9 @@ test.each<[string, ClientOptions]>([
   ['cacheBudgetBytes', { models: '/m', cacheBudgetBytes: Number.NaN }],
   ['memoryBudgetBytes', { models: '/m', memoryBudgetBytes: -1 }],
   ['hangTimeoutMs', { models: '/m', hangTimeoutMs: 0 }],
+  ['serverPolicy', { models: '/m', serverPolicy: 'fastest' as ServerPolicy }],
+  ['hedgeAfterMs', { models: '/m', hedgeAfterMs: -1 }],
+  ['downloadOn', { models: '/m', downloadOn: 'wifi' as 'any' }],
   ['backends', { models: '/m', backends: [] }],
   ['backends', { models: '/m', backends: ['tfjs-foo' as BackendId] }],
   ['backends', { models: '/m', backends: ['tfjs-cuda' as BackendId] }],

@@ -1,11 +1,20 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type Change, createMemoryHistory, type History, modelChanges, openSqliteHistory } from '../../src/server/history/index.ts';
+import {
+  type Change,
+  createMemoryHistory,
+  type History,
+  type HistoryEntry,
+  modelChanges,
+  openSqliteHistory,
+  recordingRefusals,
+} from '../../src/server/history/index.ts';
 import { openDatabase } from '../../src/server/history/sqlite.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { createLog } from '../../src/server/log.ts';
@@ -37,22 +46,43 @@ describe.each<[string, () => History]>([
   ['in SQLite', () => openSqliteHistory({ file: at(`${Math.random()}`, 'history.sqlite'), server: 'one', log })],
   ['in memory', () => createMemoryHistory({ server: 'one' })],
 ])('a history %s', (_, open) => {
-  test('tells the newest first, of one model alone, page by page', () => {
-    using history = open();
+  test('tells the newest first, of one model alone, page by page', async () => {
+    await using history = open();
     for (const version of ['2', '3', '4']) {
-      history.record(change('a', version));
-      history.record({ ...change('b', version), outcome: 'failed', message: 'no such version' });
+      await history.record(change('a', version));
+      await history.record({ ...change('b', version), outcome: 'failed', message: 'no such version' });
     }
 
-    const first = history.list({ model: 'a', limit: 2 });
-    const second = history.list({ model: 'a', limit: 2, before: first.at(-1)?.id });
+    const first = await history.list({ model: 'a', limit: 2 });
+    const second = await history.list({ model: 'a', limit: 2, before: first.at(-1)?.id });
 
     expect(first.map(({ version }) => version)).toEqual(['4', '3']);
     expect(second.map(({ version }) => version)).toEqual(['2']);
     expect(first[0]).toMatchObject({ ...change('a', '4'), server: 'one' });
     expect(Math.abs(Date.parse(first[0]?.at ?? '') - Date.now())).toBeLessThan(60_000);
-    expect(history.list({ model: 'b' })[0]).toMatchObject({ outcome: 'failed', message: 'no such version' });
-    expect(history.list()).toHaveLength(6);
+    expect((await history.list({ model: 'b' }))[0]).toMatchObject({ outcome: 'failed', message: 'no such version' });
+    expect(await history.list()).toHaveLength(6);
+  });
+
+  test('keeps models of one name apart by their folders', async () => {
+    await using history = open();
+    await history.record({ ...change('a', '2'), folder: '/here/a' }, { ...change('a', '3'), folder: '/there/a' });
+
+    const entries = await history.list({ model: 'a', folder: '/here/a' });
+
+    expect(entries.map(({ version }) => version)).toEqual(['2']);
+  });
+
+  test('tells those who watch of each entry once it is kept, with its id', async () => {
+    await using history = open();
+    const seen: HistoryEntry[] = [];
+    const watching = history.watch((entry) => seen.push(entry));
+    await history.record(change('a', '2'), change('a', '3'));
+    watching[Symbol.dispose]();
+    await history.record(change('a', '4'));
+
+    const [, ...kept] = await history.list();
+    expect(seen.map(({ id, version }) => [id, version])).toEqual(kept.reverse().map(({ id, version }) => [id, version]));
   });
 });
 
@@ -68,6 +98,7 @@ test('only settings that differ are changes, in whatever order they are named', 
       ...by,
       action: 'change',
       model: 'm',
+      folder: '/m',
       from: { version_labels: { stable: '1', canary: '2' } },
       to: { version_labels: { stable: '2', canary: '2' } },
       outcome: 'done',
@@ -76,37 +107,77 @@ test('only settings that differ are changes, in whatever order they are named', 
 });
 
 describe('the file', () => {
-  test('is opened again with what it had, by two servers at once', () => {
+  test('is opened again with what it had, by two servers at once', async () => {
     const file = at('twice', 'history.sqlite');
-    {
-      using history = openSqliteHistory({ file, server: 'one', log });
-      history.record(change('a', '1'));
-    }
-    using one = openSqliteHistory({ file, server: 'one', log });
-    using two = openSqliteHistory({ file, server: 'two', log });
-    two.record(change('a', '2'));
+    await using history = openSqliteHistory({ file, server: 'one', log });
+    await history.record(change('a', '1'));
+    await using one = openSqliteHistory({ file, server: 'one', log });
+    await using two = openSqliteHistory({ file, server: 'two', log });
+    await two.record(change('a', '2'));
 
-    expect(one.list().map(({ server, version }) => [server, version])).toEqual([
+    expect((await one.list()).map(({ server, version }) => [server, version])).toEqual([
       ['two', '2'],
       ['one', '1'],
     ]);
   });
 
-  test('takes no change of what is written', () => {
+  test('that another server has locked holds up no event loop, and gets every entry once it is free', async () => {
+    const file = at('locked', 'history.sqlite');
+    await using history = openSqliteHistory({ file, server: 'one', log });
+    const other = openDatabase(file);
+    other.exec('BEGIN IMMEDIATE');
+
+    let isWritten = false;
+    const writing = history.record(change('a', '1'), change('a', '2')).then(() => {
+      isWritten = true;
+    });
+    // A write that waited for the lock inside SQLite would be given up, and lost, before the first of these turns.
+    for (let turn = 0; turn < 50; turn++) await setTimeout(2);
+    const before = [isWritten, (await history.list()).length];
+    other.exec('COMMIT');
+    other.close();
+    await writing;
+
+    expect(before).toEqual([false, 0]);
+    expect((await history.list()).map(({ version }) => version)).toEqual(['2', '1']);
+  });
+
+  test('of the first layout is brought to the present one with what it had', async () => {
+    const file = at('first', 'history.sqlite');
+    await mkdir(at('first'));
+    const database = openDatabase(file);
+    database.exec(`CREATE TABLE changes (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, server TEXT NOT NULL, who TEXT NOT NULL,
+      way TEXT NOT NULL, action TEXT NOT NULL, model TEXT NOT NULL, version TEXT, before TEXT, after TEXT, outcome TEXT NOT NULL, message TEXT);
+      INSERT INTO changes (at, server, who, way, action, model, version, outcome)
+      VALUES ('2026-01-01T00:00:00.000Z', 'one', 'someone', 'carrier pigeon', 'sing', 'a', '1', 'half done');
+      PRAGMA user_version = 1`);
+    database.close();
+
+    await using history = openSqliteHistory({ file, server: 'one', log });
+    await history.record({ ...change('a', '2'), folder: '/a' });
+
+    // Ways, actions and outcomes of another nearfar are told as they are.
+    expect(await history.list()).toMatchObject([
+      { version: '2', folder: '/a' },
+      { version: '1', way: 'carrier pigeon', action: 'sing', outcome: 'half done' },
+    ]);
+  });
+
+  test('takes no change of what is written', async () => {
     const file = at('append', 'history.sqlite');
-    using history = openSqliteHistory({ file, server: 'one', log });
-    history.record(change('a', '1'));
+    await using history = openSqliteHistory({ file, server: 'one', log });
+    await history.record(change('a', '1'));
     const database = openDatabase(file);
 
     expect(() => database.exec("UPDATE changes SET who = 'nobody'")).toThrow('append-only');
     expect(() => database.exec('DELETE FROM changes')).toThrow('append-only');
     database.close();
-    expect(history.list()).toHaveLength(1);
+    expect(await history.list()).toHaveLength(1);
   });
 
-  test('of a later layout is refused, as it is', () => {
+  test('of a later layout is refused, as it is', async () => {
     const file = at('later', 'history.sqlite');
-    openSqliteHistory({ file, server: 'one', log })[Symbol.dispose]();
+    await openSqliteHistory({ file, server: 'one', log })[Symbol.asyncDispose]();
     const database = openDatabase(file);
     database.exec('PRAGMA user_version = 99');
     database.close();
@@ -134,14 +205,31 @@ describe('the file', () => {
     });
     await Promise.all([once(writer, 'exit'), once(lines, 'close')]);
 
-    using history = openSqliteHistory({ file, server: 'reader', log });
-    const written = history.list({ limit: 1_000 }).map(({ version }) => Number(version));
-    history.record(change('a', '1'));
+    await using history = openSqliteHistory({ file, server: 'reader', log });
+    const written = (await history.list({ limit: 1_000 })).map(({ version }) => Number(version));
+    await history.record(change('a', '1'));
 
     expect(last).toBeGreaterThanOrEqual(20);
     expect(written.slice(-last)).toEqual(Array.from({ length: last }, (_, index) => last - index));
-    expect(history.list({ limit: 1 })).toMatchObject([{ server: 'reader' }]);
+    expect(await history.list({ limit: 1 })).toMatchObject([{ server: 'reader' }]);
   });
+});
+
+test('of a flood of refused calls some are written in each minute, and how many were not', async () => {
+  await using history = createMemoryHistory({ server: 'one' });
+  let now = 0;
+  const refusals = recordingRefusals(history, () => now);
+  const refusal = { who: '10.0.0.1', way: 'REST', call: 'PUT /nearfar/v1/config', message: 'no' } as const;
+  for (let count = 0; count < 1_000; count++) refusals.record(refusal);
+  now = 60_000;
+  refusals.record({ ...refusal, message: 'x'.repeat(10_000) });
+
+  await history.record(change('b', '1'));
+  const [, ...entries] = await history.list({ limit: 1_000 });
+
+  expect(entries).toHaveLength(21);
+  expect(entries[0]).toMatchObject({ action: 'refuse', outcome: 'failed', to: { call: refusal.call, passedOver: 980 } });
+  expect(entries[0]?.message).toHaveLength(501);
 });
 
 describe('a server', () => {
@@ -212,7 +300,7 @@ describe('a server', () => {
     const server = await start({ models: [{ name: 'm', basePath: at('unfit', 'm') }], backends: ['onnx-cuda'] }, false);
     await expect.poll(() => server.servables.status({ name: 'm' })[0]?.errorMessage, { timeout: 10_000 }).toMatch(/attempt [3-9]/);
 
-    const { body } = await read(server);
+    const { body } = await read(server, '?model=m');
 
     expect(body.entries).toMatchObject([{ action: 'load', model: 'm', version: '1', outcome: 'failed', way: 'server' }]);
     expect(body.entries[0].message).toContain('onnx-cuda');
@@ -228,12 +316,53 @@ describe('a server', () => {
     expect((await fetch(model, { method: 'DELETE' })).status).toBe(204);
     expect((await fetch(model, { method: 'PUT', body: JSON.stringify({ base_path: at('back', 'm') }) })).status).toBe(503);
 
-    const { body } = await read(server);
+    const { body } = await read(server, '?model=m');
     expect(body.entries.reverse().map(({ action, outcome }: Change) => [action, outcome])).toEqual([
       ['load', 'failed'],
       ['remove', 'done'],
       ['add', 'done'],
       ['load', 'failed'],
+    ]);
+  });
+
+  test('writes down its starts and stops, what cannot be loaded as it is found, and calls that it does not take', async () => {
+    const folder = at('found', 'm');
+    await copyEveryday10(folder, '1');
+    const historyFile = at('found', 'history.sqlite');
+    const options = { historyFile, models: [{ name: 'm', basePath: folder }], adminAddress: { host: '127.0.0.1', port: 0 } };
+    const first = await start(options);
+    const ask = (address: string | undefined, body: string) =>
+      fetch(`${address}/nearfar/v1/models/m/traffic`, { method: 'PUT', body }).then(({ status }) => status);
+    const refused = [await ask(first.restAddress, '{}'), await ask(`http://${first.adminAddress}`, 'no JSON')];
+    await mkdir(join(folder, '2'));
+    await writeFile(join(folder, '2', 'saved_model.pb'), 'no graph');
+    await mkdir(join(folder, '3'));
+    await writeFile(join(folder, '3', 'manifest.json'), '{"schemaVersion": 1}');
+    const failedImports = () =>
+      first.servables.status({ name: 'm' }).filter(({ errorMessage }) => /attempt [2-9]|not valid/.test(errorMessage));
+    await expect.poll(() => failedImports().length, { timeout: 20_000 }).toBe(2);
+    await first.close();
+    servers.splice(0);
+    const second = await start(options);
+
+    const admin = `http://${second.adminAddress}/nearfar/v1/history?limit=1000`;
+    const { entries } = await fetch(admin).then((answer) => answer.json());
+    const [started, ...older] = entries.filter(({ action }: HistoryEntry) => action === 'start' || action === 'stop');
+    expect(refused).toEqual([403, 400]);
+    expect([started, ...older].map(({ action }: HistoryEntry) => action)).toEqual(['start', 'stop', 'start']);
+    expect(started.to).toMatchObject({ rest: expect.stringMatching(/^127\.0\.0\.1:\d+$/) });
+    const found = entries
+      .filter((entry: HistoryEntry) => entry.model === 'm' && entry.outcome === 'failed' && entry.id < started.id)
+      .reverse();
+    expect(found).toMatchObject([
+      {
+        action: 'refuse',
+        who: '127.0.0.1',
+        to: { call: 'PUT /nearfar/v1/models/m/traffic' },
+        message: expect.stringContaining('admin_address'),
+      },
+      { action: 'refuse', message: expect.stringContaining('JSON') },
+      ...['2', '3'].map(() => ({ action: 'load', folder, version: expect.stringMatching(/^[23]$/), to: { code: expect.any(String) } })),
     ]);
   });
 

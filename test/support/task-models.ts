@@ -12,7 +12,7 @@ export const tokenizer: Uint8Array<ArrayBuffer> = new Uint8Array(
 
 /** Writes a repository with a text classifier (TensorFlow.js, `pets`) and a regression of rows (ONNX, `ages`); returns their digests. */
 export async function writeTaskModels(folder: string): Promise<{ pets: string; ages: string }> {
-  const pets = await publish(
+  const pets = await publishSource(
     folder,
     'pets',
     catsAndDogs(),
@@ -35,7 +35,7 @@ export async function writeTaskModels(folder: string): Promise<{ pets: string; a
     { 'tokenizer.json': tokenizer, 'labels.txt': new TextEncoder().encode('cat\ndog\n') },
   );
   const identity = tinyOnnx('float32', 'Identity', { rank: 2 });
-  const ages = await publish(
+  const ages = await publishSource(
     folder,
     'ages',
     identity,
@@ -67,7 +67,7 @@ export async function writePictureModel(folder: string): Promise<string> {
   const outputs = { boxes: [-1, 49, 4], scores: [-1, 49, 3], channels: [-1, 16, 16, 3], negative: [-1, 16, 16, 3], mean: [-1, 3] };
   const infos = Object.entries(outputs).map(([name, shape]) => [name, { dtype: 'float32' as const, shape }]);
   const labels = 'labels.txt';
-  return publish(
+  return publishSource(
     folder,
     'colours',
     colours(),
@@ -172,13 +172,13 @@ export function colours(): VariantSource {
   });
 }
 
-/** Publishes a model with what its task reads; returns its digest. */
-async function publish(
+/** Publishes a model as its version 1, with what its tasks read; returns its digest. */
+export async function publishSource(
   folder: string,
   name: string,
   { manifest: base, variant, readFile }: VariantSource,
-  about: Pick<Manifest, 'tasks' | 'signatures'>,
-  taskFiles: Readonly<Record<string, Uint8Array<ArrayBuffer>>>,
+  about: Partial<Pick<Manifest, 'tasks' | 'signatures'>> = {},
+  taskFiles: Readonly<Record<string, Uint8Array<ArrayBuffer>>> = {},
 ): Promise<string> {
   const files = new Map(Object.entries(taskFiles));
   for (const path of variant.files) files.set(path, await readFile(path));

@@ -4,6 +4,6 @@ import { openSqliteHistory } from '../../dist/server/history/index.js';
 const [file = ''] = process.argv.slice(2);
 const history = openSqliteHistory({ file, server: 'writer', log: /** @type {any} */ (console) });
 for (let count = 1; ; count++) {
-  history.record({ who: 'writer', way: 'server', action: 'load', model: 'm', version: String(count), outcome: 'done' });
+  await history.record({ who: 'writer', way: 'server', action: 'load', model: 'm', version: String(count), outcome: 'done' });
   process.stdout.write(`${count}\n`);
 }

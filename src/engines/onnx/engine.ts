@@ -66,7 +66,7 @@ interface OnnxParts {
 
 function createOnnxEngine(id: OnnxBackendId, { ort, setup, serial, device, openSessionNow }: OnnxParts): Engine {
   const variants = new Map<LoadedVariant, { bytes: number; liveTensors: () => number }>();
-  const loss = watchDeviceLoss(id, setup.gpuDevice);
+  const loss = watchDeviceLoss(id, setup.gpuDevice?.lost);
   let closing: Promise<void> | undefined;
   return {
     backend: id,

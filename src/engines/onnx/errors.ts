@@ -3,7 +3,10 @@ import { messageOf } from '../gpu.ts';
 
 // ONNX Runtime throws plain Errors; what went wrong stands in their text only.
 const patterns: readonly (readonly [RegExp, NearfarErrorCode])[] = [
-  [/out of memory|bad_alloc|failed to allocate|OrtMemoryInfo|Array buffer allocation failed|memory access out of bounds/i, 'out-of-memory'],
+  [
+    /out of memory|bad_alloc|failed to allocate|OrtMemoryInfo|Array buffer allocation failed|memory access out of bounds|SafeIntOnOverflow|storage size overflowed/i,
+    'out-of-memory',
+  ],
   [/device (is|was) lost|device lost|DeviceLost/i, 'device-lost'],
   [/Got invalid dimensions for input|Invalid rank for input|invalid dimension/i, 'shape-mismatch'],
   [/Unexpected input data type/i, 'dtype-mismatch'],

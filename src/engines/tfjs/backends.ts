@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type EngineDevice, NearfarError } from '../../core/index.ts';
 import { messageOf, requestDevice, requestFitAdapter } from '../gpu.ts';
+import type { DeviceLossNotice } from '../loss.ts';
 import type { EnginePlatform } from '../platform.ts';
 import { createSerial, type Serial } from '../serial.ts';
 import { backendCode } from '../tfjs-backend-code.ts';
-import { installKernels } from './kernels.ts';
+import { cpuKernels, installKernels, type Replacements, webGpuKernels } from './kernels.ts';
 
 /** One backend of TensorFlow.js, opened for one engine. */
 export interface TfjsBackend {
@@ -12,6 +13,8 @@ export interface TfjsBackend {
   readonly device: EngineDevice;
   /** The GPU device, on webgpu. */
   readonly gpuDevice?: GPUDevice | undefined;
+  /** Resolves when nothing can be computed here any more: the GPU device is lost, or a kernel of wasm has trapped. */
+  readonly lost?: DeviceLossNotice | undefined;
   /**
    * Runs `work` with this backend as the current one. TensorFlow.js has one current backend and one stack of scopes per
    * realm, so the work of all engines in a realm waits in one line; reading tensors back needs no place in it.
@@ -31,9 +34,21 @@ export type TfjsBackendKind = 'webgpu' | 'wasm' | 'cpu';
 
 // TensorFlow.js itself is one object per realm: its line of work and its shared backends are so too.
 let realm: Serial | undefined;
-const shared = new Map<string, number>();
-const wasmFiles: Record<string, string> = {};
+const shared = new Map<'cpu' | 'wasm', SharedBackend>();
 let nextId = 1;
+
+/** What a shared backend needs beside its own code. */
+interface SharedParts {
+  readonly kernels: Replacements;
+  /** Called before a kernel of the backend is set up. */
+  readonly watch?: (backend: tf.KernelBackend) => DeviceLossNotice;
+}
+
+interface SharedBackend {
+  readonly name: string;
+  readonly lost: DeviceLossNotice | undefined;
+  users: number;
+}
 
 /**
  * @throws {NearfarError} `device-unfit` when the backend cannot be had here.
@@ -44,20 +59,12 @@ export async function openTfjsBackend(kind: TfjsBackendKind, platform: EnginePla
   tf.enableProdMode();
   switch (kind) {
     case 'cpu':
-      return openShared('cpu', realm, platform, async () => {
-        await backendCode.cpu();
-      });
+      return openShared('cpu', realm, platform, () => backendCode.cpu().then(() => ({ kernels: cpuKernels })));
     case 'wasm':
       return openShared('wasm', realm, platform, async () => {
-        const { setWasmPaths } = await backendCode.wasm();
-        // 4.22 computes on one thread whatever is asked (tensorflow/tfjs issue 8513), and its threaded build breaks when minified.
-        tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', false);
-        Object.assign(wasmFiles, platform.tfjsWasmFiles);
-        if (!wasmFiles['tfjs-backend-wasm-threaded-simd.wasm']) {
-          // It asks for three names. After a failed start it takes no other map, but it looks into this one again.
-          wasmFiles['tfjs-backend-wasm-threaded-simd.wasm'] = platform.tfjsWasmFiles['tfjs-backend-wasm-simd.wasm'];
-          setWasmPaths(wasmFiles);
-        }
+        const [{ setWasmPaths }, { setUpWasm, watchWasm, wasmKernels }] = await backendCode.wasm();
+        setUpWasm(setWasmPaths, platform);
+        return { kernels: wasmKernels, watch: watchWasm };
       });
     case 'webgpu':
       return openWebGpu(realm, platform);
@@ -68,40 +75,54 @@ export async function openTfjsBackend(kind: TfjsBackendKind, platform: EnginePla
  * The CPU and wasm backends keep state in their modules, so a realm has one of each: engines share and count it. It is
  * registered under a name of ours, so that closing it leaves an application's own backend alone.
  */
-async function openShared(kind: 'cpu' | 'wasm', serial: Serial, platform: EnginePlatform, load: () => Promise<void>): Promise<TfjsBackend> {
-  const name = `nearfar-${kind}`;
+async function openShared(
+  kind: 'cpu' | 'wasm',
+  serial: Serial,
+  platform: EnginePlatform,
+  load: () => Promise<SharedParts>,
+): Promise<TfjsBackend> {
   const keep = platform.keepProcessListeners ?? ((work) => Promise.resolve(work()));
-  await load();
-  await serial(async () => {
-    if (!shared.has(name)) await keep(() => registerShared(kind, name, platform));
-    shared.set(name, (shared.get(name) ?? 0) + 1);
+  const parts = await load();
+  const own = await serial(async () => {
+    const known = shared.get(kind) ?? (await keep(() => registerShared(kind, platform, parts)));
+    known.users += 1;
+    shared.set(kind, known);
+    return known;
   });
+  const forget = () => shared.get(kind) === own && shared.delete(kind);
+  void own.lost?.then(forget);
   const release = async () => {
-    const engines = shared.get(name) ?? 0;
-    if (engines > 1) shared.set(name, engines - 1);
-    else {
-      shared.delete(name);
-      await keep(() => unregister(name));
-    }
+    own.users -= 1;
+    if (own.users > 0) return;
+    forget();
+    await keep(() => unregister(own.name));
   };
-  return createBackend(name, { kind: 'cpu' }, serial, { kind, release, trim: () => undefined });
+  return createBackend(own.name, { kind: 'cpu' }, serial, { kind, lost: own.lost, release, trim: () => undefined });
 }
 
-async function registerShared(kind: 'cpu' | 'wasm', name: string, { tfjsWasmFiles }: EnginePlatform): Promise<void> {
+async function registerShared(
+  kind: 'cpu' | 'wasm',
+  { tfjsWasmFiles }: EnginePlatform,
+  { kernels, watch }: SharedParts,
+): Promise<SharedBackend> {
+  const name = `nearfar-${kind}-${nextId++}`;
   const factory = tf.findBackendFactory(kind);
   if (factory === null) throw new NearfarError('internal', `@tensorflow/tfjs-backend-${kind} registered no backend`);
   let failure: unknown;
+  let lost: DeviceLossNotice | undefined;
   tf.registerBackend(name, async () => {
     try {
-      return await factory();
+      const backend = await factory();
+      lost = watch?.(backend);
+      return backend;
     } catch (error) {
       failure = error;
       throw error;
     }
   });
   tf.copyRegisteredKernels(kind, name);
-  installKernels(kind, name);
-  if ((await tf.setBackend(name)) && tf.getBackend() === name) return;
+  installKernels(kernels, name);
+  if ((await tf.setBackend(name)) && tf.getBackend() === name) return { name, lost, users: 0 };
   unregister(name);
   const files = kind === 'wasm' ? ` (from ${Object.values(tfjsWasmFiles).join(' or ')})` : '';
   throw new NearfarError('device-unfit', `TensorFlow.js cannot start its ${kind} backend${files}: ${reasonOf(failure)}`, {
@@ -119,7 +140,7 @@ async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<Tfj
     await serial(async () => {
       tf.registerBackend(name, () => backend);
       tf.copyRegisteredKernels('webgpu', name);
-      installKernels('webgpu', name);
+      installKernels(webGpuKernels, name);
       if ((await tf.setBackend(name)) && tf.getBackend() === name) return;
       unregister(name);
       throw new NearfarError('device-unfit', 'TensorFlow.js cannot start its webgpu backend');
@@ -127,6 +148,7 @@ async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<Tfj
     return createBackend(name, fit.device, serial, {
       kind: 'webgpu',
       gpuDevice,
+      lost: gpuDevice.lost,
       release: async () => {
         unregister(name);
         gpuDevice.destroy();
@@ -148,11 +170,17 @@ async function openWebGpu(serial: Serial, platform: EnginePlatform): Promise<Tfj
 interface BackendParts {
   readonly kind: TfjsBackendKind;
   readonly gpuDevice?: GPUDevice;
+  readonly lost: DeviceLossNotice | undefined;
   readonly release: () => Promise<void>;
   readonly trim: () => void;
 }
 
-function createBackend(name: string, device: EngineDevice, serial: Serial, { kind, gpuDevice, release, trim }: BackendParts): TfjsBackend {
+function createBackend(
+  name: string,
+  device: EngineDevice,
+  serial: Serial,
+  { kind, gpuDevice, lost, release, trim }: BackendParts,
+): TfjsBackend {
   let closing: Promise<void> | undefined;
   const select = async () => {
     if (tf.getBackend() !== name) await tf.setBackend(name);
@@ -161,6 +189,7 @@ function createBackend(name: string, device: EngineDevice, serial: Serial, { kin
     kind,
     device,
     gpuDevice,
+    lost,
     use: (work) =>
       serial(async () => {
         await select();

@@ -14,7 +14,7 @@ export async function openTfjsEngine(kind: TfjsBackendKind, platform: EnginePlat
 
 function createTfjsEngine(id: BackendId, backend: TfjsBackend, platform: EnginePlatform): Engine {
   const variants = new Map<LoadedVariant, GraphVariant>();
-  const loss = watchDeviceLoss(id, backend.gpuDevice);
+  const loss = watchDeviceLoss(id, backend.lost);
   let closing: Promise<void> | undefined;
   // One for the realm, whichever variant opened it.
   const hostBackend = () => [...variants.values()].find((variant) => variant.hostBackend)?.hostBackend;

@@ -12,5 +12,7 @@ export function translateTfjsError(error: unknown, backend: BackendId): NearfarE
   if (/Kernel '.*' not registered for backend|Unknown op '|is not supported|not yet (implemented|supported)/i.test(message)) {
     return new NearfarError('unsupported', `${backend} cannot run the model: ${message}`, options);
   }
+  // Of an operator that was given an index beyond its tensor.
+  if (/does not index into|index value .* is not in/i.test(message)) return new NearfarError('invalid-argument', message, options);
   return new NearfarError('internal', `${backend} failed: ${message}`, options);
 }

@@ -258,6 +258,8 @@ function watchGpuErrors(device: GPUDevice | undefined): () => Promise<void> {
   return async () => {
     const [memory, validation] = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
     if (memory) throw new NearfarError('out-of-memory', `the GPU has not enough memory: ${memory.message}`);
-    if (validation) throw new NearfarError('internal', `the GPU refused a command: ${validation.message}`);
+    if (!validation) return;
+    const { message } = validation;
+    throw new NearfarError(/exceeds the max buffer/.test(message) ? 'out-of-memory' : 'internal', `the GPU refused a command: ${message}`);
   };
 }

@@ -20,7 +20,20 @@ export function modelChanges(before: ReadonlyMap<string, Settings>, after: Reado
     const only = (settings: Settings | undefined) =>
       settings && Object.fromEntries(differing.flatMap((setting) => (setting in settings ? [[setting, settings[setting]]] : [])));
     const action = from === undefined ? 'add' : to === undefined ? 'remove' : 'change';
-    changes.push({ ...by, action, model, from: only(from), to: only(to), outcome: 'done' });
+    changes.push({
+      ...by,
+      action,
+      model,
+      folder: folderOf(after.get(model) ?? before.get(model)),
+      from: only(from),
+      to: only(to),
+      outcome: 'done',
+    });
   }
   return changes;
+}
+
+function folderOf(settings: Settings | undefined): string | undefined {
+  const folder = settings?.['base_path'];
+  return typeof folder === 'string' ? folder : undefined;
 }

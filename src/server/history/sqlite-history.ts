@@ -2,15 +2,13 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { NearfarError } from '../../core/index.ts';
-import type { Logger } from '../log.ts';
-import type { Change, History, HistoryEntry, HistoryQuery } from './entry.ts';
+import type { History, HistoryQuery, HistoryStore, StampedChange } from './entry.ts';
+import { entryOfRow, valuesOf } from './row.ts';
 import { openDatabase, type SqliteDatabase } from './sqlite.ts';
+import { createStoredHistory, type StoredHistoryOptions } from './stored-history.ts';
 
-export interface SqliteHistoryOptions {
+export interface SqliteHistoryOptions extends StoredHistoryOptions {
   readonly file: string;
-  /** Names this server in a log that several share. */
-  readonly server: string;
-  readonly log: Logger;
 }
 
 /** What brings the file from each layout to the next; its number is how many of them were done. */
@@ -32,16 +30,17 @@ const migrations: readonly string[] = [
   CREATE INDEX changes_of_model ON changes (model, id);
   CREATE TRIGGER changes_stay BEFORE UPDATE ON changes BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
   CREATE TRIGGER changes_remain BEFORE DELETE ON changes BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;`,
+  'ALTER TABLE changes ADD COLUMN folder TEXT',
 ];
 
-/** How long one server waits for another that writes, in milliseconds. */
-const patienceMs = 500;
+/** How long a server that opens the file waits for another that writes, in milliseconds; afterwards nobody waits on the event loop. */
+const openPatienceMs = 500;
 
 /**
- * Opens the log in a file of SQLite, which is made or brought to the present layout. Each entry is on the disk before `record` returns.
+ * Opens the log in a file of SQLite, which is made or brought to the present layout. Each entry is on the disk before `record` resolves.
  * @throws {NearfarError} `unsupported` without SQLite here or for a file of a later layout; `unavailable` for one that cannot be opened.
  */
-export function openSqliteHistory({ file, server, log }: SqliteHistoryOptions): History {
+export function openSqliteHistory({ file, ...options }: SqliteHistoryOptions): History {
   let database: SqliteDatabase;
   try {
     mkdirSync(dirname(file), { recursive: true });
@@ -54,34 +53,47 @@ export function openSqliteHistory({ file, server, log }: SqliteHistoryOptions): 
       details: { path: file },
     });
   }
+  return createStoredHistory(createStore(database), options);
+}
+
+function createStore(database: SqliteDatabase): HistoryStore {
   const insert = database.prepare(
-    `INSERT INTO changes (at, server, who, way, action, model, version, before, after, outcome, message)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO changes (at, server, who, way, action, model, folder, version, before, after, outcome, message)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
+  const insertAll = (entries: readonly StampedChange[]) =>
+    entries.map((entry) => Number(v.parse(insertedSchema, insert.run(...valuesOf(entry))).lastInsertRowid));
   return {
-    record(change) {
+    write: async (entries) => {
+      database.exec('BEGIN IMMEDIATE');
       try {
-        insert.run(...valuesOf(change, server));
+        const ids = insertAll(entries);
+        database.exec('COMMIT');
+        return ids;
       } catch (error) {
-        log.error({ err: error, change }, `the history could not be written to ${file}`);
+        database.exec('ROLLBACK');
+        throw error;
       }
     },
-    list(query = {}) {
-      try {
-        return select(database, query);
-      } catch (cause) {
-        throw new NearfarError('unavailable', `the history cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
-      }
-    },
-    [Symbol.dispose]: () => database.close(),
+    read: async (query) => select(database, query),
+    // Of node:sqlite and of libsql.
+    isTransient: (error) => error instanceof Error && /database (table )?is locked|SQLITE_BUSY/.test(`${error.message} ${codeOf(error)}`),
+    close: async () => database.close(),
   };
+}
+
+const insertedSchema = v.object({ lastInsertRowid: v.union([v.number(), v.bigint()]) });
+
+function codeOf(error: Error): unknown {
+  return 'code' in error ? error.code : '';
 }
 
 /** Closes what is no history. */
 function prepareFile(database: SqliteDatabase, file: string): void {
   try {
-    database.exec(`PRAGMA busy_timeout = ${patienceMs}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
+    database.exec(`PRAGMA busy_timeout = ${openPatienceMs}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;`);
     migrate(database, file);
+    database.exec('PRAGMA busy_timeout = 0');
   } catch (error) {
     database.close();
     throw error;
@@ -111,45 +123,16 @@ function migrate(database: SqliteDatabase, file: string): void {
   }
 }
 
-function valuesOf({ who, way, action, model, version, from, to, outcome, message }: Change, server: string) {
-  const json = (value: object | undefined) => (value === undefined ? null : JSON.stringify(value));
-  const at = new Date().toISOString();
-  return [at, server, who, way, action, model, version ?? null, json(from), json(to), outcome, message ?? null];
-}
-
-const orUndefined = v.pipe(
-  v.nullable(v.string()),
-  v.transform((text) => text ?? undefined),
-);
-const parsed = v.pipe(
-  v.nullable(v.string()),
-  v.transform((text): object | undefined => (text === null ? undefined : JSON.parse(text))),
-);
-
-const rowSchema = v.object({
-  id: v.number(),
-  at: v.string(),
-  server: v.string(),
-  who: v.string(),
-  way: v.picklist(['REST', 'gRPC', 'config-file', 'server']),
-  action: v.picklist(['add', 'change', 'remove', 'load', 'unload']),
-  model: v.string(),
-  version: orUndefined,
-  before: parsed,
-  after: parsed,
-  outcome: v.picklist(['done', 'failed']),
-  message: orUndefined,
-});
-
 /** A condition that may be absent is left out: with `? IS NULL OR …` the index of models is not used, and every entry is read. */
-function select(database: SqliteDatabase, { model, before, limit = 100 }: HistoryQuery): readonly HistoryEntry[] {
+function select(database: SqliteDatabase, { model, folder, before, limit = 100 }: HistoryQuery) {
   const conditions = [
     ...(model === undefined ? [] : [{ sql: 'model = ?', value: model }]),
+    ...(folder === undefined ? [] : [{ sql: 'folder = ?', value: folder }]),
     ...(before === undefined ? [] : [{ sql: 'id < ?', value: before }]),
   ];
   const where = conditions.length > 0 ? `WHERE ${conditions.map(({ sql }) => sql).join(' AND ')}` : '';
-  const rows = database
+  return database
     .prepare(`SELECT * FROM changes ${where} ORDER BY id DESC LIMIT ?`)
-    .all(...conditions.map(({ value }) => value), limit);
-  return v.parse(v.array(rowSchema), rows).map(({ before: from, after: to, ...entry }) => ({ ...entry, from, to }));
+    .all(...conditions.map(({ value }) => value), limit)
+    .map(entryOfRow);
 }

@@ -1,20 +1,32 @@
-import type { ServingMetrics } from '../servables/index.ts';
-import type { History } from './entry.ts';
+import type { ServableState, ServingMetrics } from '../servables/index.ts';
+import type { Change, History } from './entry.ts';
 
 const server = { who: 'server', way: 'server' } as const;
 
 /**
- * Writes down versions that load, fail to, or unload, beside counting them. A version that fails is tried again for as long as it is
+ * Writes down versions that load, fail to, or are unloaded, beside counting them. A version that fails is tried again for as long as it is
  * wanted: the first failure is written, and what it becomes.
  */
-export function recordingVersions(metrics: ServingMetrics, history: Pick<History, 'record'>): ServingMetrics {
+export function recordingVersions(
+  metrics: ServingMetrics,
+  history: Pick<History, 'record'>,
+  folderOf: (model: string) => string | undefined,
+): ServingMetrics {
   const failing = new Map<string, string>();
+  const unloading = new Set<string>();
   const keyOf = (model: string, version: string) => `${model}/${version}`;
+  const record = (action: 'load' | 'unload', model: string, rest: Omit<Change, keyof typeof server | 'action' | 'model'>) =>
+    void history.record({ ...server, action, model, folder: folderOf(model), ...rest });
+  const recordUnload = (model: string, version: string, state: ServableState) => {
+    const key = keyOf(model, version);
+    if (state === 'UNLOADING') unloading.add(key);
+    else if (unloading.delete(key) && state === 'END') record('unload', model, { version, outcome: 'done' });
+  };
   return {
     ...metrics,
     setState(model, version, state) {
       metrics.setState(model, version, state);
-      if (state === 'UNLOADING') history.record({ ...server, action: 'unload', model, version, outcome: 'done' });
+      recordUnload(model, version, state);
     },
     forgetVersion(model, version) {
       metrics.forgetVersion(model, version);
@@ -22,7 +34,7 @@ export function recordingVersions(metrics: ServingMetrics, history: Pick<History
     },
     forgetModel(model) {
       metrics.forgetModel(model);
-      for (const key of failing.keys()) if (key.startsWith(keyOf(model, ''))) failing.delete(key);
+      for (const known of [failing, unloading]) for (const key of known.keys()) if (key.startsWith(keyOf(model, ''))) known.delete(key);
     },
     recordLoad(load) {
       metrics.recordLoad(load);
@@ -30,10 +42,10 @@ export function recordingVersions(metrics: ServingMetrics, history: Pick<History
       const key = keyOf(model, version);
       if (outcome === 'loaded') {
         failing.delete(key);
-        history.record({ ...server, action: 'load', model, version, to: { digest, backend }, outcome: 'done' });
+        record('load', model, { version, to: { digest, backend }, outcome: 'done' });
       } else if (outcome === 'failed' && failing.get(key) !== message) {
         failing.set(key, message ?? '');
-        history.record({ ...server, action: 'load', model, version, to: { digest }, outcome: 'failed', message });
+        record('load', model, { version, to: { digest }, outcome: 'failed', message });
       }
     },
   };

@@ -26,6 +26,8 @@ export interface ModelSnapshot {
   readonly labels: Readonly<Record<string, string>>;
   /** Shares of clients by label; undefined where all get the same version. */
   readonly traffic: Traffic | undefined;
+  /** What versions.json says; undefined where there is none. */
+  readonly published: Versions | undefined;
   /** The versions to load, newest first: those of the policy and those that labels name. */
   readonly wanted: readonly VersionOnDisk[];
   /** Whether the policy is to load nothing. */
@@ -118,6 +120,7 @@ export class ModelDirectory {
       pending,
       labels,
       traffic: isUnloaded ? undefined : listed?.content.traffic,
+      published: listed?.content,
       wanted: [...this.#wanted.values()],
       isUnloaded,
       options,

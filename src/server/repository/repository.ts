@@ -24,6 +24,8 @@ export interface RepositoryOptions {
   readonly now?: (() => number) | undefined;
   /** Called after each look at a model that could be read. */
   readonly onModel: (snapshot: ModelSnapshot) => void;
+  /** Called after each look that could not be had. */
+  readonly onFailure?: ((name: string, error: NearfarError) => void) | undefined;
   /** Called when a model is configured no more, or its folder left the root. */
   readonly onModelRemoved: (name: string) => void;
 }
@@ -240,6 +242,7 @@ export class Repository {
       if (pollIntervalMs > 0) this.#hints.watch(basePath, () => void this.#lookAt(name, watched));
     } catch (error) {
       watched.failure = toFailure(error, watched.directory.source);
+      if (!this.#isClosed) this.#options.onFailure?.(name, watched.failure);
       this.#report(watched, watched.failure.message, (text) =>
         log.error({ model: name }, `the model's folder cannot be read, what is loaded stays: ${text}`),
       );

@@ -85,6 +85,11 @@ export class ModelServables {
     return this.#snapshot?.traffic;
   }
 
+  /** Whether requests that name nothing mean `stable`, as in browsers: the model has a versions.json. */
+  get followsStable(): boolean {
+    return this.#snapshot?.published !== undefined;
+  }
+
   labels(): Readonly<Record<string, string>> {
     return Object.fromEntries(this.#labels);
   }

@@ -4,7 +4,7 @@ import type { Logger } from '../log.ts';
 import type { VersionOnDisk } from '../repository/index.ts';
 import type { HostedVersion } from './engine-host.ts';
 import { readMlMetadataUuid } from './ml-metadata.ts';
-import type { Ran, ServableHandle, ServableState, VersionStatus } from './servable.ts';
+import type { Ran, ServableFallback, ServableHandle, ServableState, VersionStatus } from './servable.ts';
 import { failedWarmupOf } from './warm-up.ts';
 
 /** Loads a version onto an engine, see `EngineHost.load`. */
@@ -34,6 +34,8 @@ export interface ServingMetrics {
     /** Why it failed. */
     readonly message?: string | undefined;
   }): void;
+  /** A request that a share, or `stable`, meant for a version that is not available. */
+  recordFallback(fallback: { readonly model: string; readonly label: string }): void;
   /** Says by which UUID ML Metadata knows a version. */
   setMlMetadata(known: { readonly model: string; readonly version: string; readonly uuid: string }): void;
   /** @param warmup.status Canonical name of what it ended with. */
@@ -225,13 +227,14 @@ export class ServableVersion {
   }
 
   /** @returns undefined unless it is available. */
-  lend(labels: readonly string[]): ServableHandle | undefined {
+  lend(labels: readonly string[], fallback?: ServableFallback): ServableHandle | undefined {
     const hosted = this.#hosted;
     if (this.#state !== 'AVAILABLE' || !hosted) return undefined;
     this.#handles++;
-    return new LentVersion(this.#name, this.source, labels, hosted, () => {
+    const giveBack = () => {
       if (--this.#handles === 0) this.#onDrained?.();
-    });
+    };
+    return new LentVersion(this.#name, this.source, labels, hosted, giveBack, fallback);
   }
 
   /** Ends it: a load under way is aborted, and waited for, as it takes memory until then; a loaded version lends no more, waits for its handles and is unloaded. */
@@ -283,6 +286,7 @@ class LentVersion implements ServableHandle {
   readonly variant: string;
   readonly parallelism: number;
   readonly platform: string;
+  readonly fallback: ServableFallback | undefined;
   readonly #hosted: HostedVersion;
   readonly #giveBack: () => void;
   #isReturned = false;
@@ -293,6 +297,7 @@ class LentVersion implements ServableHandle {
     labels: readonly string[],
     hosted: HostedVersion,
     giveBack: () => void,
+    fallback: ServableFallback | undefined,
   ) {
     this.name = name;
     this.version = version;
@@ -305,6 +310,7 @@ class LentVersion implements ServableHandle {
     this.platform = hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow';
     this.#hosted = hosted;
     this.#giveBack = giveBack;
+    this.fallback = fallback;
   }
 
   async run(request: RunRequest, options: { signal?: AbortSignal | undefined }): Promise<Ran> {

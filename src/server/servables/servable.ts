@@ -14,7 +14,10 @@ export interface VersionStatus {
   readonly errorMessage: string;
 }
 
-/** Which version a request means; nothing but the name means the highest available one, as in TensorFlow Serving. */
+/**
+ * Which version a request means; nothing but the name means the client's share, else `stable` where the model has a versions.json, else the
+ * highest available one, as in TensorFlow Serving.
+ */
 export interface ServableSpec {
   readonly name: string;
   readonly version?: string | undefined;
@@ -34,6 +37,15 @@ export interface ServableTiming {
   readonly cache?: CacheOutcome | undefined;
 }
 
+/** Why another version answers than the one that a client's share, or `stable`, names. */
+export interface ServableFallback {
+  readonly label: string;
+  /** The version that the label names. */
+  readonly version: string;
+  readonly code: 'unavailable';
+  readonly message: string;
+}
+
 /** Where an answer comes from: `joined` is the run of an equal request that was under way already. */
 export type CacheOutcome = 'hit' | 'miss' | 'joined';
 
@@ -48,6 +60,8 @@ export interface ServableHandle extends Disposable {
   readonly variant: string;
   /** `tensorflow` or `onnx`, for the metadata of both protocols. */
   readonly platform: string;
+  /** Set where the version that the request means cannot answer, and another one does. */
+  readonly fallback?: ServableFallback | undefined;
   /** How many of its runs can go on side by side as it is lent. */
   readonly parallelism: number;
   /** Takes the inputs over: buffers that they own whole, or that were lent for them, are moved to the engine's thread and are empty here afterwards. */
@@ -83,7 +97,7 @@ export interface ServableStore {
    * available yet. Empty for a model that has no versions.
    */
   labels(name: string): Readonly<Record<string, string>>;
-  /** Shares of clients by label; undefined where all clients that name no version get the highest. */
+  /** Shares of clients by label; undefined where all clients that name no version get the same. */
   traffic(name: string): Traffic | undefined;
   /** Names of the models that are configured, loaded or not. */
   names(): readonly string[];

@@ -1,7 +1,7 @@
 import { labelOfClient, NearfarError, type Traffic } from '../../core/index.ts';
 import type { ModelSnapshot } from '../repository/index.ts';
 import { ModelServables, type ModelServablesOptions } from './model-servables.ts';
-import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
+import type { ServableFallback, ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
 import type { ServableVersion } from './servable-version.ts';
 
 export interface ServablesOptions extends ModelServablesOptions {
@@ -15,6 +15,8 @@ export class Servables implements ServableStore {
   readonly #models = new Map<string, ModelServables>();
   readonly #removals = new Set<Promise<void>>();
   readonly #listeners = new Set<() => void>();
+  /** Labels of models whose version is down, as far as requests have met it. */
+  readonly #fallenBack = new Map<string, string>();
   #phase: 'starting' | 'serving' | 'draining' | 'closed' = 'starting';
 
   constructor(options: ServablesOptions) {
@@ -49,9 +51,10 @@ export class Servables implements ServableStore {
   lend(spec: ServableSpec): ServableHandle {
     if (this.#phase === 'closed') throw new NearfarError('unavailable', 'the server is shutting down');
     const model = this.#models.get(spec.name);
-    const version = findVersion(model, spec);
-    const handle = version?.lend(model?.labelsOf(version.source.version) ?? []);
+    const { version, fallback } = findVersion(model, spec);
+    const handle = version?.lend(model?.labelsOf(version.source.version) ?? [], fallback);
     if (!handle) throw notFound(spec, model);
+    if (fallback || this.#fallenBack.size > 0) this.#tellFallback(spec.name, fallback);
     if (spec.digest === undefined || spec.digest === handle.digest) return handle;
     handle[Symbol.dispose]();
     throw new NearfarError(
@@ -61,6 +64,24 @@ export class Servables implements ServableStore {
         details: { name: spec.name, version: handle.version, want: spec.digest, got: handle.digest },
       },
     );
+  }
+
+  /** Counts each, and logs the first of them. */
+  #tellFallback(name: string, fallback: ServableFallback | undefined): void {
+    const { log, metrics } = this.#options;
+    if (!fallback) {
+      const version = this.#fallenBack.get(name);
+      const isBack = version !== undefined && this.#models.get(name)?.find(version) !== undefined;
+      if (!isBack) return;
+      this.#fallenBack.delete(name);
+      log.info({ model: name, version }, 'the version that a label names answers again');
+      return;
+    }
+    const { label, version, message } = fallback;
+    metrics.recordFallback({ model: name, label });
+    if (this.#fallenBack.get(name) === version) return;
+    this.#fallenBack.set(name, version);
+    log.warn({ model: name, label, version }, message);
   }
 
   status({ name, version }: { name: string; version?: string | undefined }): readonly VersionStatus[] {
@@ -127,22 +148,38 @@ export class Servables implements ServableStore {
 }
 
 /** A digest alone is enough to name a version; with a number or a label it only checks. */
-function findVersion(
-  model: ModelServables | undefined,
-  { name, version, label, digest, client }: ServableSpec,
-): ServableVersion | undefined {
-  if (version !== undefined) return model?.find(version);
+function findVersion(model: ModelServables | undefined, { name, version, label, digest, client }: ServableSpec): Found {
+  if (version !== undefined) return { version: model?.find(version) };
   if (label !== undefined) {
     const target = model?.versionOf(label);
     if (model && target === undefined) {
       throw new NearfarError('invalid-argument', `Unrecognized servable version label: ${label}`, { details: { label } });
     }
-    return target === undefined ? undefined : model?.find(target);
+    return { version: target === undefined ? undefined : model?.find(target) };
   }
-  if (digest !== undefined) return model?.findDigest(digest) ?? model?.find();
-  const share = model?.traffic && client && labelOfClient(model.traffic, name, client());
-  const target = share === undefined ? undefined : model?.versionOf(share);
-  return (target === undefined ? undefined : model?.find(target)) ?? model?.find();
+  if (!model) return { version: undefined };
+  if (digest !== undefined) return { version: model.findDigest(digest) ?? model.find() };
+  const share = model.traffic && client && labelOfClient(model.traffic, name, client());
+  // The share of a label that is gone is nobody's.
+  const shared = share === undefined ? undefined : model.versionOf(share);
+  const stable = model.followsStable ? model.versionOf('stable') : undefined;
+  const wanted = shared ?? stable;
+  if (wanted === undefined) return { version: model.find() };
+  const found = model.find(wanted);
+  if (found) return { version: found };
+  const instead = (stable === undefined ? undefined : model.find(stable)) ?? model.find();
+  const meant = shared !== undefined && share !== undefined ? share : 'stable';
+  return { version: instead, ...(instead && { fallback: fallbackFrom(name, meant, wanted, instead) }) };
+}
+
+interface Found {
+  readonly version: ServableVersion | undefined;
+  readonly fallback?: ServableFallback;
+}
+
+function fallbackFrom(name: string, label: string, version: string, { source }: ServableVersion): ServableFallback {
+  const message = `version ${version} of ${name}, which label ${label} names, is not available: version ${source.version} answers`;
+  return { label, version, code: 'unavailable', message };
 }
 
 /** The text of TensorFlow Serving, which clients know. */

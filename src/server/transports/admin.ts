@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import { NearfarError } from '../../core/index.ts';
-import type { Actor, ChangeWay, History } from '../history/index.ts';
+import { NearfarError, type NearfarErrorCode } from '../../core/index.ts';
+import type { Actor, ChangeWay, History, Refusals } from '../history/index.ts';
 import type { ModelControl } from '../model-control.ts';
 import type { ModelAdmin } from '../served-models.ts';
 
@@ -11,6 +11,8 @@ export interface AdminContext {
   readonly onDemand: ModelControl;
   /** What was changed, by whom. */
   readonly history: Pick<History, 'list'>;
+  /** Where calls are written down that were not taken. */
+  readonly refusals: Refusals;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
   /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */
@@ -21,6 +23,19 @@ export interface AdminContext {
 export function actorOf({ peer = 'unknown' }: Pick<Caller, 'peer'>, way: ChangeWay): Actor {
   return { who: peer, way };
 }
+
+/** Writes down that a call for a change was not taken; a change that failed is in the history already. */
+export function noteRefusal(
+  { models, refusals }: Pick<AdminContext, 'models' | 'refusals'>,
+  error: unknown,
+  refused: Actor & { readonly call: string; readonly model?: string | undefined },
+): void {
+  if (models.isRecorded(error) || (error instanceof NearfarError && waitedFor.has(error.code))) return;
+  refusals.record({ ...refused, message: error instanceof Error ? error.message : String(error) });
+}
+
+/** Of a change that was made, and whose end was not waited for. */
+const waitedFor: ReadonlySet<NearfarErrorCode> = new Set(['unavailable', 'deadline-exceeded', 'cancelled']);
 
 /** Where a call comes from. */
 export interface Caller {

@@ -1,14 +1,6 @@
-import {
-  type ExampleMethod,
-  grpcStatusName,
-  NearfarError,
-  type NearfarErrorCode,
-  type RunRequest,
-  serializeError,
-  type TensorMap,
-} from '../../core/index.ts';
+import { type ExampleMethod, grpcStatusName, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
 import type { RequestRecord, Timing } from '../request-record.ts';
-import type { JoinedRun, ServableHandle, ServableSpec } from '../servables/index.ts';
+import type { JoinedRun, ServableFallback, ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
 import { batchRows } from './inference.ts';
 
@@ -30,7 +22,12 @@ export interface Call {
 }
 
 /** What every answer says about the version behind it. */
-export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant'>;
+export type AnsweringVersion = Pick<ServableHandle, 'name' | 'version' | 'digest' | 'backend' | 'variant' | 'fallback'>;
+
+/** Says in a header, in ASCII, that the version that a label names could not answer. */
+export function describeFallback({ code, label, version }: ServableFallback): string {
+  return `${code}; label=${encodeURIComponent(label)}; version=${version}`;
+}
 
 /** What a prediction runs, and how many tf.Examples it came as. */
 export interface DecodedCall {
@@ -72,12 +69,12 @@ export function answerCall<Decoded extends DecodedCall, Answer>(
   const startedAt = performance.now();
   const progress: Progress<Decoded> = { handle: undefined, decoded: undefined };
   const succeed = (answered: Answered<Answer>) => {
-    record(context, call, progress, startedAt, 'OK', undefined, answered.timing);
+    record(context, call, progress, { startedAt, status: 'OK', timing: answered.timing });
     return answered;
   };
   const fail = (error: unknown) => {
-    const errorCode = serializeError(error).code;
-    record(context, call, progress, startedAt, grpcStatusName(errorCode), errorCode, undefined);
+    const { code: errorCode, message: errorMessage } = serializeError(error);
+    record(context, call, progress, { startedAt, status: grpcStatusName(errorCode), errorCode, errorMessage });
     return error;
   };
   let answered: Answered<Answer> | Promise<Answered<Answer>>;
@@ -161,14 +158,16 @@ function answerWith<Decoded extends DecodedCall, Answer>(
   });
 }
 
+/** How a call ended. */
+interface EndOfCall extends Pick<RequestRecord, 'startedAt' | 'status' | 'errorCode' | 'errorMessage'> {
+  readonly timing?: Timing | undefined;
+}
+
 function record(
   { observer }: TransportContext,
   { spec, api, entrypoint, header, route }: Call,
   { handle, decoded }: Progress<DecodedCall>,
-  startedAt: number,
-  status: string,
-  errorCode: NearfarErrorCode | undefined,
-  timing: Timing | undefined,
+  { startedAt, status, errorCode, errorMessage, timing }: EndOfCall,
 ): void {
   observer.recordRequest({
     kind: 'prediction',
@@ -177,6 +176,7 @@ function record(
     entrypoint,
     status,
     errorCode,
+    errorMessage,
     startedAt,
     durationMs: performance.now() - startedAt,
     servable: handle && {
@@ -202,7 +202,7 @@ export async function observeControl<T>(
   work: () => T | Promise<T>,
 ): Promise<T> {
   const startedAt = performance.now();
-  const record = (status: string, errorCode?: NearfarErrorCode) =>
+  const record = (status: string, errorCode?: RequestRecord['errorCode']) =>
     observer.recordRequest({ kind: 'control', ...call, status, errorCode, startedAt, durationMs: performance.now() - startedAt });
   try {
     const answer = await work();

@@ -5,6 +5,7 @@ import type { BatchingReport } from '../batching/index.ts';
 import type { BufferPool } from '../buffer-pool.ts';
 import type { ChannelArguments } from '../channel-arguments.ts';
 import type { ClientReports } from '../client-reports.ts';
+import type { Insights } from '../insights/index.ts';
 import type { RunJsonJob } from '../json/index.ts';
 import type { AnswerPicture, PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
@@ -79,6 +80,8 @@ export interface RestContext extends TransportContext {
   readonly batching?: (() => readonly BatchingReport[]) | undefined;
   /** What clients report of their calls; such reports are not taken without it. */
   readonly clientReports?: Pick<ClientReports, 'record' | 'rows'> | undefined;
+  /** Charts, failures and events; not told without it. */
+  readonly insights?: Pick<Insights, 'charts' | 'failures' | 'feed'> | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;

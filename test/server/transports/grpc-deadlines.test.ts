@@ -6,6 +6,7 @@ import { createLog } from '../../../src/server/log.ts';
 import { answerDirectly } from '../../../src/server/transports/grpc/direct.ts';
 import { registerUnary } from '../../../src/server/transports/grpc/grpc-js-call.ts';
 import { addUnary, type UnaryMethods } from '../../../src/server/transports/grpc/unary.ts';
+import { createStandInContext, createStandInStore } from './support/stand-in.ts';
 
 const { check } = Health.method;
 const hourMs = 3_600_000;
@@ -25,7 +26,7 @@ async function open(readsCalls: 'grpc-js' | 'itself'): Promise<void> {
   onTestFinished(() => void vi.useRealTimers());
   server = new Server();
   const methods: UnaryMethods = new Map();
-  addUnary(methods, check, createLog('silent'), (_, { signal }) => {
+  addUnary(methods, check, { log: createLog('silent'), admin: createStandInContext(createStandInStore([])).admin }, (_, { signal }) => {
     signals.push(signal);
     return handle(signal);
   });

@@ -24,14 +24,15 @@ const services: ReadonlySet<string> = new Set([
  * grpc.health.v1: unlike TensorFlow Serving's it says whether the models can answer, and false while the server drains. A name that
  * is no service's may be a model's.
  */
-export function addHealth(server: Server, methods: UnaryMethods, { servables, log }: GrpcContext, streams: OpenStreams): void {
+export function addHealth(server: Server, methods: UnaryMethods, context: GrpcContext, streams: OpenStreams): void {
+  const { servables } = context;
   const statusOf = (service: string): ServingStatus => {
     if (services.has(service)) return servables.isReady() ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
     if (!servables.names().includes(service)) return ServingStatus.SERVICE_UNKNOWN;
     return servables.isReady(service) ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
   };
 
-  addUnary(methods, Health.method.check, log, ({ service }) => {
+  addUnary(methods, Health.method.check, context, ({ service }) => {
     const found = statusOf(service);
     if (found === ServingStatus.SERVICE_UNKNOWN) throw new NearfarError('not-found', `no such service: ${service}`);
     return create(HealthCheckResponseSchema, { status: found });

@@ -17,7 +17,7 @@ import {
   writeModelInferResponse,
 } from '../../../core/index.ts';
 import type { ServableHandle } from '../../servables/index.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf } from '../admin.ts';
 import { observeControl } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
@@ -33,7 +33,7 @@ import { addUnary, setVersionTrailer, type UnaryCall, type UnaryMethods } from '
 
 /** The Open Inference Protocol over gRPC, with Triton's extensions: inference.GRPCInferenceService. */
 export function addOpenInference(server: Server, methods: UnaryMethods, context: GrpcContext, streams: OpenStreams): void {
-  const { servables, log, serverVersion, admin } = context;
+  const { servables, serverVersion, admin } = context;
   const { method } = GRPCInferenceService;
   const observe = <T>(model: string, api: string, { header }: UnaryCall, work: () => T | Promise<T>) =>
     observeControl(context, { model, api, entrypoint: 'GRPC', header }, work);
@@ -43,12 +43,12 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
     return handle;
   };
 
-  addUnary(methods, method.serverLive, log, () => create(ServerLiveResponseSchema, { live: true }));
-  addUnary(methods, method.serverReady, log, () => create(ServerReadyResponseSchema, { ready: servables.isReady() }));
-  addUnary(methods, method.serverMetadata, log, () =>
+  addUnary(methods, method.serverLive, context, () => create(ServerLiveResponseSchema, { live: true }));
+  addUnary(methods, method.serverReady, context, () => create(ServerReadyResponseSchema, { ready: servables.isReady() }));
+  addUnary(methods, method.serverMetadata, context, () =>
     create(ServerMetadataResponseSchema, { name: 'nearfar', version: serverVersion, extensions: [...inferenceExtensions] }),
   );
-  addUnary(methods, method.modelReady, log, (request, call) => {
+  addUnary(methods, method.modelReady, context, (request, call) => {
     try {
       using _handle = lend(request, call);
       return create(ModelReadyResponseSchema, { ready: true });
@@ -58,27 +58,26 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
       throw error;
     }
   });
-  addUnary(methods, method.modelMetadata, log, (request, call) =>
+  addUnary(methods, method.modelMetadata, context, (request, call) =>
     observe(request.name, 'ModelMetadata', call, () => {
       using handle = lend(request, call);
       return fromPlain(ModelMetadataResponseSchema, inferenceModelMetadata(servables, handle));
     }),
   );
-  addUnary(methods, method.modelConfig, log, (request, call) =>
+  addUnary(methods, method.modelConfig, context, (request, call) =>
     observe(request.name, 'ModelConfig', call, () => {
       using handle = lend(request, call);
       return fromPlain(ModelConfigResponseSchema, { config: modelConfig(handle) });
     }),
   );
-  addUnary(methods, method.modelStatistics, log, ({ name, version }, call) =>
+  addUnary(methods, method.modelStatistics, context, ({ name, version }, call) =>
     observe(name, 'ModelStatistics', call, () => fromPlain(ModelStatisticsResponseSchema, modelStatistics(context, name, version))),
   );
-  addUnary(methods, method.repositoryIndex, log, ({ ready }, call) =>
+  addUnary(methods, method.repositoryIndex, context, ({ ready }, call) =>
     observe('', 'RepositoryIndex', call, () => create(RepositoryIndexResponseSchema, { models: [...repositoryIndex(servables, ready)] })),
   );
-  addUnary(methods, method.repositoryModelLoad, log, ({ modelName, parameters }, call) =>
+  addUnary(methods, method.repositoryModelLoad, context, ({ modelName, parameters }, call) =>
     observe(modelName, 'RepositoryModelLoad', call, async () => {
-      assertMayChange(admin, call);
       await admin.onDemand.load(modelName, parseLoadParameters(plainParameters(parameters)), {
         signal: call.signal,
         by: actorOf(call, 'gRPC'),
@@ -86,14 +85,13 @@ export function addOpenInference(server: Server, methods: UnaryMethods, context:
       return create(RepositoryModelLoadResponseSchema);
     }),
   );
-  addUnary(methods, method.repositoryModelUnload, log, ({ modelName }, call) =>
+  addUnary(methods, method.repositoryModelUnload, context, ({ modelName }, call) =>
     observe(modelName, 'RepositoryModelUnload', call, async () => {
-      assertMayChange(admin, call);
       await admin.onDemand.unload(modelName, { by: actorOf(call, 'gRPC') });
       return create(RepositoryModelUnloadResponseSchema);
     }),
   );
-  addUnary(methods, method.modelInfer, log, (request, call) => infer(context, request, call, writeModelInferResponse), {
+  addUnary(methods, method.modelInfer, context, (request, call) => infer(context, request, call, writeModelInferResponse), {
     read: readModelInferRequest,
     takeOver: (request) => takeOverInfer(request, context.buffers),
   });

@@ -1,4 +1,4 @@
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { ServerCredentials } from '@grpc/grpc-js';
 import { GRPCInferenceService, Health, ModelService, NearfarError, PredictionService, readPredictRequest } from '../../../core/index.ts';
 import type { TlsIdentity } from '../../ssl-config.ts';
 import { defaultLameDuckMs, type GrpcContext, type GrpcTransport } from '../context.ts';
@@ -6,6 +6,7 @@ import { lastCall } from '../last-call.ts';
 import { classify } from './classify.ts';
 import { answerDirectly } from './direct.ts';
 import { registerUnary } from './grpc-js-call.ts';
+import { GuardedServer } from './guard.ts';
 import { addHealth } from './health.ts';
 import { metadata } from './metadata.ts';
 import { multiInference } from './multi-inference.ts';
@@ -39,20 +40,20 @@ const longestMs = 2 ** 31 - 1;
  * registered, such as TensorFlow's ProfilerService, is answered UNIMPLEMENTED.
  */
 export function createGrpcServer(context: GrpcContext): GrpcTransport {
-  const { log, tls, lameDuckMs = defaultLameDuckMs, channelArguments } = context;
+  const { tls, lameDuckMs = defaultLameDuckMs, channelArguments } = context;
   const options = { ...defaultArguments, ...channelArguments };
-  const server = new Server(options);
+  const server = new GuardedServer(options);
   const methods: UnaryMethods = new Map();
-  addUnary(methods, PredictionService.method.predict, log, (request, call) => predict(context, request, call), {
+  addUnary(methods, PredictionService.method.predict, context, (request, call) => predict(context, request, call), {
     read: readPredictRequest,
     takeOver: (request) => takeOverPredict(request, context.buffers),
   });
-  addUnary(methods, PredictionService.method.classify, log, (request, call) => classify(context, request, call));
-  addUnary(methods, PredictionService.method.regress, log, (request, call) => regress(context, request, call));
-  addUnary(methods, PredictionService.method.multiInference, log, (request, call) => multiInference(context, request, call));
-  addUnary(methods, PredictionService.method.getModelMetadata, log, (request, call) => metadata(context, request, call));
-  addUnary(methods, ModelService.method.getModelStatus, log, (request, call) => status(context, request, call));
-  addUnary(methods, ModelService.method.handleReloadConfigRequest, log, (request, call) => reloadConfig(context, request, call), {
+  addUnary(methods, PredictionService.method.classify, context, (request, call) => classify(context, request, call));
+  addUnary(methods, PredictionService.method.regress, context, (request, call) => regress(context, request, call));
+  addUnary(methods, PredictionService.method.multiInference, context, (request, call) => multiInference(context, request, call));
+  addUnary(methods, PredictionService.method.getModelMetadata, context, (request, call) => metadata(context, request, call));
+  addUnary(methods, ModelService.method.getModelStatus, context, (request, call) => status(context, request, call));
+  addUnary(methods, ModelService.method.handleReloadConfigRequest, context, (request, call) => reloadConfig(context, request, call), {
     statusOf: reloadStatus,
   });
   const streams = new OpenStreams();

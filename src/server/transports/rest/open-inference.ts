@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { NearfarError, readJson, toPlain } from '../../../core/index.ts';
 import type { Actor } from '../../history/index.ts';
 import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
-import { actorOf, assertMayChange } from '../admin.ts';
+import { actorOf } from '../admin.ts';
 import type { RestContext } from '../context.ts';
 import { inferenceExtensions, inferenceModelMetadata } from '../inference-metadata.ts';
 import { modelConfig } from '../model-config.ts';
@@ -94,10 +94,6 @@ export function addOpenInference(app: FastifyInstance, context: RestContext): vo
 /** Loading and unloading, for those who may change what is served. */
 function addModelControl(app: FastifyInstance, context: RestContext, observed: (api: string, answer: Answer) => Answer): void {
   const { admin } = context;
-  // Before the body is read.
-  app.addHook('onRequest', async (request) => {
-    if (request.method === 'POST') assertMayChange(admin, callerOf(request));
-  });
   type Make = (model: string, parameters: Readonly<Record<string, unknown>>, options: { readonly by: Actor }) => Promise<void>;
   const post = (url: string, change: Make, api: string) =>
     addRoute(

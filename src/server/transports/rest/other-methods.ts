@@ -21,6 +21,7 @@ export function watchMethods(app: FastifyInstance): () => void {
       app.route({
         method: methods.filter((method) => !allowed.has(method)),
         url,
+        config: { row: 'ANY other' },
         handler: (request, reply) => {
           reply.code(405).header('allow', allow);
           sendJson(

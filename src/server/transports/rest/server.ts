@@ -10,11 +10,13 @@ import { addCors } from './cors.ts';
 import { answerDirectly } from './direct.ts';
 import { addProtocolErrors, answerBrokenRequest, sendError } from './errors.ts';
 import { prepareGracefulClose } from './graceful-close.ts';
+import { addGuard } from './guard.ts';
 import { addHealth } from './health.ts';
 import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
 import { addManagementPage } from './management-page.ts';
+import { addInsights } from './insights.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
@@ -85,6 +87,7 @@ export function createRestServer(context: RestContext): Transport {
   addProtocolErrors(app);
   addInflate(app);
   app.register(async (routes) => {
+    addGuard(routes, context);
     const refuseOtherMethods = watchMethods(routes);
     await addCors(routes, context.corsAllowedOrigins);
     addTensorFlowServing(routes, context);
@@ -93,6 +96,7 @@ export function createRestServer(context: RestContext): Transport {
     addModels(routes, context);
     addModelAdmin(routes, context);
     addHistory(routes, context);
+    addInsights(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);
@@ -107,6 +111,7 @@ export function createRestServer(context: RestContext): Transport {
       try {
         await app.listen({ host, port });
       } catch (cause) {
+        if (cause instanceof NearfarError) throw cause;
         throw new NearfarError('unavailable', `cannot listen on ${host} port ${port}: ${cause instanceof Error ? cause.message : cause}`, {
           cause,
           details: { transport: 'rest', host, port },

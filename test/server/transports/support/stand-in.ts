@@ -324,6 +324,8 @@ const standInAdmin: ModelAdmin = {
   rollBack: cannotChange,
   setTraffic: cannotChange,
   setLoaded: cannotChange,
+  isRecorded: () => false,
+  labels: () => ({}),
   load: cannotChange,
   unload: cannotChange,
 };
@@ -340,6 +342,7 @@ export const noLimits: AdmissionOptions = {
 export function createStandInContext(servables: ServableStore) {
   const statistics = new InferenceStatistics(() => 1_700_000_000_000);
   const changes: object[] = [];
+  const refusals: object[] = [];
   const records: RequestRecord[] = [];
   const errors: string[] = [];
   return {
@@ -351,6 +354,7 @@ export function createStandInContext(servables: ServableStore) {
         unload: async (name: string) => void changes.push({ unload: name }),
       },
       history: createMemoryHistory({ server: 'test' }),
+      refusals: { record: (refusal: object) => void refusals.push(refusal) },
       access: 'loopback' as const,
       metricValues: async () => new Map<string, number>(),
     },
@@ -358,6 +362,7 @@ export function createStandInContext(servables: ServableStore) {
     records,
     errors,
     changes,
+    refusals,
     statistics,
     observer: joinObservers([statistics, { recordRequest: (record) => void records.push(record) }]),
     log: { error: (fields: object, message: string) => void errors.push(`${message} ${JSON.stringify(fields)}`) },

@@ -1,0 +1,1 @@
+export { type Access, accessOfMethod, accessOfRoute, type HttpRow, httpAccess, isChange } from './access.ts';
