@@ -1,4 +1,4 @@
-export { ActionDialog, type ActionDialogProps } from './dialog.tsx';
+export { ActionDialog } from './dialog.tsx';
 export { Empty, Waiting } from './empty.tsx';
 export { Failure } from './failure.tsx';
 export {
@@ -8,7 +8,6 @@ export {
   formatCount,
   formatMoment,
   formatMs,
-  formatNumber,
   formatShare,
   shortDigest,
 } from './format.ts';
