@@ -49,6 +49,9 @@ export const httpAccess = {
   'GET /models/*': 'files',
 
   'GET /nearfar/v1/models': 'read',
+  'GET /nearfar/v1/stores': 'read',
+  'POST /nearfar/v1/refresh': 'operate',
+  'POST /nearfar/v1/models/:model/refresh': 'operate',
   'GET /nearfar/v1/batching': 'read',
   'GET /nearfar/v1/config': 'read',
   'PUT /nearfar/v1/config': 'admin',
@@ -67,6 +70,7 @@ export const httpAccess = {
   'POST /nearfar/v1/models/:model/labels/:label/tasks/:task': 'predict',
   'GET /nearfar/v1/models/:model/versions/:version': 'read',
   'GET /nearfar/v1/charts': 'read',
+  'GET /nearfar/v1/openapi.json': 'open',
   'GET /nearfar/v1/events': 'audit',
   'GET /nearfar/v1/failures': 'audit',
   'POST /nearfar/v1/models/:model/uploads': 'operate',
