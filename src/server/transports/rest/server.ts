@@ -24,6 +24,7 @@ import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
 import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
+import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
@@ -91,7 +92,7 @@ export function createRestServer(context: RestContext): Transport {
   app.register(async (routes) => {
     addGuard(routes, context);
     const refuseOtherMethods = watchMethods(routes);
-    await addCors(routes, context.corsAllowedOrigins);
+    await addCors(routes, context);
     addTensorFlowServing(routes, context);
     addOpenInference(routes, context);
     addRepository(routes, context);
@@ -104,6 +105,7 @@ export function createRestServer(context: RestContext): Transport {
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);
+    addSessions(routes, context);
     addHealth(routes, context);
     addManagementPage(routes);
     if (context.site) addSite(routes, context.site);
