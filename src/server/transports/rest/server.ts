@@ -16,6 +16,7 @@ import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
 import { addInsights } from './insights.ts';
+import { addManagementPage } from './management-page.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
@@ -108,6 +109,7 @@ export function createRestServer(context: RestContext): Transport {
     addClientReports(routes, context);
     addSessions(routes, context);
     addHealth(routes, context);
+    addManagementPage(routes);
     if (context.site) addSite(routes, context.site);
     // Behind those that add theirs later.
     routes.register(async () => refuseOtherMethods());
