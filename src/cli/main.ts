@@ -9,6 +9,7 @@ import { addDrift } from './drift.ts';
 import { addFeedback } from './feedback.ts';
 import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
+import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
@@ -33,6 +34,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addHistory,
   addDrift,
   addFeedback,
+  addKeys,
   addPredict,
   addDemo,
 ];

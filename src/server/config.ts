@@ -10,8 +10,9 @@ import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model
 import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import type { DriftReference } from './quality/index.ts';
-import type { ModelSource } from './repository/index.ts';
+import { isRemote, type ModelSource, type RepositoryStore, resolveStoreLocation } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { type Authentication, assertAuthentication, readAuthentication } from './security/index.ts';
 import { readSslConfig, type TlsIdentity } from './ssl-config.ts';
 import type { SiteOptions } from './transports/index.ts';
 
@@ -36,6 +37,10 @@ export interface ServerConfig {
   readonly tls: TlsIdentity | undefined;
   /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
   readonly adminAddress: Address | undefined;
+  /** How callers say who they are. @default {}, nobody has to */
+  readonly authentication: Authentication;
+  /** With authentication, whether calls that change what is served are taken at every address. @default false, as without it */
+  readonly changesOnPublicPort: boolean;
   readonly models: readonly ModelSource[];
   /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
   readonly modelConfigFile: string | undefined;
@@ -43,8 +48,16 @@ export interface ServerConfig {
   readonly modelConfigPollMs: number;
   /** Whether a label may name a version that is not there. @default false */
   readonly allowsLabelsOfMissingVersions: boolean;
-  /** A repository root: each folder in it that holds versions is a model. */
+  /** A repository root, a folder or a URL (`https://`, `s3://`, `gs://`): each folder in it that holds versions is a model. */
   readonly modelsRoot: string | undefined;
+  /** A store of your own in place of `modelsRoot`. @default undefined */
+  readonly store: RepositoryStore | undefined;
+  /** Pause between two questions to a store that is not on disk, in milliseconds; 0 asks once. @default 60_000 */
+  readonly storePollMs: number;
+  /** Largest size of what is kept of stores, in bytes. @default 21_474_836_480 (20 GiB) */
+  readonly storeCacheBytes: number;
+  /** Hosts that redirects of a store may lead to, besides its own. @default [] */
+  readonly storeRedirectHosts: readonly string[];
   /** Pause between two looks at the version directories, in milliseconds; 0 looks once, below 0 never. @default 1000 */
   readonly pollIntervalMs: number;
   /** Deadline of a REST request that brings none. @default 30_000 */
@@ -92,6 +105,8 @@ export interface ServerConfig {
   readonly historyFile: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
+  /** Most bytes of one version that is uploaded; 0 takes no uploads. @default 17_179_869_184 (16 GiB) */
+  readonly maxUploadBytes: number;
   /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
   /** Of one client, which is an address; more are refused as `rate-limited`. @default Infinity */
@@ -156,11 +171,17 @@ function defaults(environment: Environment): ServerConfig {
     grpcChannelArguments: {},
     tls: undefined,
     adminAddress: undefined,
+    authentication: {},
+    changesOnPublicPort: false,
     models: [],
     modelConfigFile: undefined,
     modelConfigPollMs: 0,
     allowsLabelsOfMissingVersions: false,
     modelsRoot: undefined,
+    store: undefined,
+    storePollMs: 60_000,
+    storeCacheBytes: 20 * 2 ** 30,
+    storeRedirectHosts: [],
     pollIntervalMs: 1000,
     restTimeoutMs: 30_000,
     corsAllowedOrigins: [],
@@ -183,6 +204,7 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     historyFile: undefined,
     trust: [],
+    maxUploadBytes: 16 * 2 ** 30,
     maxInFlight: 512,
     maxInFlightPerClient: Number.POSITIVE_INFINITY,
     rateLimitPerClient: Number.POSITIVE_INFINITY,
@@ -219,12 +241,13 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
   const config: ServerConfig = Object.freeze({ ...defaults(environment), ...given });
   assertNamesDiffer(config.models);
   for (const { name, logging } of config.models) resolveLogging(name, logging, config.requestLogDir);
-  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined) {
+  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined && !config.store) {
     throw new NearfarError(
       'invalid-argument',
       'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
     );
   }
+  assertAuthentication(config);
   if (config.grpcPort === 'off' && config.grpcSocketPath === undefined && config.restPort === 'off') {
     throw new NearfarError(
       'invalid-argument',
@@ -256,10 +279,15 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
     grpcSocketPath: flags.grpc_socket_path ? resolve(flags.grpc_socket_path) : undefined,
     tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
+    authentication: parseAuthentication(flags),
+    changesOnPublicPort: flags.allow_changes_on_public_port,
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
-    modelsRoot: flags.models === undefined ? undefined : resolve(flags.models),
+    modelsRoot: flags.models === undefined ? undefined : parseModelsRoot(flags.models),
+    storePollMs: toMilliseconds(flags.store_poll_wait_seconds),
+    storeCacheBytes: orDefault(flags.store_cache_bytes),
+    storeRedirectHosts: flags.store_redirect_hosts?.split(',').map((host) => host.trim()),
     pollIntervalMs: toMilliseconds(flags.file_system_poll_wait_seconds),
     restTimeoutMs: flags.rest_api_timeout_in_ms,
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
@@ -282,6 +310,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     historyFile: parseStateFile(flags.history_file, 'history.sqlite', environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
+    maxUploadBytes: flags.max_upload_bytes,
     maxInFlight: orDefault(flags.max_inflight),
     maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),
@@ -310,6 +339,18 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     feedbackTtlMs: toMilliseconds(orDefault(flags.feedback_ttl_seconds)),
     feedbackKeyFile: parseStateFile(flags.feedback_key_file, 'feedback.key', environment),
   };
+}
+
+function parseAuthentication({ auth_config_file: file, api_keys_file: keys }: FlagValues): Authentication | undefined {
+  const read = file ? readAuthentication(resolve(file)) : {};
+  if (!keys) return read;
+  if (read.apiKeysFile === undefined) return { ...read, apiKeysFile: resolve(keys) };
+  throw new NearfarError('invalid-argument', '--api_keys_file and the apiKeysFile of --auth_config_file are the same: give one of them');
+}
+
+function parseModelsRoot(location: string): string {
+  if (!isRemote(location)) return resolve(location);
+  return resolveStoreLocation(location);
 }
 
 /** What outlives the server, in the user's state folder unless it is said where; an empty name keeps nothing. */
@@ -346,7 +387,8 @@ function parseModels(flags: FlagValues, environment: Environment): Pick<ServerOp
   if (isNamed && flags.models === undefined) {
     // The entry point of TensorFlow Serving's image: --model_base_path=${MODEL_BASE_PATH}/${MODEL_NAME}, from /models and model.
     const folder = flags.model_name ?? environment['MODEL_NAME'] ?? 'model';
-    return { models: [{ name: folder, basePath: join(parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models'), folder) }] };
+    const root = parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models');
+    return { models: [{ name: folder, basePath: isRemote(root) ? `${root}/${folder}` : join(root, folder) }] };
   }
   if (flags.model_name !== undefined) throw new NearfarError('invalid-argument', '--model_name needs --model_base_path');
   return { models: [] };

@@ -49,6 +49,9 @@ export const httpAccess = {
   'GET /models/*': 'files',
 
   'GET /nearfar/v1/models': 'read',
+  'GET /nearfar/v1/stores': 'read',
+  'POST /nearfar/v1/refresh': 'operate',
+  'POST /nearfar/v1/models/:model/refresh': 'operate',
   'GET /nearfar/v1/batching': 'read',
   'GET /nearfar/v1/config': 'read',
   'PUT /nearfar/v1/config': 'admin',
@@ -74,7 +77,9 @@ export const httpAccess = {
   'GET /nearfar/v1/openapi.json': 'open',
   'GET /nearfar/v1/events': 'audit',
   'GET /nearfar/v1/failures': 'audit',
+  'GET /nearfar/v1/models/:model/uploads': 'operate',
   'POST /nearfar/v1/models/:model/uploads': 'operate',
+  'GET /nearfar/v1/models/:model/uploads/:upload': 'operate',
   'GET /nearfar/v1/models/:model/uploads/:upload/files/*': 'operate',
   'PUT /nearfar/v1/models/:model/uploads/:upload/files/*': 'operate',
   'POST /nearfar/v1/models/:model/uploads/:upload/complete': 'operate',
@@ -85,6 +90,12 @@ export const httpAccess = {
   'DELETE /nearfar/v1/models/:model/shadow': 'operate',
   'GET /nearfar/v1/models/:model/shadow': 'read',
   'GET /nearfar/v1/models/:model/rollout': 'read',
+
+  'GET /nearfar/v1/session': 'open',
+  'POST /nearfar/v1/session': 'open',
+  'DELETE /nearfar/v1/session': 'open',
+  'GET /nearfar/v1/login': 'open',
+  'GET /nearfar/v1/login/callback': 'open',
 
   // The page holds nothing of the server's: what it shows it asks for.
   'GET /ui': 'page',
