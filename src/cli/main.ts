@@ -11,6 +11,7 @@ import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
+import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
@@ -29,6 +30,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addRollout,
   addPredict,
   addDemo,
 ];

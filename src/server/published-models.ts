@@ -72,7 +72,9 @@ export class PublishedModels {
       this.#known.set(name, changed);
       looking = repository.lookAfresh(name);
       await Promise.all([
-        difference || message !== undefined ? history.record({ ...entry, ...difference, outcome: 'done' }) : undefined,
+        changed !== before && (difference || message !== undefined)
+          ? history.record({ ...entry, ...difference, outcome: 'done' })
+          : undefined,
         unlessAborted(looking, signal),
       ]);
       return changed;

@@ -21,6 +21,7 @@ import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { watchMethods } from './other-methods.ts';
 import { addRepository } from './repository.ts';
+import { addRollouts } from './rollouts.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
@@ -96,6 +97,7 @@ export function createRestServer(context: RestContext): Transport {
     addModelAdmin(routes, context);
     addHistory(routes, context);
     addInsights(routes, context);
+    addRollouts(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);
