@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createTensor } from '../../src/core/index.ts';
 import { publish } from '../../src/publish/index.ts';
 import { type RunningServer, startServer } from '../../src/server/index.ts';
@@ -159,6 +159,7 @@ describe('a server', () => {
       logLevel: 'silent',
     });
     await server.whenReady();
+    await vi.waitFor(() => expect(server.servables.status({ name: 'm' }).every(({ state }) => state === 'AVAILABLE')).toBe(true), 10_000);
   };
 
   beforeAll(async () => {

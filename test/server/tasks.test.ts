@@ -107,7 +107,8 @@ test('makes a vector of a picture', async () => {
 });
 
 test.each([
-  ['object-detection?threshold=much', {}, 400, /threshold is a number, got much/],
+  ['object-detection?threshold=much', {}, 400, /threshold=: expected a number, got "much"/],
+  ['object-detection?threshold=1&threshold=2', {}, 400, /threshold=: .* got Array/],
   ['object-detection', { 'nearfar-image-shape': '2,2,3' }, 400, /takes pictures of 16x16 RGB pixels, got 2x2/],
   [
     'object-detection',

@@ -1,4 +1,4 @@
 export { parseBody, rulesSchema, shadowOf, shadowSchema, shadowVersion } from './plan.ts';
 export { RequestTallies } from './request-tallies.ts';
-export { type RolloutClock, Rollouts } from './rollouts.ts';
+export { Rollouts } from './rollouts.ts';
 export { type ShadowMetrics, ShadowRuns } from './shadow-runs.ts';

@@ -56,7 +56,6 @@ export const rulesSchema = v.object({
   dryRun: v.optional(v.boolean(), false),
 });
 export type Rules = v.InferOutput<typeof rulesSchema>;
-export type Conditions = Rules['conditions'];
 
 /** A rollout as versions.json keeps it. */
 const rolloutSchema = v.object({

@@ -67,6 +67,7 @@ export const httpAccess = {
   'POST /nearfar/v1/models/:model/labels/:label/tasks/:task': 'predict',
   'GET /nearfar/v1/models/:model/versions/:version': 'read',
   'GET /nearfar/v1/charts': 'read',
+  'GET /nearfar/v1/openapi.json': 'open',
   'GET /nearfar/v1/events': 'audit',
   'GET /nearfar/v1/failures': 'audit',
   'POST /nearfar/v1/models/:model/uploads': 'operate',

@@ -151,7 +151,7 @@ test('wrong queries are refused by name', async () => {
   const response = await fetch(`${server.restAddress}/nearfar/v1/charts?minutes=soon`);
 
   expect(response.status).toBe(400);
-  expect(await response.json()).toMatchObject({ error: '?minutes=: expected a whole number' });
+  expect(await response.json()).toMatchObject({ error: '?minutes=: expected a whole number, got "soon"' });
 });
 
 test('more watchers than the server takes are refused, and those who watch do not hold up its end', async () => {

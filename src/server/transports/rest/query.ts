@@ -9,5 +9,5 @@ export function parseQuery<Schema extends v.GenericSchema>(schema: Schema, query
   const parsed = v.safeParse(schema, query);
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
-  throw new NearfarError('invalid-argument', `?${v.getDotPath(issue)}=: ${issue.message}`, { details: { query } });
+  throw new NearfarError('invalid-argument', `?${v.getDotPath(issue)}=: ${issue.message}, got ${issue.received}`, { details: { query } });
 }

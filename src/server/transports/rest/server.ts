@@ -19,6 +19,7 @@ import { addInsights } from './insights.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
+import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
 import { addRepository } from './repository.ts';
 import { addRollouts } from './rollouts.ts';
@@ -98,6 +99,7 @@ export function createRestServer(context: RestContext): Transport {
     addHistory(routes, context);
     addInsights(routes, context);
     addRollouts(routes, context);
+    addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);

@@ -1,11 +1,12 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import * as v from 'valibot';
 import { type EncodedBatch, NearfarError, type TaskCall, type TaskName, type TensorMap } from '../../../core/index.ts';
 import type { ServableHandle, ServableSpec } from '../../servables/index.ts';
 import { canonicalVersion } from '../model-spec.ts';
+import { parseQuery } from './query.ts';
 
 interface TaskRoute {
   Params: { readonly model: string; readonly version?: string; readonly label?: string };
-  Querystring: { readonly topK?: string; readonly threshold?: string; readonly maxDetections?: string };
 }
 
 /** What a request for a task asks, beside its input. */
@@ -27,7 +28,13 @@ export interface RanTask {
 
 type AnswerTask = (request: FastifyRequest, reply: FastifyReply, asked: AskedTask) => Promise<object>;
 
-const defaultTopK = 5;
+const count = v.pipe(v.string(), v.regex(/^[1-9]\d{0,6}$/, 'expected a whole number of at least 1'), v.transform(Number));
+const number = v.pipe(
+  v.string(),
+  v.check((text) => text.trim() !== '' && Number.isFinite(Number(text)), 'expected a number'),
+  v.transform(Number),
+);
+const querySchema = v.object({ topK: v.optional(count, '5'), threshold: v.optional(number), maxDetections: v.optional(count) });
 
 /** What the JSON of an answer says about the version behind it. */
 export function aboutVersion({ name, version, digest, backend, variant }: ServableHandle): object {
@@ -42,26 +49,7 @@ export function addTaskRoute(app: FastifyInstance, task: TaskName, answer: Answe
       if (version !== undefined && !/^\d+$/.test(version))
         throw new NearfarError('invalid-argument', `Failed to convert version: ${version} to numeric.`);
       const spec = { name: model, version: version === undefined ? undefined : canonicalVersion(version), label };
-      const { topK, threshold, maxDetections } = request.query;
-      const options = {
-        topK: parseCount('topK', topK) ?? defaultTopK,
-        threshold: parseNumber('threshold', threshold),
-        maxDetections: parseCount('maxDetections', maxDetections),
-      };
-      return answer(request, reply, { spec, options });
+      return answer(request, reply, { spec, options: parseQuery(querySchema, request.query) });
     });
   }
-}
-
-function parseCount(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new NearfarError('invalid-argument', `${name} is a whole number of at least 1, got ${text}`);
-}
-
-function parseNumber(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const number = Number(text);
-  if (text.trim() !== '' && Number.isFinite(number)) return number;
-  throw new NearfarError('invalid-argument', `${name} is a number, got ${text}`);
 }

@@ -1,0 +1,3 @@
+module example.com/nearfar-client
+
+go 1.22
