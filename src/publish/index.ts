@@ -29,6 +29,7 @@ export { type ModelConfig, scanModels, writeModelConfigList } from './model-conf
 export { type PublishOptions, type PublishReport, type PublishStep, publish, publishSteps, type StepDetail } from './publish.ts';
 export { connectRepository, listModels, type PinnedManifest, type Repository, readManifest, readVersions } from './repository.ts';
 export type { OpenEngine } from './run.ts';
+export { type BucketEnvironment, connectS3, listingQuery, parseListing } from './s3.ts';
 export type { BackendCheck } from './self-check.ts';
 export type { VariantSpeed } from './speed.ts';
 export { findStrays, openAllEngines, type VerifyOptions, type VerifyReport, verify } from './verify.ts';

@@ -9,7 +9,7 @@ import { type LogLevel, logLevels } from './log.ts';
 import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
-import type { ModelSource } from './repository/index.ts';
+import { isRemote, type ModelSource, type RepositoryStore, resolveStoreLocation } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { readSslConfig, type TlsIdentity } from './ssl-config.ts';
 import type { SiteOptions } from './transports/index.ts';
@@ -42,8 +42,16 @@ export interface ServerConfig {
   readonly modelConfigPollMs: number;
   /** Whether a label may name a version that is not there. @default false */
   readonly allowsLabelsOfMissingVersions: boolean;
-  /** A repository root: each folder in it that holds versions is a model. */
+  /** A repository root, a folder or a URL (`https://`, `s3://`, `gs://`): each folder in it that holds versions is a model. */
   readonly modelsRoot: string | undefined;
+  /** A store of your own in place of `modelsRoot`. @default undefined */
+  readonly store: RepositoryStore | undefined;
+  /** Pause between two questions to a store that is not on disk, in milliseconds; 0 asks once. @default 60_000 */
+  readonly storePollMs: number;
+  /** Largest size of what is kept of stores, in bytes. @default 21_474_836_480 (20 GiB) */
+  readonly storeCacheBytes: number;
+  /** Hosts that redirects of a store may lead to, besides its own. @default [] */
+  readonly storeRedirectHosts: readonly string[];
   /** Pause between two looks at the version directories, in milliseconds; 0 looks once, below 0 never. @default 1000 */
   readonly pollIntervalMs: number;
   /** Deadline of a REST request that brings none. @default 30_000 */
@@ -150,6 +158,10 @@ function defaults(environment: Environment): ServerConfig {
     modelConfigPollMs: 0,
     allowsLabelsOfMissingVersions: false,
     modelsRoot: undefined,
+    store: undefined,
+    storePollMs: 60_000,
+    storeCacheBytes: 20 * 2 ** 30,
+    storeRedirectHosts: [],
     pollIntervalMs: 1000,
     restTimeoutMs: 30_000,
     corsAllowedOrigins: [],
@@ -203,7 +215,7 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
   const config: ServerConfig = Object.freeze({ ...defaults(environment), ...given });
   assertNamesDiffer(config.models);
   for (const { name, logging } of config.models) resolveLogging(name, logging, config.requestLogDir);
-  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined) {
+  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined && !config.store) {
     throw new NearfarError(
       'invalid-argument',
       'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
@@ -243,7 +255,10 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
-    modelsRoot: flags.models === undefined ? undefined : resolve(flags.models),
+    modelsRoot: flags.models === undefined ? undefined : parseModelsRoot(flags.models),
+    storePollMs: toMilliseconds(flags.store_poll_wait_seconds),
+    storeCacheBytes: orDefault(flags.store_cache_bytes),
+    storeRedirectHosts: flags.store_redirect_hosts?.split(',').map((host) => host.trim()),
     pollIntervalMs: toMilliseconds(flags.file_system_poll_wait_seconds),
     restTimeoutMs: flags.rest_api_timeout_in_ms,
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
@@ -291,6 +306,11 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
   };
 }
 
+function parseModelsRoot(location: string): string {
+  if (!isRemote(location)) return resolve(location);
+  return resolveStoreLocation(location);
+}
+
 /** An empty name keeps no history. */
 function parseHistoryFile(file: string | undefined, environment: Environment): string | undefined {
   const folder = join(environment['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'nearfar');
@@ -320,7 +340,8 @@ function parseModels(flags: FlagValues, environment: Environment): Pick<ServerOp
   if (isNamed && flags.models === undefined) {
     // The entry point of TensorFlow Serving's image: --model_base_path=${MODEL_BASE_PATH}/${MODEL_NAME}, from /models and model.
     const folder = flags.model_name ?? environment['MODEL_NAME'] ?? 'model';
-    return { models: [{ name: folder, basePath: join(parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models'), folder) }] };
+    const root = parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models');
+    return { models: [{ name: folder, basePath: isRemote(root) ? `${root}/${folder}` : join(root, folder) }] };
   }
   if (flags.model_name !== undefined) throw new NearfarError('invalid-argument', '--model_name needs --model_base_path');
   return { models: [] };

@@ -78,7 +78,10 @@ const theirFlags = {
 
 /** Flags that tensorflow_model_server does not have. */
 const ourFlags = {
-  models: honoured('string', 'serve every model in this folder'),
+  models: honoured('string', 'serve every model in this folder, or of this store: https://…, s3://bucket/prefix, gs://bucket/prefix'),
+  store_poll_wait_seconds: honoured('float', 'pause between two questions to a store that is not on disk (60; 0 asks once)'),
+  store_cache_bytes: honoured('int', 'largest size of what is kept of stores under --cache_dir (20 GiB)'),
+  store_redirect_hosts: honoured('string', 'hosts that redirects of a store may lead to besides its own, by commas'),
   host: honoured('string', 'address to listen on (0.0.0.0)'),
   admin_address: honoured(
     'string',
@@ -93,7 +96,7 @@ const ourFlags = {
   inline_runs_below_micros: honoured('int', 'runs of CPU models that take less are not sent to a thread (100; 0: all are)'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
   history_file: honoured('string', 'SQLite file that says who changed what is served; empty: kept in memory alone'),
-  cache_dir: honoured('string', 'where imported TensorFlow Serving versions are kept'),
+  cache_dir: honoured('string', 'where imported TensorFlow Serving versions, and what comes from stores, are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
   max_inflight: honoured('int', 'requests taken before more are refused as overloaded (512)'),
   max_inflight_per_client: honoured('int', 'of one client, before more are refused as rate-limited (no limit)'),

@@ -2,12 +2,13 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AdmissionMetrics } from './admission.ts';
 import type { BatchingMetrics } from './batching/index.ts';
 import type { CacheMetrics } from './cache/index.ts';
+import type { StoreMetrics } from './repository/index.ts';
 import type { AnsweringServable, RequestObserver, RequestRecord } from './request-record.ts';
 import { SeriesCounter, SeriesHistogram } from './series.ts';
 import { type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics, BatchingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics {
+export interface ServerMetrics extends ServingMetrics, BatchingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics, StoreMetrics {
   readonly registry: Registry;
   workerRestarted(): void;
   /** @param status Canonical name: `OK`, or why a sampled request was not logged. */
@@ -142,6 +143,7 @@ export function createMetrics(): ServerMetrics {
     workerRestarted: () => own.restarts.inc(),
     ...createCacheMetrics(registry),
     ...createAdmissionMetrics(registry),
+    ...createStoreMetrics(registry),
   };
 }
 
@@ -382,6 +384,34 @@ function createCacheMetrics(registry: Registry): CacheMetrics {
     recordRemoval: (cache, reason) => removals.inc({ cache, reason }),
     setCacheBytes: (cache, size) => bytes.set({ cache }, size),
     recordRedisFailure: (reason) => redisFailures.inc({ reason }),
+  };
+}
+
+function createStoreMetrics(registry: Registry): StoreMetrics {
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'nearfar_store_polls_total',
+    help: 'Questions to a store, or to the folder of a model in it, by whether they were answered.',
+    labelNames: ['location', 'outcome'],
+    registers,
+  });
+  const up = new Gauge({
+    name: 'nearfar_store_up',
+    help: 'Whether a store, or the folder of a model in it, answered the last question: 1, or 0.',
+    labelNames: ['location'],
+    registers,
+  });
+  const bytes = new Counter({ name: 'nearfar_store_bytes_total', help: 'Bytes of versions that were read from stores.', registers });
+  const cache = new Gauge({ name: 'nearfar_store_cache_bytes', help: 'Bytes of versions of stores that are kept on disk.', registers });
+  return {
+    recordStoreRequest: (location, outcome) => requests.inc({ location, outcome }),
+    setStoreUp: (location, isUp) => up.set({ location }, isUp ? 1 : 0),
+    forgetStore: (location) => {
+      up.remove({ location });
+      for (const outcome of ['answered', 'failed']) requests.remove({ location, outcome });
+    },
+    recordStoreBytes: (count) => bytes.inc(count),
+    setStoreCacheBytes: (size) => cache.set(size),
   };
 }
 

@@ -17,7 +17,14 @@ import {
 } from '../core/index.ts';
 import { toBatchingOptions } from './batching/index.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
-import { type ModelPlatform, type ModelSource, modelPlatforms, type VersionPolicy } from './repository/index.ts';
+import {
+  isRemote,
+  type ModelPlatform,
+  type ModelSource,
+  modelPlatforms,
+  resolveStoreLocation,
+  type VersionPolicy,
+} from './repository/index.ts';
 
 // TensorFlow Serving's ModelServerConfig, with its rules and the texts of its errors.
 
@@ -128,15 +135,13 @@ export function describeModel(source: ModelSource): JsonObject {
 }
 
 /**
- * The folder of a base path.
- * @throws {NearfarError} `invalid-argument` for a relative one; `unsupported` for a place that is no folder on disk.
+ * The folder or the store of a base path.
+ * @throws {NearfarError} `invalid-argument` for a relative one; `unsupported` for a place that cannot be read.
  */
 export function resolveBasePath(name: string, basePath: string): string {
   if (basePath.startsWith('file:')) return fileURLToPath(basePath);
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(basePath)) {
-    throw new NearfarError('unsupported', `model base path ${basePath} of ${name}: only folders on disk are read yet`, {
-      details: { name, basePath },
-    });
+  if (isRemote(basePath)) {
+    return resolveStoreLocation(basePath);
   }
   if (!isAbsolute(basePath)) {
     throw new NearfarError('invalid-argument', `Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}`, {

@@ -68,7 +68,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const history = openHistory(config, log);
   const insights = await createInsights({
     inFlight: () => admission.inFlight,
-    models: () => describeModels(serving.servables),
+    models: () => describeModels(serving.servables, serving.models),
     history,
   });
   const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });

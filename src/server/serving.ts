@@ -11,7 +11,16 @@ import type { ServerMetrics } from './metrics.ts';
 import { ModelConfigFile } from './model-config-file.ts';
 import { defaultModelOptions, type ModelOptions } from './model-options.ts';
 import { PublishedModels } from './published-models.ts';
-import { createImporter, createPublishedFiles, ImportCache, type PublishedFiles, Repository } from './repository/index.ts';
+import {
+  createImporter,
+  createPublishedFiles,
+  createStoreOpener,
+  ImportCache,
+  isRemote,
+  Mirrors,
+  type PublishedFiles,
+  Repository,
+} from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { warnOfSavedModelConfig } from './saved-model-config.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
@@ -103,9 +112,26 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     isUsed: (directory) => repository.usesDirectory(directory) || servables.usesDirectory(directory),
     onImported: (name) => void repository.lookAfresh(name),
   });
+  const openStore = createStoreOpener({ redirectHosts: config.storeRedirectHosts }, process.env);
+  const { modelsRoot } = config;
+  const isRootRemote = modelsRoot !== undefined && isRemote(modelsRoot);
+  const mirrors: Mirrors = new Mirrors({
+    folder: join(config.cacheDir, 'stores'),
+    root: config.store ?? (isRootRemote ? openStore(modelsRoot) : undefined),
+    openStore,
+    pollIntervalMs: config.storePollMs,
+    backOff: retry,
+    budgetBytes: config.storeCacheBytes,
+    log,
+    metrics,
+    isUsed: (directory) => servables.usesDirectory(directory),
+    sourceOf: (name) => repository.source(name),
+    onChange: (name) => void (name === undefined ? repository.look() : repository.lookAfresh(name)),
+  });
   const repository: Repository = new Repository({
     models: config.models,
-    modelsRoot: config.modelsRoot,
+    modelsRoot: isRootRemote ? undefined : modelsRoot,
+    mirrors,
     pollIntervalMs: config.pollIntervalMs,
     imports,
     trust: config.trust,
@@ -144,6 +170,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     servables,
     published,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    storeRoots: [config.store?.location, isRootRemote ? modelsRoot.replace(/\/+$/, '') : undefined].filter((root) => root !== undefined),
     assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
     history,
@@ -175,7 +202,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
       });
       void configFile?.open();
     },
-    reloadModels: () => (configFile ? configFile.reload() : repository.look()),
+    reloadModels: () => (configFile ? configFile.reload() : repository.refresh()),
     whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
       configFile?.[Symbol.dispose]();
@@ -185,7 +212,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     },
     drain: () => servables.close(),
     end: async () => {
-      await Promise.all([engines, inlineRuns, imports, results].map((owner) => owner?.[Symbol.asyncDispose]()));
+      await Promise.all([engines, inlineRuns, imports, mirrors, results].map((owner) => owner?.[Symbol.asyncDispose]()));
     },
   };
 }

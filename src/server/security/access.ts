@@ -49,6 +49,9 @@ export const httpAccess = {
   'GET /models/*': 'files',
 
   'GET /nearfar/v1/models': 'read',
+  'GET /nearfar/v1/stores': 'read',
+  'POST /nearfar/v1/refresh': 'operate',
+  'POST /nearfar/v1/models/:model/refresh': 'operate',
   'GET /nearfar/v1/batching': 'read',
   'GET /nearfar/v1/config': 'read',
   'PUT /nearfar/v1/config': 'admin',

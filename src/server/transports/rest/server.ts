@@ -21,6 +21,7 @@ import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
+import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
@@ -95,6 +96,7 @@ export function createRestServer(context: RestContext): Transport {
     addRepository(routes, context);
     addModels(routes, context);
     addModelAdmin(routes, context);
+    addRefresh(routes, context);
     addHistory(routes, context);
     addInsights(routes, context);
     addOpenApi(routes, context);
