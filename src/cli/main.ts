@@ -7,6 +7,7 @@ import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
 import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
+import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
@@ -29,6 +30,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addKeys,
   addPredict,
   addDemo,
 ];

@@ -87,6 +87,12 @@ const ourFlags = {
     'string',
     'HOST:PORT of its own for calls that change what is served, HTTP and gRPC (loopback on the other ports)',
   ),
+  api_keys_file: honoured('string', 'callers need an API key of this file, which `nearfar keys` writes'),
+  auth_config_file: honoured(
+    'string',
+    'how callers say who they are: API keys, tokens (JWT), login of the page (OIDC), client certificates',
+  ),
+  allow_changes_on_public_port: honoured('bool', 'with authentication, take calls that change what is served at every address'),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
   engine_workers: honoured('int', 'runs of one version side by side, each in an engine worker of its own (1)'),
   max_engine_workers: honoured('int', 'most engine workers; beyond, versions share them and wait for each other (8)'),

@@ -17,6 +17,7 @@ import { OnDemandModels } from './on-demand-models.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
+import { isOn, openAuthentication } from './security/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { InferenceStatistics } from './statistics.ts';
@@ -63,6 +64,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const config = resolveConfig(options);
   const serverVersion = packageVersion();
   const log = createLog(config.logLevel);
+  const authentication = isOn(config.authentication)
+    ? openAuthentication(config.authentication, { log, isSecure: config.tls !== undefined })
+    : undefined;
   const metrics = createMetrics();
   const buffers = new BufferPool();
   const history = openHistory(config, log);
@@ -106,6 +110,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const context = (access: AdminContext['access']) => ({
     servables,
     arrivals: serving.arrivals,
+    ...authentication,
     admission,
     observer,
     requestLog,
@@ -122,6 +127,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       history,
       refusals,
       access,
+      origins: authentication && config.corsAllowedOrigins,
       metricValues: (name: string) => metricValues(metrics.registry, name),
     },
   });
@@ -173,12 +179,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await serving.models.check();
     const { host, restPort, grpcPort, grpcSocketPath, adminAddress } = config;
-    const access = adminAddress ? 'elsewhere' : 'loopback';
+    const access = authentication && config.changesOnPublicPort ? 'open' : adminAddress ? 'elsewhere' : 'loopback';
     const restAddress = restPort === 'off' ? undefined : await listen(rest(access, tls), { host, port: restPort });
     const grpcAddress = grpcPort === 'off' ? undefined : await listen(grpc(access), { host, port: grpcPort });
     if (grpcSocketPath !== undefined) {
       // Whoever may open the socket is on this machine.
-      const local = grpc(adminAddress ? 'elsewhere' : 'open');
+      const local = grpc(access === 'loopback' ? 'open' : access);
       transports.push(local);
       await local.listenAtSocket(grpcSocketPath);
     }

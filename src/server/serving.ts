@@ -194,7 +194,11 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
     arrivals,
     batching: () => batched.batching(),
-    files: createPublishedFiles((name) => repository.snapshot(name), log),
+    files: createPublishedFiles(
+      (name) => repository.snapshot(name),
+      log,
+      () => repository.names(),
+    ),
     start: () => {
       void repository.open().then(() => {
         servables.startServing();

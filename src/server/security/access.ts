@@ -85,6 +85,12 @@ export const httpAccess = {
   'GET /nearfar/v1/models/:model/shadow': 'read',
   'GET /nearfar/v1/models/:model/rollout': 'read',
 
+  'GET /nearfar/v1/session': 'open',
+  'POST /nearfar/v1/session': 'open',
+  'DELETE /nearfar/v1/session': 'open',
+  'GET /nearfar/v1/login': 'open',
+  'GET /nearfar/v1/login/callback': 'open',
+
   // The page holds nothing of the server's: what it shows it asks for.
   'GET /ui': 'page',
   'GET /ui/*': 'page',

@@ -11,6 +11,7 @@ import type { AnswerPicture, PrepareImage } from '../media/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
+import type { Guard, SignIn } from '../security/index.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { TlsIdentity } from '../ssl-config.ts';
 import type { InferenceStatistics } from '../statistics.ts';
@@ -35,6 +36,10 @@ export interface TransportContext {
   readonly admin: AdminContext;
   /** What to do about a model that was not found; without it that is an error at once. */
   readonly arrivals?: Pick<Arrivals, 'of'> | undefined;
+  /** Who calls; undefined where nobody has to say it. */
+  readonly guard?: Guard | undefined;
+  /** How the page signs people in. */
+  readonly signIn?: SignIn | undefined;
   /** Whether a prediction is taken. */
   readonly admission: Admission;
   /** Counts, times, traces and logs the answered requests. */
