@@ -28,6 +28,7 @@ import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
+import { addUploads } from './uploads.ts';
 
 const defaultRequestTimeoutMs = 300_000;
 
@@ -100,6 +101,7 @@ export function createRestServer(context: RestContext): Transport {
     addModelAdmin(routes, context);
     addRefresh(routes, context);
     addHistory(routes, context);
+    addUploads(routes, context);
     addInsights(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
