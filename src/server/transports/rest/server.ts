@@ -29,6 +29,7 @@ import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
+import { addUploads } from './uploads.ts';
 
 const defaultRequestTimeoutMs = 300_000;
 
@@ -101,6 +102,7 @@ export function createRestServer(context: RestContext): Transport {
     addModelAdmin(routes, context);
     addRefresh(routes, context);
     addHistory(routes, context);
+    addUploads(routes, context);
     addInsights(routes, context);
     addRollouts(routes, context);
     addOpenApi(routes, context);
