@@ -14,6 +14,7 @@ import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
+import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
@@ -34,6 +35,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addHistory,
   addDrift,
   addFeedback,
+  addRollout,
   addKeys,
   addPredict,
   addDemo,

@@ -316,6 +316,28 @@ function managementPaths(): Json {
         answer: json(object({ accepted: count, refused: array(object({ index: count, code: text, error: text })) })),
       }),
     },
+    [`${model}/shadow`]: {
+      ...of('model'),
+      ...get('What shadow runs found', map(anything)),
+      put: operation({
+        summary: 'Lets a version answer a share of the requests silently, and compares',
+        tag: management,
+        body: json(object({ version: versionNumber, label: text, share: { type: 'number', minimum: 0, maximum: 100 } }, ['share'])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends shadow runs', tag: management }),
+    },
+    [`${model}/rollout`]: {
+      ...of('model'),
+      ...get('The rollout of a model, what was measured, and what would be decided now', map(anything)),
+      put: operation({
+        summary: 'Begins a rollout by rules; with dryRun it says what it would do',
+        tag: management,
+        body: json(object({ label: text, steps: array(map(anything)), conditions: map(anything), dryRun: { type: 'boolean' } }, [])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends a rollout: all clients get stable', tag: management, answer: json(map(anything)) }),
+    },
     [`${model}/uploads`]: {
       ...of('model'),
       ...get('Uploads of a model that are not complete', object({ uploads: array(ref('Upload')) })),
@@ -500,6 +522,7 @@ const schemas: Json = {
       way: text,
       action: text,
       model: text,
+      folder: text,
       version: text,
       from: anything,
       to: anything,

@@ -25,6 +25,7 @@ import { watchMethods } from './other-methods.ts';
 import { addQuality } from './quality.ts';
 import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
+import { addRollouts } from './rollouts.ts';
 import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
@@ -105,6 +106,7 @@ export function createRestServer(context: RestContext): Transport {
     addUploads(routes, context);
     addInsights(routes, context);
     addQuality(routes, context);
+    addRollouts(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
