@@ -7,10 +7,12 @@ import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
 import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
+import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
+import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
@@ -29,6 +31,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addRollout,
+  addKeys,
   addPredict,
   addDemo,
 ];

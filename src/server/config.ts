@@ -11,6 +11,7 @@ import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
 import { isRemote, type ModelSource, type RepositoryStore, resolveStoreLocation } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { type Authentication, assertAuthentication, readAuthentication } from './security/index.ts';
 import { readSslConfig, type TlsIdentity } from './ssl-config.ts';
 import type { SiteOptions } from './transports/index.ts';
 
@@ -35,6 +36,10 @@ export interface ServerConfig {
   readonly tls: TlsIdentity | undefined;
   /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
   readonly adminAddress: Address | undefined;
+  /** How callers say who they are. @default {}, nobody has to */
+  readonly authentication: Authentication;
+  /** With authentication, whether calls that change what is served are taken at every address. @default false, as without it */
+  readonly changesOnPublicPort: boolean;
   readonly models: readonly ModelSource[];
   /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
   readonly modelConfigFile: string | undefined;
@@ -99,6 +104,8 @@ export interface ServerConfig {
   readonly historyFile: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
+  /** Most bytes of one version that is uploaded; 0 takes no uploads. @default 17_179_869_184 (16 GiB) */
+  readonly maxUploadBytes: number;
   /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
   /** Of one client, which is an address; more are refused as `rate-limited`. @default Infinity */
@@ -153,6 +160,8 @@ function defaults(environment: Environment): ServerConfig {
     grpcChannelArguments: {},
     tls: undefined,
     adminAddress: undefined,
+    authentication: {},
+    changesOnPublicPort: false,
     models: [],
     modelConfigFile: undefined,
     modelConfigPollMs: 0,
@@ -184,6 +193,7 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     historyFile: undefined,
     trust: [],
+    maxUploadBytes: 16 * 2 ** 30,
     maxInFlight: 512,
     maxInFlightPerClient: Number.POSITIVE_INFINITY,
     rateLimitPerClient: Number.POSITIVE_INFINITY,
@@ -221,6 +231,7 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
       'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
     );
   }
+  assertAuthentication(config);
   if (config.grpcPort === 'off' && config.grpcSocketPath === undefined && config.restPort === 'off') {
     throw new NearfarError(
       'invalid-argument',
@@ -252,6 +263,8 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
     grpcSocketPath: flags.grpc_socket_path ? resolve(flags.grpc_socket_path) : undefined,
     tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
+    authentication: parseAuthentication(flags),
+    changesOnPublicPort: flags.allow_changes_on_public_port,
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
@@ -281,6 +294,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     historyFile: parseHistoryFile(flags.history_file, environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
+    maxUploadBytes: flags.max_upload_bytes,
     maxInFlight: orDefault(flags.max_inflight),
     maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),
@@ -304,6 +318,13 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
     requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
   };
+}
+
+function parseAuthentication({ auth_config_file: file, api_keys_file: keys }: FlagValues): Authentication | undefined {
+  const read = file ? readAuthentication(resolve(file)) : {};
+  if (!keys) return read;
+  if (read.apiKeysFile === undefined) return { ...read, apiKeysFile: resolve(keys) };
+  throw new NearfarError('invalid-argument', '--api_keys_file and the apiKeysFile of --auth_config_file are the same: give one of them');
 }
 
 function parseModelsRoot(location: string): string {

@@ -18,6 +18,14 @@ export {
   type VersionPolicy,
 } from './repository/index.ts';
 export {
+  type Authentication,
+  createApiKey,
+  type Role,
+  readApiKeys,
+  type StoredKey as ApiKey,
+  writeApiKeys,
+} from './security/index.ts';
+export {
   type ServableHandle,
   type ServableSpec,
   type ServableState,

@@ -2,10 +2,12 @@ import { createHash } from 'node:crypto';
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
+import { createMemoryStore, type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
+import { serveBucket } from '../support/bucket-server.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
 import { type Fault, serveFaulty } from '../support/fault-server.ts';
 import { openTempFolder } from '../support/model-folder.ts';
+import { scalingModel } from '../support/onnx-writer.ts';
 import { golden, publishedVersions, until } from '../support/serving.ts';
 
 // The whole server on a repository behind HTTP that fails in every way it can, with real sockets and real engines.
@@ -28,6 +30,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  vi.unstubAllEnvs();
   await store[Symbol.asyncDispose]();
   await folder[Symbol.asyncDispose]();
 });
@@ -359,5 +362,91 @@ describe('a server on a repository behind HTTP', () => {
     const whole = store.requests.filter(({ path, status }) => path === `everyday10/${largest}` && status === 200);
     expect([await predict(first), await predict(second)]).toEqual(['1', '1']);
     expect(whole).toHaveLength(1);
+  });
+});
+
+describe('a server on another store', () => {
+  /** Puts every file of the published model where a store has it. */
+  async function upload(write: (path: string, bytes: Buffer) => void, under = 'everyday10'): Promise<void> {
+    const entries = await readdir(origin('models/everyday10'), { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+    // versions.json comes last: then everything it names is there.
+    for (const file of files.sort((a, b) => Number(a.endsWith('versions.json')) - Number(b.endsWith('versions.json')))) {
+      write(`${under}${file.slice(origin('models/everyday10').length)}`, await readFile(file));
+    }
+  }
+
+  test('of the application hears of changes at once', async () => {
+    await publish(['1']);
+    const memory = createMemoryStore();
+    await upload((path, bytes) => memory.write(path, bytes));
+    await using server = await start({ modelsRoot: undefined, store: memory, storePollMs: 3_600_000 });
+    await server.whenReady();
+
+    await publish(['1', '2'], { stable: '2' });
+    await upload((path, bytes) => memory.write(path, bytes));
+    await until(() => server.servables.labels('everyday10')['stable'] === '2');
+
+    expect(await predict(server)).toBe('2');
+  });
+
+  test('in S3 looks when an event of the bucket comes, at the models it names', async () => {
+    await publish(['1']);
+    await using bucket = await serveBucket();
+    const put = (path: string, bytes: Buffer) =>
+      (bucket.objects as Map<string, object>).set(`bucket/all/${path}`, { bytes, cacheControl: undefined });
+    await upload(put);
+    for (const [name, value] of Object.entries(bucket.environment)) vi.stubEnv(name, value);
+    await using server = await start({ modelsRoot: 's3://bucket/all', storePollMs: 3_600_000 });
+    await server.whenReady();
+    await publish(['1', '2'], { stable: '2' });
+    await upload(put);
+    const asked: string[] = [];
+    bucket.intercept = (_, key) => void asked.push(key);
+    const record = (key: string) => ({ s3: { bucket: { name: 'bucket' }, object: { key } } });
+    const post = async (event: object) => {
+      const response = await fetch(`${server.restAddress}/nearfar/v1/refresh`, { method: 'POST', body: JSON.stringify(event) });
+      return [response.status, (await response.json()).models];
+    };
+
+    const elsewhere = await post({ Records: [record('other/everyday10/versions.json')] });
+    const askedElsewhere = [...asked];
+    const sns = { Type: 'Notification', Message: JSON.stringify({ Records: [record('all/everyday10/versions.json')] }) };
+    const here = await post(sns);
+    const strange = await post({ some: 'thing' });
+    await until(() => server.servables.labels('everyday10')['stable'] === '2');
+
+    expect([elsewhere, askedElsewhere]).toEqual([[200, []], []]);
+    expect(here).toEqual([200, ['everyday10']]);
+    expect(strange[0]).toBe(400);
+    expect(await predict(server)).toBe('2');
+  });
+
+  test('takes plain versions once two listings agree, and never half of one', async () => {
+    const memory = createMemoryStore();
+    const onnx = scalingModel(2);
+    memory.write('scale/1/model.onnx', onnx.subarray(0, 100));
+    await using server = await start({ modelsRoot: undefined, store: memory });
+    const { restAddress } = server;
+    memory.write('scale/1/model.onnx', onnx);
+    await vi.waitUntil(async () => (await fetch(`${restAddress}/v1/models/scale`)).ok, { interval: 20, timeout: 30_000 });
+    await server.whenReady();
+
+    const metadata = await (await fetch(`${restAddress}/v2/models/scale`)).json();
+
+    expect(metadata).toMatchObject({ name: 'scale', versions: ['1'] });
+  });
+
+  test('of another server of ours serves what that one serves', async () => {
+    await publish(['1']);
+    await using first = await start();
+    await first.whenReady();
+    await using second = await start({ modelsRoot: `${first.restAddress}/models`, cacheDir: join(folder.path, 'other-cache') });
+    await second.whenReady();
+    await publish(['1', '2'], { stable: '2' });
+
+    await until(() => second.servables.labels('everyday10')['stable'] === '2');
+
+    expect(await predict(second)).toBe('2');
   });
 });

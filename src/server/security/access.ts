@@ -73,7 +73,9 @@ export const httpAccess = {
   'GET /nearfar/v1/openapi.json': 'open',
   'GET /nearfar/v1/events': 'audit',
   'GET /nearfar/v1/failures': 'audit',
+  'GET /nearfar/v1/models/:model/uploads': 'operate',
   'POST /nearfar/v1/models/:model/uploads': 'operate',
+  'GET /nearfar/v1/models/:model/uploads/:upload': 'operate',
   'GET /nearfar/v1/models/:model/uploads/:upload/files/*': 'operate',
   'PUT /nearfar/v1/models/:model/uploads/:upload/files/*': 'operate',
   'POST /nearfar/v1/models/:model/uploads/:upload/complete': 'operate',
@@ -84,6 +86,12 @@ export const httpAccess = {
   'DELETE /nearfar/v1/models/:model/shadow': 'operate',
   'GET /nearfar/v1/models/:model/shadow': 'read',
   'GET /nearfar/v1/models/:model/rollout': 'read',
+
+  'GET /nearfar/v1/session': 'open',
+  'POST /nearfar/v1/session': 'open',
+  'DELETE /nearfar/v1/session': 'open',
+  'GET /nearfar/v1/login': 'open',
+  'GET /nearfar/v1/login/callback': 'open',
 
   // The page holds nothing of the server's: what it shows it asks for.
   'GET /ui': 'page',

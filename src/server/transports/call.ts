@@ -1,4 +1,5 @@
 import { type ExampleMethod, grpcStatusName, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
+import type { ClientLimits } from '../admission.ts';
 import type { RequestRecord, Timing } from '../request-record.ts';
 import type { JoinedRun, ServableFallback, ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
@@ -12,6 +13,8 @@ export interface Call {
   readonly entrypoint: 'REST' | 'GRPC';
   /** Who asks, as `clientOfAddress` names it. */
   readonly client: string;
+  /** What it may have, where that is not what all have. */
+  readonly limits?: ClientLimits | undefined;
   readonly ending: CallSignal;
   /** Called once the version is known, so that errors about it can name it too. */
   readonly onVersion: (version: AnsweringVersion) => void;
@@ -110,7 +113,7 @@ function predict<Decoded extends DecodedCall, Answer>(
   codec: Codec<Decoded, Answer>,
   progress: Progress<Decoded>,
 ): Answered<Answer> | Promise<Answered<Answer>> {
-  const place = context.admission.enter(call.client);
+  const place = context.admission.enter(call.client, call.limits);
   const release = () => {
     progress.handle?.[Symbol.dispose]();
     place[Symbol.dispose]();

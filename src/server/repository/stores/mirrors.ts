@@ -135,8 +135,8 @@ export class Mirrors implements AsyncDisposable {
       known.mirror.want(source);
       return known.mirror;
     }
-    // What left the root is about to be removed.
-    if (!isRemote(source.basePath) || !this.#mayBeThere(source)) return undefined;
+    // What left the root is about to be removed; a look that ends after the server was closed opens nothing.
+    if (this.#isClosed || !isRemote(source.basePath) || !this.#mayBeThere(source)) return undefined;
     return this.#open(source).mirror;
   }
 
@@ -250,6 +250,7 @@ export class Mirrors implements AsyncDisposable {
 
   async #listRoot(root: RepositoryStore, signal: AbortSignal): Promise<Answer> {
     const entries = await root.list('', { signal });
+    signal.throwIfAborted();
     const names = entries.flatMap(({ path }) => (path.endsWith('/') && isFolderName(path.slice(0, -1)) ? [path.slice(0, -1)] : []));
     if (names.length === 0 && this.#rootNames.size > 0) {
       throw new NearfarError(
@@ -261,6 +262,7 @@ export class Mirrors implements AsyncDisposable {
     this.#rootNames = new Set(names);
     this.#hasListed = true;
     for (const name of gone) await this.#removeFromRoot(name);
+    signal.throwIfAborted();
     for (const name of names) if (!this.#mirrors.has(this.basePathOf(name))) this.#open({ name, basePath: this.basePathOf(name) });
     this.#options.onChange(undefined);
     return { freshForMs: 0 };
