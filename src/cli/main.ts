@@ -9,11 +9,13 @@ import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
+import { addLogs } from './logs.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
+import { addUpload } from './upload.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
 
@@ -30,6 +32,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addLogs,
+  addUpload,
   addKeys,
   addPredict,
   addDemo,
