@@ -5,6 +5,8 @@ import { addConfig } from './config.ts';
 import { addConvert } from './convert.ts';
 import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
+import { addDrift } from './drift.ts';
+import { addFeedback } from './feedback.ts';
 import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addKeys } from './keys.ts';
@@ -13,6 +15,7 @@ import { addLogs } from './logs.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
+import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addUpload } from './upload.ts';
@@ -34,6 +37,9 @@ const commands: readonly ((program: Command) => void)[] = [
   addHistory,
   addLogs,
   addUpload,
+  addDrift,
+  addFeedback,
+  addRollout,
   addKeys,
   addPredict,
   addDemo,

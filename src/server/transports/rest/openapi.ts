@@ -288,6 +288,56 @@ function managementPaths(): Json {
         answer: json(object({ traffic: ref('Traffic') })),
       }),
     },
+    [`${model}/drift`]: {
+      ...of('model'),
+      ...get(
+        'How far answers are from those of a reference, by version and output',
+        object({ model: text, samplingRate: number, outputs: array(ref('Drift')) }),
+      ),
+    },
+    [`${model}/versions/{version}/baseline`]: {
+      ...of('model', 'version'),
+      post: operation({
+        summary: 'Compares later answers with those of now',
+        tag: management,
+        answer: json(object({ model: text, version: versionNumber, digest, source: text, at: time, outputs: array(map(anything)) })),
+      }),
+    },
+    [`${model}/feedback`]: {
+      ...of('model'),
+      ...get(
+        'How right predictions were, by version and output',
+        object({ model: text, isTaken: flag, outputs: array(ref('FeedbackReport')) }),
+      ),
+      post: operation({
+        summary: 'What was right, of predictions whose id was asked for (nearfar-prediction-id)',
+        tag: browsers,
+        body: json({ anyOf: [ref('Feedback'), object({ feedback: array(ref('Feedback')) })] }),
+        answer: json(object({ accepted: count, refused: array(object({ index: count, code: text, error: text })) })),
+      }),
+    },
+    [`${model}/shadow`]: {
+      ...of('model'),
+      ...get('What shadow runs found', map(anything)),
+      put: operation({
+        summary: 'Lets a version answer a share of the requests silently, and compares',
+        tag: management,
+        body: json(object({ version: versionNumber, label: text, share: { type: 'number', minimum: 0, maximum: 100 } }, ['share'])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends shadow runs', tag: management }),
+    },
+    [`${model}/rollout`]: {
+      ...of('model'),
+      ...get('The rollout of a model, what was measured, and what would be decided now', map(anything)),
+      put: operation({
+        summary: 'Begins a rollout by rules; with dryRun it says what it would do',
+        tag: management,
+        body: json(object({ label: text, steps: array(map(anything)), conditions: map(anything), dryRun: { type: 'boolean' } }, [])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends a rollout: all clients get stable', tag: management, answer: json(map(anything)) }),
+    },
     [`${model}/uploads`]: {
       ...of('model'),
       ...get('Uploads of a model that are not complete', object({ uploads: array(ref('Upload')) })),
@@ -472,6 +522,7 @@ const schemas: Json = {
       way: text,
       action: text,
       model: text,
+      folder: text,
       version: text,
       from: anything,
       to: anything,
@@ -509,6 +560,25 @@ const schemas: Json = {
     inFlight: count,
     memoryBytes: count,
   }),
+  Drift: object({
+    version: versionNumber,
+    signature: text,
+    output: text,
+    rows: count,
+    present: orNull(ref('Answers')),
+    reference: orNull(ref('Answers')),
+    distances: array(
+      object({
+        of: { enum: ['classes', 'confidence', 'values', 'mean'] },
+        measure: { enum: ['psi', 'jensen-shannon', 'ks', 'cosine', 'deviations'] },
+        value: number,
+        isLarge: flag,
+      }),
+    ),
+  }),
+  Answers: object({ kind: { enum: ['classes', 'numbers', 'vectors'] }, rows: count }),
+  Feedback: object({ id: text, row: count, label: { anyOf: [text, count] }, value: number }, ['id']),
+  FeedbackReport: object({ version: versionNumber, signature: text, output: text, kind: { enum: ['classes', 'numbers'] }, count }),
   TaskAnswer: object(
     { model_name: text, model_version: text, digest, backend: text, variant: text, predictions: array(map(anything)), output: anything },
     ['model_name', 'model_version', 'digest', 'backend', 'variant'],
