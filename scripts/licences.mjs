@@ -5,10 +5,25 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-const permissive = new Set(['0BSD', 'Apache-2.0', 'BlueOak-1.0.0', 'BSD-2-Clause', 'BSD-3-Clause', 'CC0-1.0', 'ISC', 'MIT', 'MIT-0', 'Python-2.0', 'Unlicense', 'Zlib']);
+const permissive = new Set([
+  '0BSD',
+  'Apache-2.0',
+  'BlueOak-1.0.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  'CC0-1.0',
+  'ISC',
+  'MIT',
+  'MIT-0',
+  'Python-2.0',
+  'Unlicense',
+  'Zlib',
+]);
 
 /** Others, with the reason that they may be there. @type {readonly [RegExp, string, string][]} */
-const exceptions = [[/^@img\/sharp-(libvips-|win32|wasm32)/, 'LGPL-3.0-or-later', 'a library of its own that is linked at run time and can be exchanged']];
+const exceptions = [
+  [/^@img\/sharp-(libvips-|win32|wasm32)/, 'LGPL-3.0-or-later', 'a library of its own that is linked at run time and can be exchanged'],
+];
 
 /** @type {{ packages: Record<string, { dev?: boolean, license?: string, name?: string, version?: string }> }} */
 const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
@@ -20,7 +35,8 @@ for (const [path, locked] of Object.entries(packages)) {
   const name = path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length);
   const licence = licenceOf(path) ?? locked.license;
   checked++;
-  if (licence !== undefined && (isPermissive(licence) || exceptions.some(([of, which]) => of.test(name) && licence.includes(which)))) continue;
+  if (licence !== undefined && (isPermissive(licence) || exceptions.some(([of, which]) => of.test(name) && licence.includes(which))))
+    continue;
   refused.push(`${name} ${locked.version}: ${licence ?? 'no licence'}`);
 }
 if (refused.length > 0) console.error(`licences that are not known to be permissive:\n${refused.join('\n')}`);

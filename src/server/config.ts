@@ -106,6 +106,8 @@ export interface ServerConfig {
   readonly historyFile: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
+  /** Most bytes of one version that is uploaded; 0 takes no uploads. @default 17_179_869_184 (16 GiB) */
+  readonly maxUploadBytes: number;
   /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
   /** Of one client, which is an address; more are refused as `rate-limited`. @default Infinity */
@@ -194,6 +196,7 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     historyFile: undefined,
     trust: [],
+    maxUploadBytes: 16 * 2 ** 30,
     maxInFlight: 512,
     maxInFlightPerClient: Number.POSITIVE_INFINITY,
     rateLimitPerClient: Number.POSITIVE_INFINITY,
@@ -295,6 +298,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
     historyFile: parseHistoryFile(flags.history_file, environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
+    maxUploadBytes: flags.max_upload_bytes,
     maxInFlight: orDefault(flags.max_inflight),
     maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),

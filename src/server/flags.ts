@@ -108,6 +108,7 @@ const ourFlags = {
   history_file: honoured('string', 'SQLite file that says who changed what is served; empty: kept in memory alone'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions, and what comes from stores, are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
+  max_upload_bytes: honoured('int', 'most bytes of one version that is uploaded (17179869184; 0: no uploads)'),
   max_inflight: honoured('int', 'requests taken before more are refused as overloaded (512)'),
   max_inflight_per_client: honoured('int', 'of one client, before more are refused as rate-limited (no limit)'),
   rate_limit_per_client: honoured('int', 'requests a second of one client (no limit)'),

@@ -31,6 +31,7 @@ import {
   describeModels,
   type Transport,
 } from './transports/index.ts';
+import { Uploads } from './uploads/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -106,6 +107,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
+  const uploads = new Uploads({
+    sourceOf: (name) => serving.models.source(name),
+    models: () => serving.models.models,
+    modelsRoot: config.modelsRoot,
+    lookAfresh: serving.lookAfresh,
+    trust: config.trust,
+    maxUploadBytes: config.maxUploadBytes,
+    history,
+    log,
+  });
   const refusals = recordingRefusals(history);
   const context = (access: AdminContext['access']) => ({
     servables,
@@ -143,6 +154,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       batching: serving.batching,
       clientReports,
       insights,
+      uploads,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
@@ -163,6 +175,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const close = () => {
     // Those who watch would hold the server up to the end of its grace.
     insights[Symbol.dispose]();
+    uploads[Symbol.dispose]();
     closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
       await onDemand[Symbol.asyncDispose]();
       if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
@@ -191,6 +204,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const shared = adminAddress && createSharedPort({ rest: rest('open', undefined), grpc: grpc('open'), tls });
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
+    // Not awaited: a folder that does not answer holds up no other.
+    void uploads.open().catch((error: unknown) => log.error({ err: error }, 'uploads that were begun could not be looked for'));
     log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
     isListening = true;
     const addresses = { rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin };

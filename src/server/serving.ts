@@ -46,6 +46,8 @@ export interface Serving {
    * @throws rejects with `signal.reason` when aborted; `unavailable` when the server closes first.
    */
   whenReady(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Looks at the folder of one model now, also of one that was not there. */
+  lookAfresh(name: string): Promise<void>;
   /** Looks for no more changes; not ready from here on. */
   startDraining(): void;
   /** Waits for every handle and unloads everything. */
@@ -209,6 +211,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
       void configFile?.open();
     },
     reloadModels: () => (configFile ? configFile.reload() : repository.refresh()),
+    lookAfresh: (name) => repository.refresh(name),
     whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
       configFile?.[Symbol.dispose]();

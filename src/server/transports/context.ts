@@ -15,6 +15,7 @@ import type { Guard, SignIn } from '../security/index.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { TlsIdentity } from '../ssl-config.ts';
 import type { InferenceStatistics } from '../statistics.ts';
+import type { Uploads } from '../uploads/index.ts';
 import type { AdminContext } from './admin.ts';
 import type { ClassLabels } from './class-labels.ts';
 
@@ -87,6 +88,8 @@ export interface RestContext extends TransportContext {
   readonly clientReports?: Pick<ClientReports, 'record' | 'rows'> | undefined;
   /** Charts, failures and events; not told without it. */
   readonly insights?: Pick<Insights, 'charts' | 'failures' | 'feed'> | undefined;
+  /** Takes versions over the network; there are no such calls without it. */
+  readonly uploads?: Uploads | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;

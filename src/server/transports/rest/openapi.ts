@@ -233,6 +233,22 @@ function managementPaths(): Json {
       ...get('What clients reported of their calls, by version and class of device', object({ rows: array(map(anything)) })),
       post: operation({ summary: 'Reports of calls, from clients', tag: browsers, body: json(map(anything)) }),
     },
+    '/nearfar/v1/stores': get('How the stores answer that models are read from', object({ stores: array(ref('Store')) })),
+    '/nearfar/v1/refresh': {
+      post: operation({
+        summary: 'Looks for changes now; the body may be the event of a bucket',
+        tag: management,
+        answer: json(object({ models: array(text), stores: array(ref('Store')) }, ['stores'])),
+      }),
+    },
+    [`${model}/refresh`]: {
+      ...of('model'),
+      post: operation({
+        summary: 'Looks for changes of a model now',
+        tag: management,
+        answer: json(object({ model: text, store: ref('Store') }, ['model'])),
+      }),
+    },
     '/nearfar/v1/openapi.json': get('This document', map(anything)),
     '/nearfar/v1/config': {
       ...get('What is configured', object({ model_config_list: object({ config: array(ref('ModelConfig')) }) })),
@@ -270,6 +286,44 @@ function managementPaths(): Json {
         tag: management,
         body: json(ref('Traffic')),
         answer: json(object({ traffic: ref('Traffic') })),
+      }),
+    },
+    [`${model}/uploads`]: {
+      ...of('model'),
+      ...get('Uploads of a model that are not complete', object({ uploads: array(ref('Upload')) })),
+      post: operation({
+        summary: 'Announces a version that is to be uploaded, or goes on with one that was announced alike',
+        tag: management,
+        body: json(
+          object(
+            { version: { anyOf: [versionNumber, { type: 'integer', minimum: 1 }] }, labels: array(text), files: array(ref('UploadFile')) },
+            ['files'],
+          ),
+        ),
+        answer: json(ref('Upload')),
+      }),
+    },
+    [`${model}/uploads/{upload}`]: {
+      ...of('model', 'upload'),
+      ...get('What an upload lacks', ref('Upload')),
+      delete: operation({ summary: 'Gives an upload up', tag: management }),
+    },
+    [`${model}/uploads/{upload}/files/{path}`]: {
+      ...of('model', 'upload', 'path'),
+      ...get('How much of a file is there', ref('UploadProgress')),
+      put: operation({
+        summary: 'Sends a file, or with Content-Range the part of it that comes next',
+        tag: management,
+        body: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+        answer: json(ref('UploadProgress')),
+      }),
+    },
+    [`${model}/uploads/{upload}/complete`]: {
+      ...of('model', 'upload'),
+      post: operation({
+        summary: 'Publishes a version whose files are all there',
+        tag: management,
+        answer: json(object({ model: text, version: versionNumber, digest }, ['model', 'version'])),
       }),
     },
     [`${model}/versions/{version}`]: {
@@ -387,6 +441,15 @@ const schemas: Json = {
     },
     ['model', 'version', 'state', 'labels', 'batching'],
   ),
+  Store: object({ location: text, lastAnswerAt: time, nextAskAt: time, error: text, failingSince: time }, ['location']),
+  UploadFile: object({ path: text, bytes: count, digest }),
+  UploadProgress: object({ offset: count, bytes: count }),
+  Upload: object({
+    upload: text,
+    model: text,
+    version: versionNumber,
+    missing: array(object({ path: text, bytes: count, digest, offset: count })),
+  }),
   Batching: object(
     {
       model: text,
@@ -460,6 +523,8 @@ const parameters: Json = Object.fromEntries(
     ['task', text, 'such as image-classification'],
     ['repository', text, 'any name: there is one repository'],
     ['file', text, 'path below the repository'],
+    ['upload', text, 'id of an upload'],
+    ['path', text, 'path of a file in its version'],
   ].map(([name, schema, description]) => [name, { name, in: 'path', required: true, schema, description }]),
 );
 

@@ -16,6 +16,7 @@ import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
 import { addInsights } from './insights.ts';
+import { addManagementPage } from './management-page.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
@@ -27,6 +28,7 @@ import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
+import { addUploads } from './uploads.ts';
 
 const defaultRequestTimeoutMs = 300_000;
 
@@ -99,6 +101,7 @@ export function createRestServer(context: RestContext): Transport {
     addModelAdmin(routes, context);
     addRefresh(routes, context);
     addHistory(routes, context);
+    addUploads(routes, context);
     addInsights(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
@@ -106,6 +109,7 @@ export function createRestServer(context: RestContext): Transport {
     addClientReports(routes, context);
     addSessions(routes, context);
     addHealth(routes, context);
+    addManagementPage(routes);
     if (context.site) addSite(routes, context.site);
     // Behind those that add theirs later.
     routes.register(async () => refuseOtherMethods());
