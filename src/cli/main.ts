@@ -12,6 +12,7 @@ import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
+import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
@@ -30,6 +31,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addRollout,
   addKeys,
   addPredict,
   addDemo,

@@ -93,7 +93,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           log,
         });
   const observer = observeRequests({
-    counters: joinObservers([metrics, statistics, insights.charts, insights.failures]),
+    counters: joinObservers([metrics, statistics, insights.charts, insights.failures, serving.tallies]),
     traces,
     log,
     accessLog: config.accessLog,
@@ -135,6 +135,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admin: {
       models: serving.models,
       onDemand,
+      rollouts: serving.rollouts,
       history,
       refusals,
       access,

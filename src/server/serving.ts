@@ -22,6 +22,7 @@ import {
   Repository,
 } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { RequestTallies, Rollouts, ShadowRuns, shadowOf, shadowVersion } from './rollout/index.ts';
 import { warnOfSavedModelConfig } from './saved-model-config.ts';
 import { isOn } from './security/index.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
@@ -33,6 +34,10 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
+  /** Shadow runs, and rollouts by rules. */
+  readonly rollouts: Rollouts;
+  /** Counts requests by version, for the rules. */
+  readonly tallies: RequestTallies;
   /** What to do about requests for models that cannot answer yet. */
   readonly arrivals: Arrivals;
   /** How the loaded versions are batched, once they were asked for something. */
@@ -139,10 +144,17 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     imports,
     trust: config.trust,
     log,
+    alsoWanted: (versions) => {
+      const shadow = shadowOf(versions);
+      const version = shadow && shadowVersion(shadow, versions.labels);
+      return version === undefined ? [] : [version];
+    },
     onModel: (snapshot) => {
       published.apply(snapshot);
       pending.note(snapshot);
       servables.apply(snapshot);
+      shadows.apply(snapshot);
+      rollouts.apply(snapshot);
       checkWaiters();
     },
     onFailure: (name, error) => pending.noteFailure(name, error),
@@ -150,6 +162,8 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
       servables.remove(name);
       published.forget(name);
       pending.forget(name);
+      shadows.forget(name);
+      rollouts.forget(name);
     },
   });
   const published = new PublishedModels({ repository, history });
@@ -164,6 +178,9 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     log,
     maxInFlight: config.maxInFlight,
   });
+  const shadows = new ShadowRuns({ store: batched, metrics, log });
+  const tallies = new RequestTallies();
+  const rollouts = new Rollouts({ published, tallies, shadows, servables, log });
   const closed = new AbortController();
   const wait = (holds: () => boolean, signal: AbortSignal | undefined) =>
     waitUntil(holds, waiters, [closed.signal, ...(signal ? [signal] : [])]);
@@ -195,7 +212,9 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
   const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
     models,
-    servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    rollouts,
+    tallies,
+    servables: shadows.around(results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched),
     arrivals,
     batching: () => batched.batching(),
     files: createPublishedFiles(
@@ -215,6 +234,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
       configFile?.[Symbol.dispose]();
+      rollouts[Symbol.dispose]();
       repository[Symbol.dispose]();
       closed.abort(new NearfarError('unavailable', 'the server is closing'));
       servables.startDraining();

@@ -211,6 +211,27 @@ function managementPaths(): Json {
   return {
     '/nearfar/v1/models': get('Every model with its versions, states, labels and shares', object({ models: array(ref('Model')) })),
     '/nearfar/v1/batching': get('How signatures are batched', object({ signatures: array(ref('Batching')) })),
+    '/nearfar/v1/session': {
+      ...get('Who is signed in, and how to sign in', ref('Session')),
+      post: operation({
+        summary: 'Begins a session of the page by an API key; where callers have to say who they are',
+        tag: management,
+        body: json(object({ key: text })),
+        answer: json(object({ name: text, roles: array(text) })),
+      }),
+      delete: operation({ summary: 'Ends the session of the page', tag: management }),
+    },
+    '/nearfar/v1/login': {
+      get: operation({
+        summary: 'Sends a browser to the OpenID provider',
+        tag: management,
+        query: [queryOf('next', text, 'path to come back to (/ui)')],
+        status: 302,
+      }),
+    },
+    '/nearfar/v1/login/callback': {
+      get: operation({ summary: 'Where the OpenID provider sends it back', tag: management, status: 302 }),
+    },
     '/nearfar/v1/history': get('What was changed and by whom, newest first', object({ entries: array(ref('HistoryEntry')) }), limits),
     '/nearfar/v1/failures': get('What failed by the server, newest first', object({ failures: array(ref('Failure')) }), limits),
     '/nearfar/v1/charts': get(
@@ -287,6 +308,28 @@ function managementPaths(): Json {
         body: json(ref('Traffic')),
         answer: json(object({ traffic: ref('Traffic') })),
       }),
+    },
+    [`${model}/shadow`]: {
+      ...of('model'),
+      ...get('What shadow runs found', map(anything)),
+      put: operation({
+        summary: 'Lets a version answer a share of the requests silently, and compares',
+        tag: management,
+        body: json(object({ version: versionNumber, label: text, share: { type: 'number', minimum: 0, maximum: 100 } }, ['share'])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends shadow runs', tag: management }),
+    },
+    [`${model}/rollout`]: {
+      ...of('model'),
+      ...get('The rollout of a model, what was measured, and what would be decided now', map(anything)),
+      put: operation({
+        summary: 'Begins a rollout by rules; with dryRun it says what it would do',
+        tag: management,
+        body: json(object({ label: text, steps: array(map(anything)), conditions: map(anything), dryRun: { type: 'boolean' } }, [])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends a rollout: all clients get stable', tag: management, answer: json(map(anything)) }),
     },
     [`${model}/uploads`]: {
       ...of('model'),
@@ -472,6 +515,7 @@ const schemas: Json = {
       way: text,
       action: text,
       model: text,
+      folder: text,
       version: text,
       from: anything,
       to: anything,
@@ -509,6 +553,9 @@ const schemas: Json = {
     inFlight: count,
     memoryBytes: count,
   }),
+  Session: object({ authentication: flag, signIn: array(text), name: text, roles: array(text), models: array(text), csrf: text }, [
+    'authentication',
+  ]),
   TaskAnswer: object(
     { model_name: text, model_version: text, digest, backend: text, variant: text, predictions: array(map(anything)), output: anything },
     ['model_name', 'model_version', 'digest', 'backend', 'variant'],
@@ -541,7 +588,16 @@ export function openApiDocument(serverVersion: string): Json {
     },
     tags: [tensorFlow, oip, browsers, management, health].map((name) => ({ name })),
     paths: { ...tensorFlowPaths(), ...openInferencePaths(), ...taskPaths(), ...managementPaths(), ...otherPaths() },
-    components: { schemas, parameters },
+    components: {
+      schemas,
+      parameters,
+      securitySchemes: {
+        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+        bearer: { type: 'http', scheme: 'bearer', description: 'an API key or a token' },
+      },
+    },
+    // Where the server asks who calls, which GET /nearfar/v1/session tells.
+    security: [{}, { apiKey: [] }, { bearer: [] }],
   };
 }
 

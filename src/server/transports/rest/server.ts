@@ -24,6 +24,7 @@ import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
 import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
+import { addRollouts } from './rollouts.ts';
 import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
@@ -103,6 +104,7 @@ export function createRestServer(context: RestContext): Transport {
     addHistory(routes, context);
     addUploads(routes, context);
     addInsights(routes, context);
+    addRollouts(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
