@@ -1,56 +1,28 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import Provider from 'oidc-provider';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePort } from '../../support/free-port.ts';
+import { openOidcProvider } from '../../support/oidc-provider.ts';
 import { type GuardedServer, openGuardedServer } from './support.ts';
 
 // A real OpenID provider, and a browser's part: redirects that are followed by hand, with their cookies.
 
-let provider: Server;
+let provider: Awaited<ReturnType<typeof openOidcProvider>>;
 let guarded: GuardedServer;
 let url: string;
 
 beforeAll(async () => {
   const restPort = await freePort();
   url = `http://127.0.0.1:${restPort}`;
-  provider = createServer();
-  provider.listen(0, '127.0.0.1');
-  await once(provider, 'listening');
-  const issuer = `http://127.0.0.1:${(provider.address() as AddressInfo).port}`;
-  const oidc = new Provider(issuer, {
-    clients: [
-      {
-        client_id: 'nearfar',
-        token_endpoint_auth_method: 'none',
-        redirect_uris: [`${url}/nearfar/v1/login/callback`],
-        response_types: ['code'],
-        grant_types: ['authorization_code'],
-        application_type: 'native',
-      },
-    ],
-    claims: { openid: ['sub'], profile: ['groups', 'preferred_username'] },
-    pkce: { required: () => true },
-    findAccount: (_: unknown, id: string) => ({
-      accountId: id,
-      claims: async () => ({ sub: id, preferred_username: id, groups: id === 'olga' ? ['ml-ops'] : ['visitors'] }),
-    }),
-    features: { devInteractions: { enabled: true } },
-    cookies: { keys: ['of the test'] },
-  });
-  provider.on('request', oidc.callback());
+  provider = await openOidcProvider(`${url}/nearfar/v1/login/callback`);
   guarded = await openGuardedServer({
     restPort,
     authentication: {
-      oidc: { issuer, clientId: 'nearfar', publicUrl: url, roleClaim: 'groups', roles: { 'ml-ops': 'operate' } },
+      oidc: { issuer: provider.issuer, clientId: 'nearfar', publicUrl: url, roleClaim: 'groups', roles: { 'ml-ops': 'operate' } },
     },
   });
 });
 afterAll(async () => {
   await guarded?.[Symbol.asyncDispose]();
-  provider?.closeAllConnections();
-  provider?.close();
+  provider?.[Symbol.dispose]();
 });
 
 /** What a browser does: keeps cookies by host and path, and follows where it is sent. */
