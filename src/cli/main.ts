@@ -5,6 +5,8 @@ import { addConfig } from './config.ts';
 import { addConvert } from './convert.ts';
 import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
+import { addDrift } from './drift.ts';
+import { addFeedback } from './feedback.ts';
 import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addKeys } from './keys.ts';
@@ -31,6 +33,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addDrift,
+  addFeedback,
   addRollout,
   addKeys,
   addPredict,

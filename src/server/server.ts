@@ -14,6 +14,7 @@ import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
 import { OnDemandModels } from './on-demand-models.ts';
+import { Quality } from './quality/index.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
@@ -76,7 +77,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     models: () => describeModels(serving.servables, serving.models),
     history,
   });
-  const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });
+  const quality = new Quality({
+    registry: metrics.registry,
+    driftOf: (model) => serving.option(model, 'driftSamplingRate'),
+    takesFeedback: (model) => serving.option(model, 'feedback'),
+    windowRows: config.driftWindowRows,
+    reference: config.driftReference,
+    driftDir: config.driftDir,
+    feedbackKeyFile: config.feedbackKeyFile,
+    feedbackTtlMs: config.feedbackTtlMs,
+    log,
+  });
+  const watched = { ...metrics, ...insights.failures.watchingLoads(metrics), ...quality.watchingVersions(metrics) };
+  const serving = createServing(config, { log, metrics: watched, history, buffers });
   serving.servables.watch(() => insights.feed.changed());
   const traces =
     config.otlpEndpoint === undefined
@@ -125,6 +138,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admission,
     observer,
     requestLog,
+    quality,
     statistics,
     log,
     buffers,

@@ -40,6 +40,8 @@ export interface Serving {
   readonly tallies: RequestTallies;
   /** What to do about requests for models that cannot answer yet. */
   readonly arrivals: Arrivals;
+  /** What is set for a model now. */
+  option<Name extends keyof ModelOptions>(model: string, option: Name): ModelOptions[Name];
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
@@ -216,6 +218,8 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     tallies,
     servables: shadows.around(results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched),
     arrivals,
+    // Asked with each request.
+    option: (name, option) => repository.source(name)?.options?.[option] ?? modelDefaults[option],
     batching: () => batched.batching(),
     files: createPublishedFiles(
       (name) => repository.snapshot(name),

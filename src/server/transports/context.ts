@@ -8,6 +8,7 @@ import type { ClientReports } from '../client-reports.ts';
 import type { Insights } from '../insights/index.ts';
 import type { RunJsonJob } from '../json/index.ts';
 import type { AnswerPicture, PrepareImage } from '../media/index.ts';
+import type { Quality } from '../quality/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
@@ -47,6 +48,8 @@ export interface TransportContext {
   readonly observer: RequestObserver;
   /** Where sampled requests are written down. */
   readonly requestLog?: Pick<RequestLog, 'sample'> | undefined;
+  /** Looks at what models answer, and takes feedback; not done without it. */
+  readonly quality?: Quality | undefined;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;

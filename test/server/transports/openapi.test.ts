@@ -93,6 +93,10 @@ test.each([
   ['get', '/nearfar/v1/failures', '/nearfar/v1/failures'],
   ['get', '/nearfar/v1/charts', '/nearfar/v1/charts?model=photos'],
   ['get', '/nearfar/v1/config', '/nearfar/v1/config'],
+  ['get', '/nearfar/v1/models/{model}/drift', '/nearfar/v1/models/photos/drift'],
+  ['post', '/nearfar/v1/models/{model}/versions/{version}/baseline', '/nearfar/v1/models/photos/versions/1/baseline'],
+  ['get', '/nearfar/v1/models/{model}/feedback', '/nearfar/v1/models/photos/feedback'],
+  ['post', '/nearfar/v1/models/{model}/feedback', '/nearfar/v1/models/photos/feedback', '{"id": "made.up", "label": "cat"}'],
   ['get', '/nearfar/v1/models/{model}/uploads', '/nearfar/v1/models/photos/uploads'],
   ['post', '/nearfar/v1/models/{model}/uploads', '/nearfar/v1/models/photos/uploads', '{"files": []}'],
   [

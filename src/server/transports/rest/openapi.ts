@@ -309,6 +309,34 @@ function managementPaths(): Json {
         answer: json(object({ traffic: ref('Traffic') })),
       }),
     },
+    [`${model}/drift`]: {
+      ...of('model'),
+      ...get(
+        'How far answers are from those of a reference, by version and output',
+        object({ model: text, samplingRate: number, outputs: array(ref('Drift')) }),
+      ),
+    },
+    [`${model}/versions/{version}/baseline`]: {
+      ...of('model', 'version'),
+      post: operation({
+        summary: 'Compares later answers with those of now',
+        tag: management,
+        answer: json(object({ model: text, version: versionNumber, digest, source: text, at: time, outputs: array(map(anything)) })),
+      }),
+    },
+    [`${model}/feedback`]: {
+      ...of('model'),
+      ...get(
+        'How right predictions were, by version and output',
+        object({ model: text, isTaken: flag, outputs: array(ref('FeedbackReport')) }),
+      ),
+      post: operation({
+        summary: 'What was right, of predictions whose id was asked for (nearfar-prediction-id)',
+        tag: browsers,
+        body: json({ anyOf: [ref('Feedback'), object({ feedback: array(ref('Feedback')) })] }),
+        answer: json(object({ accepted: count, refused: array(object({ index: count, code: text, error: text })) })),
+      }),
+    },
     [`${model}/shadow`]: {
       ...of('model'),
       ...get('What shadow runs found', map(anything)),
@@ -556,6 +584,25 @@ const schemas: Json = {
   Session: object({ authentication: flag, signIn: array(text), name: text, roles: array(text), models: array(text), csrf: text }, [
     'authentication',
   ]),
+  Drift: object({
+    version: versionNumber,
+    signature: text,
+    output: text,
+    rows: count,
+    present: orNull(ref('Answers')),
+    reference: orNull(ref('Answers')),
+    distances: array(
+      object({
+        of: { enum: ['classes', 'confidence', 'values', 'mean'] },
+        measure: { enum: ['psi', 'jensen-shannon', 'ks', 'cosine', 'deviations'] },
+        value: number,
+        isLarge: flag,
+      }),
+    ),
+  }),
+  Answers: object({ kind: { enum: ['classes', 'numbers', 'vectors'] }, rows: count }),
+  Feedback: object({ id: text, row: count, label: { anyOf: [text, count] }, value: number }, ['id']),
+  FeedbackReport: object({ version: versionNumber, signature: text, output: text, kind: { enum: ['classes', 'numbers'] }, count }),
   TaskAnswer: object(
     { model_name: text, model_version: text, digest, backend: text, variant: text, predictions: array(map(anything)), output: anything },
     ['model_name', 'model_version', 'digest', 'backend', 'variant'],

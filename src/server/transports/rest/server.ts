@@ -22,6 +22,7 @@ import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
+import { addQuality } from './quality.ts';
 import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
 import { addRollouts } from './rollouts.ts';
@@ -104,6 +105,7 @@ export function createRestServer(context: RestContext): Transport {
     addHistory(routes, context);
     addUploads(routes, context);
     addInsights(routes, context);
+    addQuality(routes, context);
     addRollouts(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
