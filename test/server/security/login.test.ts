@@ -130,7 +130,7 @@ async function fetchBegun(visitor: Visitor): Promise<{ response: string }> {
 test.each(['https://evil.test/', '//evil.test', '/\\evil.test', 'javascript:alert(1)'])('never comes back to %s', async (next) => {
   const { url: end } = await new Visitor().signIn('olga', next);
 
-  expect(end).toBe(`${url}/ui`);
+  expect(end).toBe(`${url}/ui/`);
 });
 
 test('makes a session of an API key, which ends with the key, and by itself', async () => {
