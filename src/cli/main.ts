@@ -13,6 +13,7 @@ import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
+import { addTune } from './tune/index.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
 
@@ -30,6 +31,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addModelCommands,
   addHistory,
   addPredict,
+  addTune,
   addDemo,
 ];
 
