@@ -9,6 +9,7 @@ import { benchFirstAnswer } from './first-answer.ts';
 import { benchImporter } from './importer.ts';
 import type { Bench, Comparison } from './measure.ts';
 import { benchMemory } from './memory.ts';
+import { benchScaleOut } from './scale-out.ts';
 import { benchServer, serverCases } from './server.ts';
 import { benchStores } from './stores.ts';
 import { benchSwaps } from './swaps.ts';
@@ -31,6 +32,7 @@ const benches: Readonly<Record<string, Bench>> = {
   'serving-table': benchServingTable,
   stores: benchStores,
   swaps: benchSwaps,
+  'scale-out': benchScaleOut,
   importer: benchImporter,
 };
 

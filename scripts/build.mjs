@@ -1,4 +1,4 @@
-// Builds the library into dist/ (one tsc project per room, unbundled) and the demo page into dist/demo.
+// Builds the library into dist/ (one tsc project per room, unbundled), the management page into dist/ui and the demo page into dist/demo.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -6,8 +6,9 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** Those that tsc builds; the page is bundled. */
 const rooms = readdirSync(join(root, 'src'), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
+  .filter((entry) => entry.isDirectory() && entry.name !== 'ui')
   .map((entry) => entry.name);
 
 /** Builds everything that is out of date. @returns whether every step succeeded. */
@@ -26,7 +27,7 @@ function buildAll() {
   copyWasmFiles();
   const cli = join(root, 'dist/cli/main.js');
   if (existsSync(cli)) chmodSync(cli, 0o755);
-  return compiled && buildDemo();
+  return compiled && buildManagementPage() && buildDemo();
 }
 
 /** Test files build before they start, several at once: the first does the work, the others wait and find it done. */
@@ -102,13 +103,24 @@ function copyWasmFiles() {
   }
 }
 
+function buildManagementPage() {
+  return bundle(['src/ui', 'src/core', 'package-lock.json'], 'dist/ui', ['--config', 'src/ui/vite.config.ts']);
+}
+
 function buildDemo() {
-  if (!existsSync(join(root, 'demo/index.html'))) return true;
-  const inputs = ['demo', 'dist', 'vite.config.ts', 'package-lock.json'].flatMap((path) => filesOf(join(root, path)));
-  const newest = Math.max(...inputs.filter((path) => !path.startsWith(join(root, 'dist/demo'))).map((path) => statSync(path).mtimeMs));
-  const page = join(root, 'dist/demo/index.html');
-  if (existsSync(page) && statSync(page).mtimeMs >= newest) return true;
-  return run(join(root, 'node_modules/vite/bin/vite.js'), ['build', '--logLevel', 'warn']);
+  return !existsSync(join(root, 'demo/index.html')) || bundle(['demo', 'dist', 'vite.config.ts', 'package-lock.json'], 'dist/demo');
+}
+
+/**
+ * Runs Vite where its outputs are older than what they are made of.
+ * @param {string[]} from @param {string} to @param {string[]} [options]
+ */
+function bundle(from, to, options = []) {
+  const built = ['dist/ui', 'dist/demo'].map((folder) => join(root, folder));
+  const inputs = from.flatMap((path) => filesOf(join(root, path))).filter((path) => !built.some((folder) => path.startsWith(folder)));
+  const page = join(root, to, 'index.html');
+  if (existsSync(page) && statSync(page).mtimeMs >= Math.max(...inputs.map((path) => statSync(path).mtimeMs))) return true;
+  return run(join(root, 'node_modules/vite/bin/vite.js'), ['build', '--logLevel', 'warn', ...options]);
 }
 
 /** @param {string} path */

@@ -18,6 +18,7 @@ const steps = [
   node('format and lint', 'node_modules/@biomejs/biome/bin/biome', ['check', '--diagnostic-level=warn', '--error-on-warnings', '.']),
   node('types of tests and scripts', tsc, ['-p', 'test/tsconfig.json', '--noEmit']),
   { ...node('types of the demo', tsc, ['-p', 'demo/tsconfig.json', '--noEmit']), needs: 'demo/tsconfig.json' },
+  node('types of the management page', tsc, ['-p', 'src/ui/tsconfig.json']),
   node('types of the service worker', tsc, ['-p', 'demo/service-worker/tsconfig.json', '--noEmit']),
   node('imports', 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs', ['src', 'demo']),
   node('unused code', 'node_modules/knip/bin/knip.js', ['--no-progress']),

@@ -25,13 +25,14 @@ answerParent(async (/** @type {Question} */ { address, workload, ...options }) =
   const { open, read } = isGrpc ? grpcCall(workload) : httpCall(workload);
   const inFlight = options.inFlight ?? 1;
   const count = isGrpc ? connectionsOf.grpc : Math.max(connectionsOf.http, inFlight);
-  const connections = Array.from({ length: count }, () => open(address));
+  const addresses = [address].flat();
+  const connections = Array.from({ length: count }, (_, index) => open(/** @type {string} */ (addresses[index % addresses.length])));
   const free = isGrpc ? undefined : [...connections];
   /** @type {Buffer | undefined} */
   let expected;
   const call = () =>
     new Promise((resolve, reject) => {
-      const connection = free ? (free.pop() ?? add(connections, open(address))) : connections[0];
+      const connection = free ? (free.pop() ?? add(connections, open(/** @type {string} */ (addresses[0])))) : connections[0];
       connection?.send((answer) => {
         free?.push(connection);
         // The first one is read, and those of another length: reading all of them would cost the server the core.

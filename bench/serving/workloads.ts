@@ -14,7 +14,8 @@ export interface Workload {
 
 /** What the driver is asked; without `perSecond` so many calls are kept in flight. */
 export interface Question {
-  readonly address: string;
+  /** Of several, each has the same number of the connections of HTTP, where those in flight are a multiple of them. */
+  readonly address: string | readonly string[];
   readonly workload: Workload;
   readonly inFlight?: number | undefined;
   readonly perSecond?: number | undefined;

@@ -29,15 +29,23 @@ export async function askServer<Schema extends v.GenericSchema>(question: Server
     throw new NearfarError('invalid-argument', `expected a URL such as http://localhost:8501, got ${url}`, { details: { got: url } });
   }
   const address = new URL(`/nearfar/v1/${path}`, url);
-  const response = await fetch(address, { method, signal, ...(body && { body: JSON.stringify(body) }) }).catch((cause: unknown) => {
-    if (signal.aborted) throw signal.reason;
-    throw new NearfarError('network', `no server answers at ${address.origin}: ${reasonOf(cause)}`, { cause });
-  });
+  const response = await fetch(address, { method, signal, headers: credentials(), ...(body && { body: JSON.stringify(body) }) }).catch(
+    (cause: unknown) => {
+      if (signal.aborted) throw signal.reason;
+      throw new NearfarError('network', `no server answers at ${address.origin}: ${reasonOf(cause)}`, { cause });
+    },
+  );
   const json: unknown = response.status === 204 ? {} : await response.json().catch(() => undefined);
   if (!response.ok) throw refusal(json) ?? new NearfarError('network', `${address} answered ${response.status} ${response.statusText}`);
   const parsed = v.safeParse(answer, json);
   if (parsed.success) return parsed.output;
   throw new NearfarError('network', `${address} is no nearfar server: ${parsed.issues[0].message}`);
+}
+
+/** An API key or a token, of the environment: a command line is seen by others. */
+export function credentials(): Record<string, string> {
+  const key = process.env['NEARFAR_API_KEY'];
+  return key ? { authorization: `Bearer ${key}` } : {};
 }
 
 function refusal(json: unknown): NearfarError | undefined {

@@ -108,3 +108,12 @@ export function parseList<T extends string>(known: readonly T[]): (text: string)
       return found;
     });
 }
+
+const roles = ['predict', 'read', 'operate', 'admin'] as const;
+
+/** What the holder of an API key may do. */
+export function parseRole(text: string): (typeof roles)[number] {
+  const found = roles.find((role) => role === text);
+  if (!found) throw new InvalidArgumentError(`expected ${roles.join(', ')}`);
+  return found;
+}

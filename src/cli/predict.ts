@@ -1,6 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
+
 import { type Classification, errorOfResponse, NearfarError, type TaskName, taskNames } from '../core/index.ts';
+import { credentials } from './ask-server.ts';
 import { runCommand } from './command.ts';
 import { parseCount, parseModelChoice, parseNumber } from './parse-option.ts';
 import { pictureOf, printClasses, printOutput } from './print-answer.ts';
@@ -137,7 +139,7 @@ async function post<Got extends Answer>(
   path: string,
   { body, type, signal }: Pick<Input, 'body' | 'type'> & { readonly signal: AbortSignal },
 ): Promise<Got> {
-  const request = { method: 'POST', body, headers: { 'content-type': type }, signal };
+  const request = { method: 'POST', body, headers: { 'content-type': type, ...credentials() }, signal };
   const response = await fetch(`${server.replace(/\/+$/, '')}/${path}`, request).catch((cause: unknown) => {
     signal.throwIfAborted();
     throw new NearfarError('network', `no server answers at ${server}`, { cause, details: { server } });

@@ -1,5 +1,6 @@
 import { AwsClient } from 'aws4fetch';
 import { digestOf, NearfarError } from '../core/index.ts';
+import { type BucketEnvironment, listingQuery, parseListing } from './s3.ts';
 
 /** A folder of an S3-compatible bucket. */
 export interface Bucket {
@@ -17,18 +18,6 @@ export interface Bucket {
 export interface PutOptions {
   readonly when?: 'absent' | { readonly etag: string } | undefined;
   readonly cacheControl?: string | undefined;
-}
-
-/** What the command line tools of AWS read, too. */
-export interface BucketEnvironment {
-  readonly AWS_ACCESS_KEY_ID?: string | undefined;
-  readonly AWS_SECRET_ACCESS_KEY?: string | undefined;
-  readonly AWS_SESSION_TOKEN?: string | undefined;
-  readonly AWS_REGION?: string | undefined;
-  readonly AWS_DEFAULT_REGION?: string | undefined;
-  /** Of a service that is not AWS's; buckets are then named in the path. */
-  readonly AWS_ENDPOINT_URL_S3?: string | undefined;
-  readonly AWS_ENDPOINT_URL?: string | undefined;
 }
 
 export function isBucket(location: string): boolean {
@@ -94,17 +83,10 @@ export function connectBucket(location: string, environment: BucketEnvironment =
       const names: string[] = [];
       let token: string | undefined;
       do {
-        const query: URLSearchParams = new URLSearchParams({
-          'list-type': '2',
-          delimiter: '/',
-          prefix: folder,
-          ...(token && { 'continuation-token': token }),
-        });
-        const page: string = await (await send(`${base}/?${query}`, {}, [])).text();
-        for (const [, found = ''] of page.matchAll(/<CommonPrefixes>\s*<Prefix>([^<]*)<\/Prefix>/g)) {
-          names.push(decodeEntities(found).slice(folder.length).replace(/\/$/, ''));
-        }
-        token = /<NextContinuationToken>([^<]*)</.exec(page)?.[1];
+        const query = listingQuery(folder, { delimiter: '/', token });
+        const page = parseListing(await (await send(`${base}/?${query}`, {}, [])).text());
+        names.push(...page.folders.map((found) => found.slice(folder.length).replace(/\/$/, '')));
+        token = page.token;
       } while (token !== undefined);
       return names;
     },
@@ -114,9 +96,4 @@ export function connectBucket(location: string, environment: BucketEnvironment =
 function contentType(key: string): string {
   if (key.endsWith('.json')) return 'application/json';
   return key.endsWith('.txt') ? 'text/plain; charset=utf-8' : 'application/octet-stream';
-}
-
-function decodeEntities(text: string): string {
-  const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
-  return text.replace(/&(amp|lt|gt|quot|apos);/g, (_, name: string) => entities[name] ?? '');
 }

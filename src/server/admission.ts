@@ -11,6 +11,16 @@ export interface AdmissionOptions {
   readonly metrics: AdmissionMetrics;
   /** Milliseconds of a clock that never goes back. */
   readonly now?: (() => number) | undefined;
+  /** Milliseconds since 1970. */
+  readonly date?: (() => number) | undefined;
+}
+
+/** What one client may have, where that is not what all have. */
+export interface ClientLimits {
+  /** Predictions a second. */
+  readonly rateLimit?: number | undefined;
+  /** Predictions a day, in UTC, on this server since it started. */
+  readonly dailyQuota?: number | undefined;
 }
 
 export interface AdmissionMetrics {
@@ -18,7 +28,7 @@ export interface AdmissionMetrics {
   recordRefusal(reason: Refusal): void;
 }
 
-export type Refusal = 'max-in-flight' | 'fair-share' | 'client-in-flight' | 'client-rate' | 'draining';
+export type Refusal = 'max-in-flight' | 'fair-share' | 'client-in-flight' | 'client-rate' | 'client-quota' | 'draining';
 
 interface Client {
   inFlight: number;
@@ -38,6 +48,8 @@ const mostIdleClients = 10_000;
 
 const overloadedRetryMs = 1000;
 
+const dayMs = 86_400_000;
+
 /**
  * Decides at once whether a request is taken: nothing waits here, so no queue grows. `overloaded` is the server's state,
  * `rate-limited` the client's own doing.
@@ -47,7 +59,11 @@ const overloadedRetryMs = 1000;
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #now: () => number;
+  readonly #date: () => number;
   readonly #clients = new Map<string, Client>();
+  /** Predictions of this day, of clients that have a quota. */
+  readonly #used = new Map<string, number>();
+  #day = 0;
   #inFlight = 0;
   #isDraining = false;
   #onIdle: (() => void)[] = [];
@@ -55,6 +71,7 @@ export class Admission {
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
+    this.#date = options.date ?? Date.now;
   }
 
   get inFlight(): number {
@@ -75,18 +92,19 @@ export class Admission {
    * Takes a request; dispose what it returns when the request is answered.
    * @throws {NearfarError} `overloaded`, `rate-limited`, `unavailable` (draining), each with `details.retryAfterMs`.
    */
-  enter(name: string): Disposable {
-    const { maxInFlight, maxInFlightPerClient, rateLimitPerClient } = this.#options;
+  enter(name: string, limits: ClientLimits = {}): Disposable {
+    const { maxInFlight, maxInFlightPerClient } = this.#options;
+    const rateLimit = limits.rateLimit ?? this.#options.rateLimitPerClient;
     if (this.#isDraining) throw this.#refusal('draining', 'unavailable', 'the server is shutting down', overloadedRetryMs);
-    const client = this.#clientOf(name);
+    const client = this.#clientOf(name, rateLimit);
     if (client.inFlight >= maxInFlightPerClient) {
       const text = `${client.inFlight} requests of this client are in flight already, it may have ${maxInFlightPerClient}`;
       throw this.#refusal('client-in-flight', 'rate-limited', text, overloadedRetryMs, { limit: maxInFlightPerClient });
     }
     if (client.tokens < 1) {
-      const text = `this client may send ${rateLimitPerClient} requests a second`;
-      const retryAfterMs = ((1 - client.tokens) * 1000) / rateLimitPerClient;
-      throw this.#refusal('client-rate', 'rate-limited', text, retryAfterMs, { limit: rateLimitPerClient });
+      const text = `this client may send ${rateLimit} requests a second`;
+      const retryAfterMs = ((1 - client.tokens) * 1000) / rateLimit;
+      throw this.#refusal('client-rate', 'rate-limited', text, retryAfterMs, { limit: rateLimit });
     }
     const free = maxInFlight - this.#inFlight;
     if (free <= 0) {
@@ -97,6 +115,7 @@ export class Admission {
       const text = `${this.#inFlight} requests are in flight already, ${client.inFlight} of them this client's: what is free is for others`;
       throw this.#refusal('fair-share', 'overloaded', text, overloadedRetryMs, { limit: maxInFlight });
     }
+    if (limits.dailyQuota !== undefined) this.#takeOfQuota(name, limits.dailyQuota);
     client.tokens--;
     client.inFlight++;
     this.#inFlight++;
@@ -110,15 +129,27 @@ export class Admission {
         this.#inFlight--;
         this.#options.metrics.setInFlight(this.#inFlight);
         if (this.#inFlight === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
-        if (client.inFlight === 0 && rateLimitPerClient === Number.POSITIVE_INFINITY) this.#clients.delete(name);
+        if (client.inFlight === 0 && rateLimit === Number.POSITIVE_INFINITY) this.#clients.delete(name);
       },
     };
   }
 
+  #takeOfQuota(name: string, dailyQuota: number): void {
+    const now = this.#date();
+    const day = Math.floor(now / dayMs);
+    if (day !== this.#day) this.#used.clear();
+    this.#day = day;
+    const used = this.#used.get(name) ?? 0;
+    if (used >= dailyQuota) {
+      const text = `this client may send ${dailyQuota} requests a day, the next begins at midnight UTC`;
+      throw this.#refusal('client-quota', 'rate-limited', text, (day + 1) * dayMs - now, { limit: dailyQuota });
+    }
+    this.#used.set(name, used + 1);
+  }
+
   /** With the tokens that it has now. */
-  #clientOf(name: string): Client {
-    const { rateLimitPerClient } = this.#options;
-    const burst = Math.max(1, rateLimitPerClient);
+  #clientOf(name: string, rateLimit: number): Client {
+    const burst = Math.max(1, rateLimit);
     const isLimited = burst !== Number.POSITIVE_INFINITY;
     const now = isLimited ? this.#now() : 0;
     const known = this.#clients.get(name);
@@ -129,7 +160,7 @@ export class Admission {
       return client;
     }
     if (isLimited) {
-      known.tokens = Math.min(burst, known.tokens + ((now - known.filledAt) / 1000) * rateLimitPerClient);
+      known.tokens = Math.min(burst, known.tokens + ((now - known.filledAt) / 1000) * rateLimit);
       known.filledAt = now;
     }
     return known;

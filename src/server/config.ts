@@ -9,8 +9,10 @@ import { type LogLevel, logLevels } from './log.ts';
 import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
-import type { ModelSource } from './repository/index.ts';
+import type { DriftReference } from './quality/index.ts';
+import { isRemote, type ModelSource, type RepositoryStore, resolveStoreLocation } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { type Authentication, assertAuthentication, readAuthentication } from './security/index.ts';
 import { readSslConfig, type TlsIdentity } from './ssl-config.ts';
 import type { SiteOptions } from './transports/index.ts';
 
@@ -35,6 +37,10 @@ export interface ServerConfig {
   readonly tls: TlsIdentity | undefined;
   /** Of its own, HTTP and gRPC, for calls that change what is served; without it they are taken from loopback. */
   readonly adminAddress: Address | undefined;
+  /** How callers say who they are. @default {}, nobody has to */
+  readonly authentication: Authentication;
+  /** With authentication, whether calls that change what is served are taken at every address. @default false, as without it */
+  readonly changesOnPublicPort: boolean;
   readonly models: readonly ModelSource[];
   /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
   readonly modelConfigFile: string | undefined;
@@ -42,8 +48,16 @@ export interface ServerConfig {
   readonly modelConfigPollMs: number;
   /** Whether a label may name a version that is not there. @default false */
   readonly allowsLabelsOfMissingVersions: boolean;
-  /** A repository root: each folder in it that holds versions is a model. */
+  /** A repository root, a folder or a URL (`https://`, `s3://`, `gs://`): each folder in it that holds versions is a model. */
   readonly modelsRoot: string | undefined;
+  /** A store of your own in place of `modelsRoot`. @default undefined */
+  readonly store: RepositoryStore | undefined;
+  /** Pause between two questions to a store that is not on disk, in milliseconds; 0 asks once. @default 60_000 */
+  readonly storePollMs: number;
+  /** Largest size of what is kept of stores, in bytes. @default 21_474_836_480 (20 GiB) */
+  readonly storeCacheBytes: number;
+  /** Hosts that redirects of a store may lead to, besides its own. @default [] */
+  readonly storeRedirectHosts: readonly string[];
   /** Pause between two looks at the version directories, in milliseconds; 0 looks once, below 0 never. @default 1000 */
   readonly pollIntervalMs: number;
   /** Deadline of a REST request that brings none. @default 30_000 */
@@ -93,6 +107,8 @@ export interface ServerConfig {
   readonly historyFile: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
+  /** Most bytes of one version that is uploaded; 0 takes no uploads. @default 17_179_869_184 (16 GiB) */
+  readonly maxUploadBytes: number;
   /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
   /** Of one client, which is an address; more are refused as `rate-limited`. @default Infinity */
@@ -131,6 +147,16 @@ export interface ServerConfig {
   readonly traceSamplingRatio: number;
   /** The one folder that sampled requests are written to, of models whose `logging_config` asks for it. @default undefined, none are */
   readonly requestLogDir: string | undefined;
+  /** Answers, in rows, that are compared with as many of a reference. @default 1000 */
+  readonly driftWindowRows: number;
+  /** Whose answers those of a version are compared with: its own first ones, or those of the version before it. @default 'first' */
+  readonly driftReference: DriftReference;
+  /** Where references are kept. @default undefined, in memory */
+  readonly driftDir: string | undefined;
+  /** How long after its prediction feedback is taken, in milliseconds. @default 604_800_000 (a week) */
+  readonly feedbackTtlMs: number;
+  /** What ids of predictions are signed with; made when it is not there. @default undefined, they end with the process */
+  readonly feedbackKeyFile: string | undefined;
 }
 
 /** What an embedding application writes: everything has a default but the models. */
@@ -147,11 +173,17 @@ function defaults(environment: Environment): ServerConfig {
     grpcChannelArguments: {},
     tls: undefined,
     adminAddress: undefined,
+    authentication: {},
+    changesOnPublicPort: false,
     models: [],
     modelConfigFile: undefined,
     modelConfigPollMs: 0,
     allowsLabelsOfMissingVersions: false,
     modelsRoot: undefined,
+    store: undefined,
+    storePollMs: 60_000,
+    storeCacheBytes: 20 * 2 ** 30,
+    storeRedirectHosts: [],
     pollIntervalMs: 1000,
     restTimeoutMs: 30_000,
     corsAllowedOrigins: [],
@@ -175,6 +207,7 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     historyFile: undefined,
     trust: [],
+    maxUploadBytes: 16 * 2 ** 30,
     maxInFlight: 512,
     maxInFlightPerClient: Number.POSITIVE_INFINITY,
     rateLimitPerClient: Number.POSITIVE_INFINITY,
@@ -194,6 +227,11 @@ function defaults(environment: Environment): ServerConfig {
     otlpEndpoint: undefined,
     traceSamplingRatio: 1,
     requestLogDir: undefined,
+    driftWindowRows: 1000,
+    driftReference: 'first',
+    driftDir: undefined,
+    feedbackTtlMs: 7 * 24 * 3_600_000,
+    feedbackKeyFile: undefined,
   };
 }
 
@@ -206,12 +244,13 @@ export function resolveConfig(options: ServerOptions, environment: Environment =
   const config: ServerConfig = Object.freeze({ ...defaults(environment), ...given });
   assertNamesDiffer(config.models);
   for (const { name, logging } of config.models) resolveLogging(name, logging, config.requestLogDir);
-  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined) {
+  if (config.models.length === 0 && config.modelConfigFile === undefined && config.modelsRoot === undefined && !config.store) {
     throw new NearfarError(
       'invalid-argument',
       'nothing to serve: name a model (--model_name, --model_base_path), a --model_config_file or a folder of models (--models)',
     );
   }
+  assertAuthentication(config);
   if (config.grpcPort === 'off' && config.grpcSocketPath === undefined && config.restPort === 'off') {
     throw new NearfarError(
       'invalid-argument',
@@ -243,10 +282,15 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     adminAddress: flags.admin_address === undefined ? undefined : parseAddress('admin_address', flags.admin_address),
     grpcSocketPath: flags.grpc_socket_path ? resolve(flags.grpc_socket_path) : undefined,
     tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
+    authentication: parseAuthentication(flags),
+    changesOnPublicPort: flags.allow_changes_on_public_port,
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
-    modelsRoot: flags.models === undefined ? undefined : resolve(flags.models),
+    modelsRoot: flags.models === undefined ? undefined : parseModelsRoot(flags.models),
+    storePollMs: toMilliseconds(flags.store_poll_wait_seconds),
+    storeCacheBytes: orDefault(flags.store_cache_bytes),
+    storeRedirectHosts: flags.store_redirect_hosts?.split(',').map((host) => host.trim()),
     pollIntervalMs: toMilliseconds(flags.file_system_poll_wait_seconds),
     restTimeoutMs: flags.rest_api_timeout_in_ms,
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
@@ -268,8 +312,9 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     maxLoadRetryMs: retryMs,
     savedModelTags: flags.saved_model_tags === undefined ? undefined : parseTags(flags.saved_model_tags),
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
-    historyFile: parseHistoryFile(flags.history_file, environment),
+    historyFile: parseStateFile(flags.history_file, 'history.sqlite', environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
+    maxUploadBytes: flags.max_upload_bytes,
     maxInFlight: orDefault(flags.max_inflight),
     maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),
@@ -292,13 +337,35 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     otlpEndpoint: flags.otlp_endpoint || environment['OTEL_EXPORTER_OTLP_ENDPOINT'] || undefined,
     traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
     requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
+    driftWindowRows: orDefault(flags.drift_window_rows),
+    driftReference: parseDriftReference(flags.drift_reference),
+    driftDir: parseStateFile(flags.drift_dir, 'drift', environment),
+    feedbackTtlMs: toMilliseconds(orDefault(flags.feedback_ttl_seconds)),
+    feedbackKeyFile: parseStateFile(flags.feedback_key_file, 'feedback.key', environment),
   };
 }
 
-/** An empty name keeps no history. */
-function parseHistoryFile(file: string | undefined, environment: Environment): string | undefined {
+function parseAuthentication({ auth_config_file: file, api_keys_file: keys }: FlagValues): Authentication | undefined {
+  const read = file ? readAuthentication(resolve(file)) : {};
+  if (!keys) return read;
+  if (read.apiKeysFile === undefined) return { ...read, apiKeysFile: resolve(keys) };
+  throw new NearfarError('invalid-argument', '--api_keys_file and the apiKeysFile of --auth_config_file are the same: give one of them');
+}
+
+function parseModelsRoot(location: string): string {
+  if (!isRemote(location)) return resolve(location);
+  return resolveStoreLocation(location);
+}
+
+/** What outlives the server, in the user's state folder unless it is said where; an empty name keeps nothing. */
+function parseStateFile(path: string | undefined, name: string, environment: Environment): string | undefined {
   const folder = join(environment['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'nearfar');
-  return file === '' ? undefined : resolve(file ?? join(folder, 'history.sqlite'));
+  return path === '' ? undefined : resolve(path ?? join(folder, name));
+}
+
+function parseDriftReference(text: string | undefined): DriftReference | undefined {
+  if (text === undefined || text === 'first' || text === 'previous') return text;
+  throw new NearfarError('invalid-argument', `--drift_reference expects first or previous; got ${text}`);
 }
 
 function readPublicKeyFile(path: string): string {
@@ -324,7 +391,8 @@ function parseModels(flags: FlagValues, environment: Environment): Pick<ServerOp
   if (isNamed && flags.models === undefined) {
     // The entry point of TensorFlow Serving's image: --model_base_path=${MODEL_BASE_PATH}/${MODEL_NAME}, from /models and model.
     const folder = flags.model_name ?? environment['MODEL_NAME'] ?? 'model';
-    return { models: [{ name: folder, basePath: join(parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models'), folder) }] };
+    const root = parseBasePath(folder, environment['MODEL_BASE_PATH'] ?? '/models');
+    return { models: [{ name: folder, basePath: isRemote(root) ? `${root}/${folder}` : join(root, folder) }] };
   }
   if (flags.model_name !== undefined) throw new NearfarError('invalid-argument', '--model_name needs --model_base_path');
   return { models: [] };
@@ -401,6 +469,8 @@ function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
   return {
     ...(flags.resource_preserving && { transition: 'resource-preserving' }),
     ...(flags.refuse_signature_changes && { signatureChange: 'refuse' }),
+    ...(flags.drift_monitor !== undefined && { driftSamplingRate: assertRatio('drift_monitor', flags.drift_monitor) }),
+    ...(flags.feedback !== undefined && { feedback: flags.feedback }),
   };
 }
 
@@ -421,9 +491,12 @@ function parseLogLevel(text: string): LogLevel {
 
 function parseRatio(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined;
-  const ratio = Number(text);
+  return assertRatio('trace_sampling_ratio', Number(text));
+}
+
+function assertRatio(flag: string, ratio: number): number {
   if (ratio >= 0 && ratio <= 1) return ratio;
-  throw new NearfarError('invalid-argument', `--trace_sampling_ratio expects a number from 0 to 1, got ${text}`);
+  throw new NearfarError('invalid-argument', `--${flag} expects a number from 0 to 1, got ${ratio}`);
 }
 
 /** Zero and less mean the default, as for TensorFlow Serving's thread counts. */

@@ -78,12 +78,21 @@ const theirFlags = {
 
 /** Flags that tensorflow_model_server does not have. */
 const ourFlags = {
-  models: honoured('string', 'serve every model in this folder'),
+  models: honoured('string', 'serve every model in this folder, or of this store: https://…, s3://bucket/prefix, gs://bucket/prefix'),
+  store_poll_wait_seconds: honoured('float', 'pause between two questions to a store that is not on disk (60; 0 asks once)'),
+  store_cache_bytes: honoured('int', 'largest size of what is kept of stores under --cache_dir (20 GiB)'),
+  store_redirect_hosts: honoured('string', 'hosts that redirects of a store may lead to besides its own, by commas'),
   host: honoured('string', 'address to listen on (0.0.0.0)'),
   admin_address: honoured(
     'string',
     'HOST:PORT of its own for calls that change what is served, HTTP and gRPC (loopback on the other ports)',
   ),
+  api_keys_file: honoured('string', 'callers need an API key of this file, which `nearfar keys` writes'),
+  auth_config_file: honoured(
+    'string',
+    'how callers say who they are: API keys, tokens (JWT), login of the page (OIDC), client certificates',
+  ),
+  allow_changes_on_public_port: honoured('bool', 'with authentication, take calls that change what is served at every address'),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
   variant: honoured('string', 'variants to try before the others of their version, by their ids and by commas, under each backend'),
   engine_workers: honoured('int', 'runs of one version side by side, each in an engine worker of its own (1)'),
@@ -94,8 +103,9 @@ const ourFlags = {
   inline_runs_below_micros: honoured('int', 'runs of CPU models that take less are not sent to a thread (100; 0: all are)'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
   history_file: honoured('string', 'SQLite file that says who changed what is served; empty: kept in memory alone'),
-  cache_dir: honoured('string', 'where imported TensorFlow Serving versions are kept'),
+  cache_dir: honoured('string', 'where imported TensorFlow Serving versions, and what comes from stores, are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
+  max_upload_bytes: honoured('int', 'most bytes of one version that is uploaded (17179869184; 0: no uploads)'),
   max_inflight: honoured('int', 'requests taken before more are refused as overloaded (512)'),
   max_inflight_per_client: honoured('int', 'of one client, before more are refused as rate-limited (no limit)'),
   rate_limit_per_client: honoured('int', 'requests a second of one client (no limit)'),
@@ -115,6 +125,16 @@ const ourFlags = {
   otlp_endpoint: honoured('string', 'where traces go, in OTLP over HTTP'),
   trace_sampling_ratio: honoured('string', 'share of the requests that are traced'),
   request_log_dir: honoured('string', 'folder under which models may log requests'),
+  drift_monitor: honoured('float', 'share of the answers, 0 to 1, that are looked at for drift (0)'),
+  drift_window_rows: honoured('int', 'answers that are compared with as many of a reference (1000)'),
+  drift_reference: honoured('string', 'first: the first answers of a version; previous: those of the version before it (first)'),
+  drift_dir: honoured('string', 'where references are kept; empty: in memory alone'),
+  feedback: honoured('bool', 'clients may ask for ids of predictions, to tell later what was right'),
+  feedback_ttl_seconds: honoured('int', 'how long after its prediction feedback is taken (604800)'),
+  feedback_key_file: honoured(
+    'string',
+    'what ids of predictions are signed with, made when it is not there; empty: they end with the process',
+  ),
 } as const satisfies Record<string, Flag>;
 
 const flags = { ...theirFlags, ...ourFlags };

@@ -1,7 +1,30 @@
 export { parseConfig, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
 export { describeFlags } from './flags.ts';
 export type { LogLevel } from './log.ts';
-export type { ModelSource, PublishedFile, PublishedFiles, VersionPolicy } from './repository/index.ts';
+export {
+  createMemoryStore,
+  type ListOptions,
+  type MemoryStore,
+  type ModelSource,
+  openDiskStore,
+  type PublishedFile,
+  type PublishedFiles,
+  type ReadOptions,
+  type RepositoryStore,
+  type StoreAnswer,
+  type StoreContent,
+  type StoreEntry,
+  type StoreStatus,
+  type VersionPolicy,
+} from './repository/index.ts';
+export {
+  type Authentication,
+  createApiKey,
+  type Role,
+  readApiKeys,
+  type StoredKey as ApiKey,
+  writeApiKeys,
+} from './security/index.ts';
 export {
   type ServableHandle,
   type ServableSpec,

@@ -2,12 +2,21 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { AdmissionMetrics } from './admission.ts';
 import type { BatchingMetrics } from './batching/index.ts';
 import type { CacheMetrics } from './cache/index.ts';
+import type { StoreMetrics } from './repository/index.ts';
 import type { AnsweringServable, RequestObserver, RequestRecord } from './request-record.ts';
+import type { ShadowMetrics } from './rollout/index.ts';
 import { SeriesCounter, SeriesHistogram } from './series.ts';
 import { type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics, BatchingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics {
+export interface ServerMetrics
+  extends ServingMetrics,
+    BatchingMetrics,
+    RequestObserver,
+    CacheMetrics,
+    AdmissionMetrics,
+    ShadowMetrics,
+    StoreMetrics {
   readonly registry: Registry;
   workerRestarted(): void;
   /** @param status Canonical name: `OK`, or why a sampled request was not logged. */
@@ -132,6 +141,7 @@ export function createMetrics(): ServerMetrics {
       tensorflow.mlmdMap.set({ model_name: model, version, uuid }, 1);
     },
     recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
+    recordShadow: (run) => own.shadowRuns.series(run).add(),
     recordFallback: (fallback) => own.fallbacks.series(fallback).add(),
     recordQueued: ({ threadPool, queueMs }) => tensorflow.queuingLatency.series({ thread_pool_name: threadPool }).observe(queueMs * 1000),
     recordBatch: ({ threadPool, ...batch }) => {
@@ -142,6 +152,7 @@ export function createMetrics(): ServerMetrics {
     workerRestarted: () => own.restarts.inc(),
     ...createCacheMetrics(registry),
     ...createAdmissionMetrics(registry),
+    ...createStoreMetrics(registry),
   };
 }
 
@@ -263,6 +274,10 @@ function createOwnMetrics(registry: Registry) {
     'signature_changes_total',
     'Versions whose signatures clients of the version before cannot use: reported, or refused.',
   );
+  const shadowRuns = counter(
+    'shadow_runs_total',
+    'Requests chosen for the shadow version: agreed, differed, failed, or dropped for want of room.',
+  );
   const fallbacks = counter('label_fallbacks_total', 'Requests for a label whose version was not available, which another one answered.');
   const states = new Gauge({
     name: 'nearfar_servable_state',
@@ -300,6 +315,7 @@ function createOwnMetrics(registry: Registry) {
     encodeSeconds,
     loads,
     signatureChanges,
+    shadowRuns,
   ];
 
   return {
@@ -307,6 +323,7 @@ function createOwnMetrics(registry: Registry) {
     states,
     signatureChanges,
     fallbacks,
+    shadowRuns,
     restarts,
     recordTuning: ({ model, version, signature, maxBatchSize }: TuningRecord) => {
       const labels = { model, version, signature };
@@ -382,6 +399,34 @@ function createCacheMetrics(registry: Registry): CacheMetrics {
     recordRemoval: (cache, reason) => removals.inc({ cache, reason }),
     setCacheBytes: (cache, size) => bytes.set({ cache }, size),
     recordRedisFailure: (reason) => redisFailures.inc({ reason }),
+  };
+}
+
+function createStoreMetrics(registry: Registry): StoreMetrics {
+  const registers = [registry];
+  const requests = new Counter({
+    name: 'nearfar_store_polls_total',
+    help: 'Questions to a store, or to the folder of a model in it, by whether they were answered.',
+    labelNames: ['location', 'outcome'],
+    registers,
+  });
+  const up = new Gauge({
+    name: 'nearfar_store_up',
+    help: 'Whether a store, or the folder of a model in it, answered the last question: 1, or 0.',
+    labelNames: ['location'],
+    registers,
+  });
+  const bytes = new Counter({ name: 'nearfar_store_bytes_total', help: 'Bytes of versions that were read from stores.', registers });
+  const cache = new Gauge({ name: 'nearfar_store_cache_bytes', help: 'Bytes of versions of stores that are kept on disk.', registers });
+  return {
+    recordStoreRequest: (location, outcome) => requests.inc({ location, outcome }),
+    setStoreUp: (location, isUp) => up.set({ location }, isUp ? 1 : 0),
+    forgetStore: (location) => {
+      up.remove({ location });
+      for (const outcome of ['answered', 'failed']) requests.remove({ location, outcome });
+    },
+    recordStoreBytes: (count) => bytes.inc(count),
+    setStoreCacheBytes: (size) => cache.set(size),
   };
 }
 

@@ -17,7 +17,14 @@ import {
 } from '../core/index.ts';
 import { toBatchingOptions } from './batching/index.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
-import { type ModelPlatform, type ModelSource, modelPlatforms, type VersionPolicy } from './repository/index.ts';
+import {
+  isRemote,
+  type ModelPlatform,
+  type ModelSource,
+  modelPlatforms,
+  resolveStoreLocation,
+  type VersionPolicy,
+} from './repository/index.ts';
 
 // TensorFlow Serving's ModelServerConfig, with its rules and the texts of its errors.
 
@@ -128,15 +135,13 @@ export function describeModel(source: ModelSource): JsonObject {
 }
 
 /**
- * The folder of a base path.
- * @throws {NearfarError} `invalid-argument` for a relative one; `unsupported` for a place that is no folder on disk.
+ * The folder or the store of a base path.
+ * @throws {NearfarError} `invalid-argument` for a relative one; `unsupported` for a place that cannot be read.
  */
 export function resolveBasePath(name: string, basePath: string): string {
   if (basePath.startsWith('file:')) return fileURLToPath(basePath);
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(basePath)) {
-    throw new NearfarError('unsupported', `model base path ${basePath} of ${name}: only folders on disk are read yet`, {
-      details: { name, basePath },
-    });
+  if (isRemote(basePath)) {
+    return resolveStoreLocation(basePath);
   }
   if (!isAbsolute(basePath)) {
     throw new NearfarError('invalid-argument', `Expected model ${name} to have an absolute path or URI; got base_path()=${basePath}`, {
@@ -211,7 +216,7 @@ const signatureChanges = [
 
 function toModelOptions(
   name: string,
-  { transition, signatureChange, batchingChoice, resultCacheTtlMs }: NearfarOptions,
+  { transition, signatureChange, batchingChoice, resultCacheTtlMs, driftSamplingRate, feedback }: NearfarOptions,
 ): Partial<ModelOptions> {
   const batching = batchingOf(name, batchingChoice);
   return {
@@ -221,6 +226,8 @@ function toModelOptions(
     }),
     ...(batching !== undefined && { batching }),
     ...(resultCacheTtlMs !== undefined && { resultCacheTtlMs: Number(resultCacheTtlMs) }),
+    ...(driftSamplingRate !== undefined && { driftSamplingRate: assertShare('drift_sampling_rate', driftSamplingRate) }),
+    ...(feedback !== undefined && { feedback }),
   };
 }
 
@@ -229,6 +236,11 @@ function lookUp<N extends number, V>(table: readonly (readonly [N, V])[], field:
   const row = table.find(([known]) => known === number);
   if (row) return row[1];
   throw new NearfarError('invalid-argument', `nearfar.${field} has no value ${number}`, { details: { field, got: number } });
+}
+
+function assertShare(field: string, share: number): number {
+  if (share >= 0 && share <= 1) return share;
+  throw new NearfarError('invalid-argument', `nearfar.${field} is a share from 0 to 1, got ${share}`, { details: { field, got: share } });
 }
 
 function batchingOf(name: string, choice: NearfarOptions['batchingChoice']): Batching | undefined {
@@ -244,13 +256,16 @@ function batchingOf(name: string, choice: NearfarOptions['batchingChoice']): Bat
   }
 }
 
-function toNearfarOptions({ transition, signatureChange, batching, resultCacheTtlMs }: Partial<ModelOptions>): NearfarOptions {
+function toNearfarOptions(options: Partial<ModelOptions>): NearfarOptions {
+  const { transition, signatureChange, batching, resultCacheTtlMs, driftSamplingRate, feedback } = options;
   return create(NearfarOptionsSchema, {
     transition: transitions.find(([, name]) => name === transition)?.[0] ?? NearfarOptions_Transition.TRANSITION_UNSPECIFIED,
     signatureChange:
       signatureChanges.find(([, name]) => name === signatureChange)?.[0] ?? NearfarOptions_SignatureChange.SIGNATURE_CHANGE_UNSPECIFIED,
     ...(batching !== undefined && { batchingChoice: batchingChoiceOf(batching) }),
     ...(resultCacheTtlMs !== undefined && { resultCacheTtlMs: BigInt(resultCacheTtlMs) }),
+    ...(driftSamplingRate !== undefined && { driftSamplingRate }),
+    ...(feedback !== undefined && { feedback }),
   });
 }
 

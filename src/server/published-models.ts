@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { NearfarError, type Versions } from '../core/index.ts';
 import { changeVersionsFile } from '../publish/index.ts';
 import type { Actor, Change, ChangeAction, History } from './history/index.ts';
-import type { ModelSnapshot, Repository } from './repository/index.ts';
+import { isRemote, type ModelSnapshot, type Repository } from './repository/index.ts';
 
 export interface PublishedModelsOptions {
   readonly repository: Pick<Repository, 'source' | 'snapshot' | 'lookAfresh'>;
@@ -55,6 +55,20 @@ export class PublishedModels {
     const { repository, history } = this.#options;
     const folder = repository.source(name)?.basePath;
     if (folder === undefined) throw new NearfarError('not-found', `Could not find any versions of model ${name}`, { details: { name } });
+    if (isRemote(folder)) {
+      throw new NearfarError(
+        'failed-precondition',
+        `model ${name} is read from ${folder}: its versions.json is changed where it is published`,
+        {
+          details: { name, folder },
+        },
+      );
+    }
+    if (/^[a-z][a-z0-9+.-]+:\/\//i.test(folder)) {
+      throw new NearfarError('unsupported', `versions.json of ${name} lies in ${folder}: it is changed where it was published`, {
+        details: { name, location: folder },
+      });
+    }
     const entry = { ...by, action, model: name, folder, message };
     this.#changing.set(name, (this.#changing.get(name) ?? 0) + 1);
     let looking: Promise<void> | undefined;
@@ -72,7 +86,9 @@ export class PublishedModels {
       this.#known.set(name, changed);
       looking = repository.lookAfresh(name);
       await Promise.all([
-        difference || message !== undefined ? history.record({ ...entry, ...difference, outcome: 'done' }) : undefined,
+        changed !== before && (difference || message !== undefined)
+          ? history.record({ ...entry, ...difference, outcome: 'done' })
+          : undefined,
         unlessAborted(looking, signal),
       ]);
       return changed;

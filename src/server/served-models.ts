@@ -3,7 +3,7 @@ import { type Actor, type Change, type History, labelBefore, modelChanges, type 
 import type { Logger } from './log.ts';
 import { assertNamesDiffer, assertPlatformsStay, describeModel } from './model-config.ts';
 import type { PublishedModels } from './published-models.ts';
-import { isUnderWay, listVersions, type ModelSource, type Repository, type VersionPolicy } from './repository/index.ts';
+import { isRemote, isUnderWay, type ModelSource, type Repository, type StoreStatus, type VersionPolicy } from './repository/index.ts';
 import type { Servables, VersionStatus } from './servables/index.ts';
 
 /** What is served, as it can be changed while the server runs; every change is checked whole before any of it is made. */
@@ -54,6 +54,18 @@ export interface ModelAdmin {
    * @throws {NearfarError} `unavailable` when none of them can be loaded now.
    */
   load(model: ModelSource, options?: ChangeOptions): Promise<void>;
+  /**
+   * Looks for changes now, also in stores, in which else is looked seldom.
+   * @param name All models without it.
+   * @throws {NearfarError} `not-found`.
+   */
+  refresh(name?: string): Promise<void>;
+  /** How the store of a model answers; undefined for a model on disk. */
+  storeStatus(name: string): StoreStatus | undefined;
+  /** How every store answers. */
+  storeStatuses(): readonly StoreStatus[];
+  /** Names of the models that are read from a place in a store, such as `s3://bucket/prefix/model/versions.json`. */
+  namesAt(location: string): readonly string[];
   /** Whether the history has a change that failed with this error. */
   isRecorded(error: unknown): boolean;
   /** The labels of a model as they are written: in versions.json, and those that are configured here, which win. */
@@ -74,6 +86,8 @@ export interface ServedModelsOptions {
   readonly servables: Servables;
   readonly published: PublishedModels;
   readonly allowsLabelsOfMissingVersions: boolean;
+  /** Stores that models may be read from by calls, besides those that models are configured for: where the server can go, its callers need not be able to. */
+  readonly storeRoots: readonly string[];
   /** Throws for a model whose requests cannot be logged as its config asks. */
   readonly assertLogging: (model: ModelSource) => void;
   readonly log: Logger;
@@ -111,9 +125,9 @@ export class ServedModels implements ModelAdmin {
     return this.#options.repository.failure(name);
   }
 
-  /** Whether a model has no version that can answer, and one is being looked for, copied, imported or loaded. */
+  /** Whether a model cannot answer requests that name no version, and one is being looked for, copied, imported or loaded. */
   isOnItsWay(name: string): boolean {
-    return !this.#isSettled(name, undefined) && this.#statuses(name).every(({ state }) => state !== 'AVAILABLE');
+    return !this.#isSettled(name, undefined) && !this.#options.servables.canAnswer(name);
   }
 
   /**
@@ -124,12 +138,28 @@ export class ServedModels implements ModelAdmin {
     await this.#assertLabels(this.#models);
   }
 
+  refresh(name?: string): Promise<void> {
+    return this.#options.repository.refresh(name);
+  }
+
+  storeStatus(name: string): StoreStatus | undefined {
+    return this.#options.repository.storeStatus(name);
+  }
+
+  storeStatuses(): readonly StoreStatus[] {
+    return this.#options.repository.storeStatuses();
+  }
+
+  namesAt(location: string): readonly string[] {
+    return this.#options.repository.namesAt(location);
+  }
+
   async replaceAll(models: readonly ModelSource[], options: ChangeOptions = {}): Promise<void> {
     await this.#change(async () => models, options, { model: '', to: { models: models.map(({ name }) => name) } });
   }
 
   async put(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
-    await this.#change(() => this.#withPut(model), options, asked(model));
+    await this.#change(() => this.#withPut(model, options.by), options, asked(model));
   }
 
   async remove(name: string, options: Pick<ChangeOptions, 'by'> = {}): Promise<void> {
@@ -214,7 +244,7 @@ export class ServedModels implements ModelAdmin {
   async setLoaded(name: string, version: string, isLoaded: boolean, options: ChangeOptions = {}): Promise<void> {
     const next = async () => {
       const source = this.#sourceOf(name);
-      if (isLoaded && !(await listVersions(source.basePath)).has(version)) {
+      if (isLoaded && !(await this.#options.repository.versionsOf(source)).has(version)) {
         throw new NearfarError('not-found', `Could not find version ${version} of model ${name}`, { details: { name, version } });
       }
       const wanted = new Set(this.#options.repository.snapshot(name)?.wanted.map((found) => found.version));
@@ -240,7 +270,7 @@ export class ServedModels implements ModelAdmin {
 
   async load(model: ModelSource, options: ChangeOptions = {}): Promise<void> {
     const { waitUntil, repository } = this.#options;
-    await this.#apply(() => this.#withPut({ ...model }), options, asked(model));
+    await this.#apply(() => this.#withPut({ ...model }, options.by), options, asked(model));
     // By digest: a version of the same number may answer until the wanted one does.
     const found = () => this.#wanted(model.name);
     await waitUntil(
@@ -283,9 +313,23 @@ export class ServedModels implements ModelAdmin {
   }
 
   /** The models with one of them added or changed. */
-  async #withPut(model: ModelSource): Promise<readonly ModelSource[]> {
-    if (!this.#models.some(({ name }) => name === model.name)) await assertFolder(model);
+  async #withPut(model: ModelSource, by: Actor = byServer): Promise<readonly ModelSource[]> {
+    // Before anything is asked of where it leads.
+    this.#assertStores([model], by);
+    if (!this.#models.some(({ name }) => name === model.name)) await this.#assertFolder(model);
     return this.#with(model);
+  }
+
+  /** @throws {NearfarError} `not-found`; what its store throws. */
+  async #assertFolder(model: ModelSource): Promise<void> {
+    const { name, basePath } = model;
+    await this.#options.repository.versionsOf(model).catch((cause) => {
+      if (cause instanceof NearfarError && cause.code !== 'not-found') throw cause;
+      throw new NearfarError('not-found', `Could not find base path ${basePath} for servable ${name}`, {
+        cause,
+        details: { name, basePath },
+      });
+    });
   }
 
   /** The models with one of them changed. */
@@ -315,7 +359,9 @@ export class ServedModels implements ModelAdmin {
       const before = settingsOf(this.#models);
       try {
         signal?.throwIfAborted();
-        const made = await this.#make(await next());
+        const models = await next();
+        this.#assertStores(models, by);
+        const made = await this.#make(models);
         await history.record(...modelChanges(before, settingsOf(this.#models), by));
         return made;
       } catch (error) {
@@ -329,6 +375,23 @@ export class ServedModels implements ModelAdmin {
     const { added, changed } = await change;
     await this.#lookAfresh(changed, signal);
     return added;
+  }
+
+  /**
+   * Checks that a call names no store that the operator did not.
+   * @throws {NearfarError} `permission-denied`.
+   */
+  #assertStores(models: readonly ModelSource[], { way }: Actor): void {
+    if (way === 'server' || way === 'config-file') return;
+    const known = [...this.#options.storeRoots, ...this.#models.map(({ basePath }) => basePath)];
+    for (const { name, basePath } of models) {
+      if (!isRemote(basePath) || known.some((root) => isBelow(root, basePath))) continue;
+      throw new NearfarError(
+        'permission-denied',
+        `model base path ${basePath} of ${name} is in no store that --models or the model config file names`,
+        { details: { name, basePath } },
+      );
+    }
   }
 
   async #recordFailure(change: Omit<Change, 'outcome' | 'message' | 'folder'>, error: unknown): Promise<void> {
@@ -366,10 +429,11 @@ export class ServedModels implements ModelAdmin {
   /** A label may name a version that loads by the same change, but not one that is nowhere. */
   async #assertLabels(models: readonly ModelSource[]): Promise<void> {
     if (this.#options.allowsLabelsOfMissingVersions) return;
-    for (const { name, basePath, labels = {} } of models) {
+    for (const model of models) {
+      const { name, labels = {} } = model;
       const targets = Object.values(labels).filter((version) => !this.#isAvailable(name, version));
       if (targets.length === 0) continue;
-      const there = await listVersions(basePath).catch(() => new Map<string, string>());
+      const there = await this.#options.repository.versionsOf(model).catch(() => new Map<string, string>());
       const missing = targets.find((version) => !there.has(version));
       if (missing === undefined) continue;
       throw notAvailable(name, missing);
@@ -435,17 +499,15 @@ export class ServedModels implements ModelAdmin {
   }
 }
 
-function settingsOf(models: readonly ModelSource[]): ReadonlyMap<string, Settings> {
-  return new Map(models.map((model) => [model.name, describeModel(model)]));
+/** Whether a location is that of a store, or below it, asked with the same keys. */
+function isBelow(root: string, location: string): boolean {
+  const [rootPath = '', rootQuery] = root.split('?', 2);
+  const [path = '', query] = location.split('?', 2);
+  return rootQuery === query && (path === rootPath || path.startsWith(`${rootPath}/`));
 }
 
-async function assertFolder({ name, basePath }: ModelSource): Promise<void> {
-  await listVersions(basePath).catch((cause) => {
-    throw new NearfarError('not-found', `Could not find base path ${basePath} for servable ${name}`, {
-      cause,
-      details: { name, basePath },
-    });
-  });
+function settingsOf(models: readonly ModelSource[]): ReadonlyMap<string, Settings> {
+  return new Map(models.map((model) => [model.name, describeModel(model)]));
 }
 
 function asked(model: ModelSource): Asked {

@@ -14,9 +14,11 @@ import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
 import { OnDemandModels } from './on-demand-models.ts';
+import { Quality } from './quality/index.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
+import { isOn, openAuthentication } from './security/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { InferenceStatistics } from './statistics.ts';
@@ -30,6 +32,7 @@ import {
   describeModels,
   type Transport,
 } from './transports/index.ts';
+import { Uploads } from './uploads/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -63,15 +66,30 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const config = resolveConfig(options);
   const serverVersion = packageVersion();
   const log = createLog(config.logLevel);
+  const authentication = isOn(config.authentication)
+    ? openAuthentication(config.authentication, { log, isSecure: config.tls !== undefined })
+    : undefined;
   const metrics = createMetrics();
   const buffers = new BufferPool();
   const history = openHistory(config, log);
   const insights = await createInsights({
     inFlight: () => admission.inFlight,
-    models: () => describeModels(serving.servables),
+    models: () => describeModels(serving.servables, serving.models),
     history,
   });
-  const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });
+  const quality = new Quality({
+    registry: metrics.registry,
+    driftOf: (model) => serving.option(model, 'driftSamplingRate'),
+    takesFeedback: (model) => serving.option(model, 'feedback'),
+    windowRows: config.driftWindowRows,
+    reference: config.driftReference,
+    driftDir: config.driftDir,
+    feedbackKeyFile: config.feedbackKeyFile,
+    feedbackTtlMs: config.feedbackTtlMs,
+    log,
+  });
+  const watched = { ...metrics, ...insights.failures.watchingLoads(metrics), ...quality.watchingVersions(metrics) };
+  const serving = createServing(config, { log, metrics: watched, history, buffers });
   serving.servables.watch(() => insights.feed.changed());
   const traces =
     config.otlpEndpoint === undefined
@@ -88,7 +106,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           log,
         });
   const observer = observeRequests({
-    counters: joinObservers([metrics, statistics, insights.charts, insights.failures]),
+    counters: joinObservers([metrics, statistics, insights.charts, insights.failures, serving.tallies]),
     traces,
     log,
     accessLog: config.accessLog,
@@ -102,13 +120,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
+  const uploads = new Uploads({
+    sourceOf: (name) => serving.models.source(name),
+    models: () => serving.models.models,
+    modelsRoot: config.modelsRoot,
+    lookAfresh: serving.lookAfresh,
+    trust: config.trust,
+    maxUploadBytes: config.maxUploadBytes,
+    history,
+    log,
+  });
   const refusals = recordingRefusals(history);
   const context = (access: AdminContext['access']) => ({
     servables,
     arrivals: serving.arrivals,
+    ...authentication,
     admission,
     observer,
     requestLog,
+    quality,
     statistics,
     log,
     buffers,
@@ -119,9 +149,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admin: {
       models: serving.models,
       onDemand,
+      rollouts: serving.rollouts,
       history,
       refusals,
       access,
+      origins: authentication && config.corsAllowedOrigins,
       metricValues: (name: string) => metricValues(metrics.registry, name),
     },
   });
@@ -137,6 +169,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       batching: serving.batching,
       clientReports,
       insights,
+      uploads,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
@@ -157,6 +190,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const close = () => {
     // Those who watch would hold the server up to the end of its grace.
     insights[Symbol.dispose]();
+    uploads[Symbol.dispose]();
     closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
       await onDemand[Symbol.asyncDispose]();
       if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
@@ -173,18 +207,20 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   try {
     await serving.models.check();
     const { host, restPort, grpcPort, grpcSocketPath, adminAddress } = config;
-    const access = adminAddress ? 'elsewhere' : 'loopback';
+    const access = authentication && config.changesOnPublicPort ? 'open' : adminAddress ? 'elsewhere' : 'loopback';
     const restAddress = restPort === 'off' ? undefined : await listen(rest(access, tls), { host, port: restPort });
     const grpcAddress = grpcPort === 'off' ? undefined : await listen(grpc(access), { host, port: grpcPort });
     if (grpcSocketPath !== undefined) {
       // Whoever may open the socket is on this machine.
-      const local = grpc(adminAddress ? 'elsewhere' : 'open');
+      const local = grpc(access === 'loopback' ? 'open' : access);
       transports.push(local);
       await local.listenAtSocket(grpcSocketPath);
     }
     const shared = adminAddress && createSharedPort({ rest: rest('open', undefined), grpc: grpc('open'), tls });
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
+    // Not awaited: a folder that does not answer holds up no other.
+    void uploads.open().catch((error: unknown) => log.error({ err: error }, 'uploads that were begun could not be looked for'));
     log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
     isListening = true;
     const addresses = { rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin };

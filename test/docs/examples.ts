@@ -12,8 +12,10 @@ export interface Example {
 
 /** Every code block of README.md and docs/, but for records of decisions and generated reports. */
 export function examples(...languages: readonly string[]): Example[] {
-  const pages = readdirSync(join(repositoryRoot, 'docs')).filter((name) => name.endsWith('.md'));
-  return ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap(examplesOf).filter(({ language }) => languages.includes(language));
+  const pages = ['docs', 'docs/deploy'].flatMap((folder) => readdirSync(join(repositoryRoot, folder)).map((name) => `${folder}/${name}`));
+  return ['README.md', ...pages.filter((name) => name.endsWith('.md'))]
+    .flatMap(examplesOf)
+    .filter(({ language }) => languages.includes(language));
 }
 
 function examplesOf(page: string): Example[] {

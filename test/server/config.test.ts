@@ -130,9 +130,38 @@ describe('flags', () => {
     expect(parse(['--models=/m', '--backend=tfjs-webgpu,onnx-cpu']).config.backends).toEqual(['tfjs-webgpu', 'onnx-cpu']);
   });
 
-  test('name a base path on disk only', () => {
-    expect(() => parse(['--model_base_path=s3://bucket/m'])).toThrow(expect.objectContaining({ code: 'unsupported' }));
-    expect(parse(['--model_base_path=file:///models/m']).config.models[0]?.basePath).toBe('/models/m');
+  test('name a base path on disk or in a store', () => {
+    const basePath = (text: string) => parse([`--model_base_path=${text}`]).config.models[0]?.basePath;
+
+    expect(basePath('file:///models/m')).toBe('/models/m');
+    expect(basePath('s3://bucket/m/')).toBe('s3://bucket/m');
+    expect(basePath('gs://bucket/m?anonymous=true')).toBe('gs://bucket/m?anonymous=true');
+    expect(basePath('https://Models.Example.com/a/../m/')).toBe('https://models.example.com/m');
+    expect(parse(['--models=https://models.example.com/all/']).config.modelsRoot).toBe('https://models.example.com/all');
+    expect(parse([], { MODEL_NAME: 'm', MODEL_BASE_PATH: 's3://bucket/all' }).config.models).toEqual([
+      { name: 'm', basePath: 's3://bucket/all/m' },
+    ]);
+  });
+
+  test.each([
+    ['ftp://host/m', 'unsupported'],
+    ['http://', 'invalid-argument'],
+    ['https://host/m?version=1', 'invalid-argument'],
+    ['https://host/a%2f..%2fm', 'invalid-argument'],
+    ['https://name:secret@host/m', 'invalid-argument'],
+  ])('refuse the store %s, and repeat no secret', (location, code) => {
+    const refused = (flag: string) => {
+      try {
+        return parse([`--${flag}=${location}`]);
+      } catch (error) {
+        return error;
+      }
+    };
+
+    for (const flag of ['models', 'model_base_path']) {
+      expect(refused(flag)).toMatchObject({ code });
+      expect(JSON.stringify(refused(flag)) + String(refused(flag))).not.toContain('secret');
+    }
   });
 });
 
@@ -241,7 +270,7 @@ describe('a model config file', () => {
     [list(`${a} model_type: TENSORFLOW`), /Illegal setting both ModelServerConfig::model_type/],
     [list('name: "a" base_path: "/a" model_type: OTHER'), /model_type choice 2 not supported/],
     [list('name: "../a" base_path: "/a" model_platform: "onnx"'), /no slash, got "..\/a"/],
-    [list('name: "a" base_path: "gs://bucket/a" model_platform: "onnx"'), /only folders on disk are read yet/],
+    [list('name: "a" base_path: "hdfs://host/a" model_platform: "onnx"'), /got hdfs:/],
     ['custom_model_config { [type.googleapis.com/x] {} }', /Any written out/],
     ['custom_model_config {}', /Only ModelConfigList is currently supported/],
   ])('that is wrong is refused in the words of TensorFlow Serving: %s', async (text, message) => {

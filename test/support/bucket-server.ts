@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 
-/** A service that speaks the part of S3 that publishing uses: conditional writes and listings, two names to a page. */
+/** A service that speaks the part of S3 that publishing and stores use: conditions, ranges and listings, two names to a page. */
 export interface BucketServer extends AsyncDisposable {
   readonly environment: Readonly<Record<string, string>>;
   /** By `bucket/key`. */
@@ -27,8 +27,17 @@ export async function serveBucket(): Promise<BucketServer> {
         return end(403, '<Error><Message>no signature</Message></Error>');
       await service.intercept(request.method ?? '', key);
       const found = objects.get(key);
-      if (url.searchParams.get('list-type') === '2') return end(200, listing(url.searchParams, key, [...objects.keys()]));
-      if (request.method === 'GET') return found ? end(200, found.bytes, { etag: etagOf(found.bytes) }) : end(404);
+      if (url.searchParams.get('list-type') === '2') return end(200, listing(url.searchParams, key, objects, etagOf));
+      if (request.method === 'GET') {
+        if (!found) return end(404);
+        const etag = etagOf(found.bytes);
+        if (request.headers['if-none-match'] === etag) return end(304, '', { etag });
+        if (request.headers['if-match'] !== undefined && request.headers['if-match'] !== etag) return end(412);
+        const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+        if (start === 0) return end(200, found.bytes, { etag });
+        const { byteLength } = found.bytes;
+        return end(206, found.bytes.subarray(start), { etag, 'content-range': `bytes ${start}-${byteLength - 1}/${byteLength}` });
+      }
       if (request.method === 'DELETE') return end(objects.delete(key) ? 204 : 404);
       const declared = request.headers['x-amz-content-sha256'];
       if (declared !== createHash('sha256').update(body).digest('hex'))
@@ -53,12 +62,21 @@ export async function serveBucket(): Promise<BucketServer> {
   });
 }
 
-function listing(query: URLSearchParams, bucket: string, keys: readonly string[]): string {
+function listing(query: URLSearchParams, bucket: string, objects: BucketServer['objects'], etagOf: (bytes: Buffer) => string): string {
   const prefix = query.get('prefix') ?? '';
-  const below = keys.flatMap((key) => (key.startsWith(bucket + prefix) ? [key.slice(bucket.length + prefix.length)] : []));
-  const folders = [...new Set(below.flatMap((key) => (key.includes('/') ? [key.slice(0, key.indexOf('/') + 1)] : [])))].sort();
+  const isFlat = query.get('delimiter') === null;
+  const entries = new Map<string, string>();
+  for (const [key, { bytes }] of [...objects].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!key.startsWith(bucket + prefix)) continue;
+    const path = key.slice(bucket.length + prefix.length);
+    const slash = isFlat ? -1 : path.indexOf('/');
+    const name = `${prefix}${slash < 0 ? path : path.slice(0, slash + 1)}`.replaceAll('&', '&amp;');
+    const etag = etagOf(bytes).replaceAll('"', '&quot;');
+    if (slash < 0) entries.set(name, `<Contents><Key>${name}</Key><ETag>${etag}</ETag><Size>${bytes.byteLength}</Size></Contents>`);
+    else entries.set(name, `<CommonPrefixes><Prefix>${name}</Prefix></CommonPrefixes>`);
+  }
   const start = Number(query.get('continuation-token') ?? 0);
-  const page = folders.slice(start, start + 2).map((folder) => `<CommonPrefixes><Prefix>${prefix}${folder}</Prefix></CommonPrefixes>`);
-  const next = start + 2 < folders.length ? `<NextContinuationToken>${start + 2}</NextContinuationToken>` : '';
+  const page = [...entries.values()].slice(start, start + 2);
+  const next = start + 2 < entries.size ? `<NextContinuationToken>${start + 2}</NextContinuationToken>` : '';
   return `<ListBucketResult>${page.join('')}${next}</ListBucketResult>`;
 }

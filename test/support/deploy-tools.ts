@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { delimiter, join } from 'node:path';
 
-const folder = process.env['NEARFAR_DEPLOY_TOOLS'];
-if (folder) process.env['PATH'] = `${join(folder, 'bin')}${delimiter}${process.env['PATH']}`;
+/** Where `test/full/install-deploy-tools.sh` put programs and schemas of which Debian has no package; undefined where it did not run. */
+export const deployTools: string | undefined = process.env['NEARFAR_DEPLOY_TOOLS'] || undefined;
+if (deployTools !== undefined) process.env['PATH'] = `${join(deployTools, 'bin')}${delimiter}${process.env['PATH']}`;
 
 /** Whether a program is installed; says once that what needs it is skipped where it is not. @param probe Arguments with which it ends at once. */
 export function hasTool(name: string, probe: readonly string[] = ['--version']): boolean {

@@ -18,6 +18,10 @@ export interface Fault {
   /** Changes the byte at this position of the file. */
   readonly flipByteAt?: number;
   readonly status?: number;
+  /** More headers of the answer. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sends this in place of the file. */
+  readonly body?: string;
   /** Ends the connection without an answer, as if the network were away. */
   readonly refuse?: boolean;
   /** Holds the answer back until this settles. */
@@ -28,6 +32,8 @@ export interface ServedRequest {
   readonly path: string;
   readonly range: string | undefined;
   readonly ifRange: string | undefined;
+  readonly ifNoneMatch: string | undefined;
+  readonly authorization: string | undefined;
   readonly status: number;
   /** Bytes of the body that were sent. */
   readonly bytes: number;
@@ -44,8 +50,11 @@ export interface FaultyRepository {
   forget(): void;
 }
 
-/** @param prefix Part of the address before the folder's files, such as `/models/`. */
-export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepository {
+/**
+ * @param prefix Part of the address before the folder's files, such as `/models/`.
+ * @param answersUnchanged Whether `If-None-Match` with the right ETag is answered with 304.
+ */
+export function createFaultyRepository(folder: string, prefix = '/', answersUnchanged = false): FaultyRepository {
   let plan: (path: string, index: number) => Fault | undefined = () => undefined;
   let requests: ServedRequest[] = [];
   const counts = new Map<string, number>();
@@ -53,28 +62,34 @@ export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepo
     const path = decodeURIComponent(new URL(incoming.url ?? '/', 'http://localhost').pathname).slice(prefix.length);
     const index = counts.get(path) ?? 0;
     counts.set(path, index + 1);
-    const { range, 'if-range': ifRange } = incoming.headers;
+    const { range, 'if-range': ifRange, 'if-none-match': ifNoneMatch, authorization } = incoming.headers;
     const fault = plan(path, index) ?? {};
-    const log = (status: number, bytes: number) => requests.push({ path, range, ifRange: ifRange?.toString(), status, bytes });
+    const log = (status: number, bytes: number) =>
+      requests.push({ path, range, ifRange: ifRange?.toString(), ifNoneMatch, authorization, status, bytes });
     await fault.until;
     if (fault.refuse) {
       response.destroy();
       return;
     }
-    const file = await readFile(normalize(join(folder, path))).catch(() => undefined);
+    const file = fault.body === undefined ? await readFile(normalize(join(folder, path))).catch(() => undefined) : Buffer.from(fault.body);
     const status = fault.status ?? (file ? undefined : 404);
     if (status !== undefined || !file) {
       log(status ?? 404, 0);
-      response.writeHead(status ?? 404, { 'access-control-allow-origin': '*' }).end();
+      response.writeHead(status ?? 404, { 'access-control-allow-origin': '*', ...fault.headers }).end();
       return;
     }
     const etag = `"${createHash('sha256').update(file).digest('hex')}"`;
+    if (answersUnchanged && ifNoneMatch === etag) {
+      log(304, 0);
+      response.writeHead(304, { etag, ...fault.headers }).end();
+      return;
+    }
     if (fault.flipByteAt !== undefined) file.writeUInt8(file.readUInt8(fault.flipByteAt) ^ 1, fault.flipByteAt);
     const isPacked = fault.gzip && range === undefined;
     const content = isPacked ? gzipSync(file) : file;
-    const asked = fault.ignoreRanges || (ifRange !== undefined && ifRange !== etag) ? undefined : /^bytes=(\d+)-(\d+)$/.exec(range ?? '');
+    const asked = fault.ignoreRanges || (ifRange !== undefined && ifRange !== etag) ? undefined : /^bytes=(\d+)-(\d*)$/.exec(range ?? '');
     const start = asked ? Number(asked[1]) : 0;
-    const end = asked ? Math.min(Number(asked[2]) + 1, content.byteLength) : content.byteLength;
+    const end = asked?.[2] ? Math.min(Number(asked[2]) + 1, content.byteLength) : content.byteLength;
     response.writeHead(asked ? 206 : 200, {
       'access-control-allow-origin': '*',
       'access-control-expose-headers': 'ETag, Content-Range',
@@ -82,6 +97,7 @@ export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepo
       etag: isPacked ? `W/${etag}` : etag,
       ...(isPacked ? { 'content-encoding': 'gzip' } : {}),
       'cache-control': path.endsWith('versions.json') ? 'no-cache' : 'public, max-age=31536000, immutable',
+      ...fault.headers,
       ...(asked ? { 'content-range': `bytes ${start}-${end - 1}/${content.byteLength}` } : {}),
     });
     const body = content.subarray(start, end);
@@ -113,8 +129,9 @@ export function createFaultyRepository(folder: string, prefix = '/'): FaultyRepo
 /** The repository on a server of its own. */
 export async function serveFaulty(
   folder: string,
+  { answersUnchanged = false }: { answersUnchanged?: boolean } = {},
 ): Promise<FaultyRepository & Pick<StaticServer, 'origin' | 'goOffline' | 'goOnline'> & AsyncDisposable> {
-  const repository = createFaultyRepository(folder);
+  const repository = createFaultyRepository(folder, '/', answersUnchanged);
   const server = await serveStatic(folder, { mounts: { '/': repository.handler } });
   const { handler, fail, bytesOf, forget } = repository;
   return {

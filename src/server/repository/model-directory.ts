@@ -1,14 +1,16 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestOf, NearfarError, parseVersions, type Traffic, type Versions } from '../../core/index.ts';
 import type { ModelOptions } from '../model-options.ts';
 import type { ImportCache } from './import-cache.ts';
 import type { ModelSource } from './model-source.ts';
+import type { ModelMirror } from './stores/index.ts';
 import {
   checkSignature,
   fileStamp,
   isImporting,
   isMissing,
+  listVersions,
   readDirectoryState,
   readVersionDirectory,
   underWay,
@@ -48,11 +50,15 @@ const defaultPolicy: VersionPolicy = { kind: 'latest', count: 1 };
 
 export interface ModelDirectoryOptions {
   readonly imports: ImportCache;
+  /** Where the folder lies whose original is elsewhere. */
+  readonly mirrorOf: (source: ModelSource) => ModelMirror | undefined;
   readonly trust: readonly string[];
   /** How long a plain version stays as it is before it counts as copied, in milliseconds. */
   readonly settleMs: number;
   /** The clock that file times are compared with. */
   readonly now: () => number;
+  /** Versions that versions.json asks for beside those that labels name. */
+  readonly alsoWanted?: ((versions: Versions) => readonly string[]) | undefined;
 }
 
 type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarError };
@@ -66,9 +72,11 @@ export class ModelDirectory {
   /** May change between two looks in everything but its name and folder. */
   source: ModelSource;
   readonly #imports: ImportCache;
+  readonly #mirrorOf: ModelDirectoryOptions['mirrorOf'];
   readonly #trust: readonly string[];
   readonly #settleMs: number;
   readonly #now: () => number;
+  readonly #alsoWanted: NonNullable<ModelDirectoryOptions['alsoWanted']>;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
   /** What the last look wanted, by version. */
@@ -76,20 +84,26 @@ export class ModelDirectory {
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
-  constructor(source: ModelSource, { imports, trust, settleMs, now }: ModelDirectoryOptions) {
+  constructor(source: ModelSource, { imports, mirrorOf, trust, settleMs, now, alsoWanted = () => [] }: ModelDirectoryOptions) {
     this.source = source;
     this.#imports = imports;
+    this.#mirrorOf = mirrorOf;
     this.#trust = trust;
     // Timers of the poll may fire a little early.
     this.#settleMs = 0.9 * settleMs;
     this.#now = now;
+    this.#alsoWanted = alsoWanted;
   }
 
   /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
   async look(): Promise<ModelSnapshot> {
     const { name, basePath, policy = defaultPolicy, labels: configured = {}, options = {} } = this.source;
-    const directories = await listVersions(basePath);
-    const listed = await readVersionsFile(basePath);
+    const mirror = this.#mirrorOf(this.source);
+    const directories = await listVersions(mirror?.folder ?? basePath).catch((error: unknown) => {
+      if (mirror && isMissing(error)) return new Map<string, string>();
+      throw error;
+    });
+    const listed = await readVersionsFile(mirror?.folder ?? basePath);
     const published = listed ? new Map(listed.content.versions.map(({ version, digest }) => [version, digest])) : undefined;
     const versions = new Map<string, VersionOnDisk>();
     const pending = new Map<string, NearfarError>();
@@ -103,8 +117,10 @@ export class ModelDirectory {
         else versions.set(version, outcome);
       }),
     );
+    for (const [version, error] of mirror?.missing() ?? []) if (!versions.has(version)) pending.set(version, error);
     for (const version of published?.keys() ?? []) {
-      if (!directories.has(version))
+      // Of a mirror that is no fault: what is not to be loaded is not fetched.
+      if (!directories.has(version) && !mirror)
         pending.set(version, new NearfarError('unavailable', 'the version is listed in versions.json but has no directory'));
     }
     this.#forgetRemoved(new Set(directories.values()));
@@ -113,7 +129,9 @@ export class ModelDirectory {
     // A directory that is written anew, or was touched, stays the version that it was until it is whole again: what is loaded serves on.
     const stays = [...this.#wanted].filter(([version]) => pending.has(version) && directories.has(version));
     const importing = [...pending].flatMap(([version, error]) => (isImporting(error) ? [version] : []));
-    this.#wanted = this.#choose(policy, new Map([...stays, ...versions]), importing, labels);
+    const beside = listed && !isUnloaded ? this.#alsoWanted(listed.content) : [];
+    const named = [...Object.values(labels), ...beside];
+    this.#wanted = this.#choose(policy, new Map([...stays, ...versions]), importing, named);
     return {
       name,
       versions,
@@ -136,10 +154,10 @@ export class ModelDirectory {
     policy: VersionPolicy,
     there: ReadonlyMap<string, VersionOnDisk>,
     importing: readonly string[],
-    labels: ModelSnapshot['labels'],
+    named: readonly string[],
   ): ReadonlyMap<string, VersionOnDisk> {
-    const soon = new Set(selectVersions(policy, [...new Set([...there.keys(), ...importing])], labels));
-    const chosen = selectVersions(policy, [...there.keys()], labels).filter((version) => soon.has(version) || this.#wanted.has(version));
+    const soon = new Set(selectVersions(policy, [...new Set([...there.keys(), ...importing])], named));
+    const chosen = selectVersions(policy, [...there.keys()], named).filter((version) => soon.has(version) || this.#wanted.has(version));
     return new Map(
       chosen.flatMap((version) => {
         const found = there.get(version);
@@ -187,21 +205,6 @@ export class ModelDirectory {
       for (const directory of known.keys()) if (!present.has(directory)) known.delete(directory);
     }
   }
-}
-
-/**
- * The version directories of a model's folder, by the version their names say; of `7` and `007` the last in the order of names counts, as
- * in TensorFlow Serving.
- */
-export async function listVersions(basePath: string): Promise<Map<string, string>> {
-  const entries = await readdir(basePath);
-  const numeric = entries.filter((entry) => /^\d+$/.test(entry) && isPositiveInt64(entry)).sort();
-  return new Map(numeric.map((entry) => [BigInt(entry).toString(), join(basePath, entry)]));
-}
-
-function isPositiveInt64(digits: string): boolean {
-  const number = BigInt(digits);
-  return number > 0n && number < 2n ** 63n;
 }
 
 function assertPublished(found: VersionOnDisk, digest: string | undefined): VersionOnDisk | NearfarError {

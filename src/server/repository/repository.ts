@@ -1,17 +1,20 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NearfarError } from '../../core/index.ts';
+import { NearfarError, type Versions } from '../../core/index.ts';
 import type { Logger } from '../log.ts';
 import { FolderHints } from './folder-hints.ts';
 import type { ImportCache } from './import-cache.ts';
 import { ModelDirectory, type ModelSnapshot } from './model-directory.ts';
 import type { ModelSource } from './model-source.ts';
-import { fileStamp, isMissing } from './version-directory.ts';
+import type { Mirrors, StoreStatus } from './stores/index.ts';
+import { fileStamp, isMissing, listVersions } from './version-directory.ts';
 
 export interface RepositoryOptions {
   readonly models: readonly ModelSource[];
-  /** Each folder in it that holds versions is a model. */
+  /** Each folder in it that holds versions is a model; undefined where that is a store's, or there is none. */
   readonly modelsRoot: string | undefined;
+  /** Folders of models that are not on this machine's disk. */
+  readonly mirrors?: Mirrors | undefined;
   /** 0 looks until everything that is there has settled, below 0 never. */
   readonly pollIntervalMs: number;
   readonly imports: ImportCache;
@@ -22,6 +25,8 @@ export interface RepositoryOptions {
   readonly listFolder?: ((path: string) => Promise<readonly string[]>) | undefined;
   /** The clock that file times are compared with. @default Date.now */
   readonly now?: (() => number) | undefined;
+  /** Versions that versions.json asks for beside those that labels name. @default none */
+  readonly alsoWanted?: ((versions: Versions) => readonly string[]) | undefined;
   /** Called after each look at a model that could be read. */
   readonly onModel: (snapshot: ModelSnapshot) => void;
   /** Called after each look that could not be had. */
@@ -73,8 +78,10 @@ export class Repository {
    * ten seconds.
    */
   async open(): Promise<void> {
-    const { pollIntervalMs, modelsRoot, log } = this.#options;
+    const { pollIntervalMs, log, mirrors } = this.#options;
+    const modelsRoot = this.#rootFolder();
     if (pollIntervalMs < 0) return;
+    mirrors?.open();
     this.#beginLook();
     // Not after that look: a folder that hangs, on a dead network drive, would hold up all others.
     this.#schedule();
@@ -157,6 +164,37 @@ export class Repository {
     if (watched) await this.#lookAt(name, watched);
   }
 
+  /**
+   * Looks now, also into stores: at one model, or at all.
+   * @throws {NearfarError} `not-found`.
+   */
+  async refresh(name?: string): Promise<void> {
+    await this.#options.mirrors?.refresh(name);
+    // It may be a new one.
+    if (name === undefined || !this.#models.has(name)) await this.look();
+    if (name === undefined) return;
+    if (!this.#models.has(name)) {
+      throw new NearfarError('not-found', `Could not find any versions of model ${name}`, { details: { name } });
+    }
+    await this.lookAfresh(name);
+  }
+
+  /** How the store of a model answers; undefined for one on disk. */
+  storeStatus(name: string): StoreStatus | undefined {
+    const source = this.source(name);
+    return source && this.#options.mirrors?.status(source);
+  }
+
+  /** How every store answers. */
+  storeStatuses(): readonly StoreStatus[] {
+    return this.#options.mirrors?.statuses() ?? [];
+  }
+
+  /** Names of the models that are read from a place in a store. */
+  namesAt(location: string): readonly string[] {
+    return this.#options.mirrors?.namesAt(location) ?? [];
+  }
+
   #schedule(): void {
     const { pollIntervalMs } = this.#options;
     if (this.#isClosed) return;
@@ -175,9 +213,9 @@ export class Repository {
   }
 
   #watch(source: ModelSource): void {
-    const { imports, trust, pollIntervalMs, now = Date.now } = this.#options;
+    const { imports, mirrors, trust, pollIntervalMs, now = Date.now, alsoWanted } = this.#options;
     const settleMs = Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs));
-    const directory = new ModelDirectory(source, { imports, trust, settleMs, now });
+    const directory = new ModelDirectory(source, { imports, mirrorOf: (own) => mirrors?.of(own), trust, settleMs, now, alsoWanted });
     this.#models.set(source.name, { directory, looking: undefined, snapshot: undefined, failure: undefined, trouble: '' });
   }
 
@@ -185,21 +223,24 @@ export class Repository {
     const watched = this.#models.get(name);
     if (!watched) return;
     this.#models.delete(name);
-    this.#hints.forget(watched.directory.source.basePath);
+    this.#hints.forget(this.#folderOf(watched.directory.source));
     this.#options.onModelRemoved(name);
   }
 
   async #listRoot(): Promise<void> {
-    const { modelsRoot, log } = this.#options;
+    const { log, mirrors } = this.#options;
+    const modelsRoot = this.#rootFolder();
     if (modelsRoot === undefined) return;
+    const listed = (await mirrors?.rootNames()) ?? [];
     const entries = await readdir(modelsRoot).catch((error: Error) => {
+      if (mirrors?.rootFolder !== undefined && isMissing(error)) return [];
       if (this.#rootTrouble !== error.message) log.error({ modelsRoot }, `the folder of models cannot be read: ${error.message}`);
       this.#rootTrouble = error.message;
       return undefined;
     });
     if (!entries || this.#isClosed) return;
     this.#rootTrouble = '';
-    const there = new Set(entries.filter((name) => !name.startsWith('.') && !name.includes(':')));
+    const there = new Set([...entries, ...listed].filter((name) => !name.startsWith('.') && !name.includes(':')));
     for (const name of this.#models.keys()) if (!there.has(name) && !this.#configured.has(name)) this.#remove(name);
     for (const name of [...there].sort()) {
       // One thread of the file system hangs with a folder, not one more at every beat.
@@ -210,8 +251,10 @@ export class Repository {
   }
 
   /** Looks at a folder of the root when it is a model, which it need not be for ever. */
-  async #ask(name: string, basePath: string): Promise<void> {
-    const isModel = await isModelFolder(basePath, this.#options.listFolder);
+  async #ask(name: string, folder: string): Promise<void> {
+    const { mirrors, listFolder } = this.#options;
+    const basePath = mirrors?.rootFolder === undefined ? folder : mirrors.basePathOf(name);
+    const isModel = (await mirrors?.isModel(name)) || (await isModelFolder(folder, listFolder));
     if (this.#isClosed || this.#configured.has(name)) return;
     if (isModel === false) return this.#remove(name);
     if (isModel && !this.#models.has(name)) this.#watch({ name, basePath });
@@ -228,18 +271,18 @@ export class Repository {
 
   async #lookOnce(name: string, watched: Watched): Promise<void> {
     const { log, onModel, pollIntervalMs } = this.#options;
-    const { basePath } = watched.directory.source;
+    const { source } = watched.directory;
     try {
-      const snapshot = await watched.directory.look();
+      const snapshot = await this.#snapshotOf(watched.directory);
       if (this.#isClosed || this.#models.get(name) !== watched) return;
-      if (!watched.snapshot) await this.#noteTritonConfig(name, basePath);
+      if (!watched.snapshot) await this.#noteTritonConfig(name, this.#folderOf(source));
       watched.snapshot = snapshot;
       watched.failure = undefined;
       this.#report(watched, [...snapshot.pending].map(([version, { message }]) => `version ${version}: ${message}`).join('; '), (text) =>
         log.info({ model: name }, `not loaded: ${text}`),
       );
       onModel(snapshot);
-      if (pollIntervalMs > 0) this.#hints.watch(basePath, () => void this.#lookAt(name, watched));
+      if (pollIntervalMs > 0) this.#hints.watch(this.#folderOf(source), () => void this.#lookAt(name, watched));
     } catch (error) {
       watched.failure = toFailure(error, watched.directory.source);
       if (!this.#isClosed) this.#options.onFailure?.(name, watched.failure);
@@ -247,6 +290,41 @@ export class Repository {
         log.error({ model: name }, `the model's folder cannot be read, what is loaded stays: ${text}`),
       );
     }
+  }
+
+  /** @throws what the store throws where nothing of it is here. */
+  async #snapshotOf(directory: ModelDirectory): Promise<ModelSnapshot> {
+    const { mirrors } = this.#options;
+    const { source } = directory;
+    const snapshot = await directory.look();
+    if (!mirrors?.of(source) || snapshot.versions.size > 0 || snapshot.pending.size > 0) return snapshot;
+    await mirrors.asked(source);
+    const failure = mirrors.failure(source);
+    if (failure) throw failure;
+    return directory.look();
+  }
+
+  /** Where a model's folder lies on this machine. */
+  #folderOf(source: ModelSource): string {
+    return this.#options.mirrors?.of(source)?.folder ?? source.basePath;
+  }
+
+  #rootFolder(): string | undefined {
+    return this.#options.mirrors?.rootFolder ?? this.#options.modelsRoot;
+  }
+
+  /**
+   * The versions that a model could load, here or in its store.
+   * @throws when that cannot be known.
+   */
+  async versionsOf(source: ModelSource): Promise<{ has(version: string): boolean }> {
+    const mirror = this.#options.mirrors?.of(source);
+    if (!mirror) return listVersions(source.basePath);
+    await this.#options.mirrors?.asked(source);
+    const failure = this.#options.mirrors?.failure(source);
+    const here = await listVersions(mirror.folder).catch(() => new Map<string, string>());
+    if (failure && here.size === 0) throw failure;
+    return { has: (version) => here.has(version) || mirror.has(version) };
   }
 
   async #noteTritonConfig(name: string, basePath: string): Promise<void> {

@@ -114,3 +114,27 @@ export async function readDirectoryState(directory: string): Promise<DirectorySt
 export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
+
+/**
+ * The version directories of a model's folder, by the version their names say; of `7` and `007` the last in the order of names counts, as
+ * in TensorFlow Serving.
+ */
+export async function listVersions(basePath: string): Promise<Map<string, string>> {
+  const entries = await readdir(basePath);
+  return new Map(
+    entries.sort().flatMap((entry) => {
+      const version = parseVersionName(entry);
+      return version === undefined ? [] : [[version, join(basePath, entry)] as const];
+    }),
+  );
+}
+
+/** The version that a directory's name says; undefined where it says none. */
+export function parseVersionName(name: string): string | undefined {
+  return /^\d+$/.test(name) && isPositiveInt64(name) ? BigInt(name).toString() : undefined;
+}
+
+function isPositiveInt64(digits: string): boolean {
+  const number = BigInt(digits);
+  return number > 0n && number < 2n ** 63n;
+}

@@ -1,1 +1,7 @@
-export { type Access, accessOfMethod, accessOfRoute, type HttpRow, httpAccess, isChange } from './access.ts';
+export { type Access, accessOfMethod, accessOfRoute, type HttpRow, httpAccess, isChange, type Role, roles } from './access.ts';
+export { type Authentication, assertAuthentication, isOn, openAuthentication, readAuthentication, type SignIn } from './authentication.ts';
+export type { Caller } from './caller.ts';
+export { Guard } from './guard.ts';
+export { assertCsrf, assertMay, challengeOf, type Identity, isBoundToPlace, may } from './identity.ts';
+export { createApiKey, keyIdOf, readApiKeys, type StoredKey, writeApiKeys } from './key-file.ts';
+export { loginPath } from './oidc.ts';

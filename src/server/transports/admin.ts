@@ -2,6 +2,8 @@ import { isIP } from 'node:net';
 import { NearfarError, type NearfarErrorCode } from '../../core/index.ts';
 import type { Actor, ChangeWay, History, Refusals } from '../history/index.ts';
 import type { ModelControl } from '../model-control.ts';
+import type { Rollouts } from '../rollout/index.ts';
+import type { Caller } from '../security/index.ts';
 import type { ModelAdmin } from '../served-models.ts';
 
 /** What calls that change what is served need. */
@@ -9,19 +11,23 @@ export interface AdminContext {
   readonly models: ModelAdmin;
   /** Loads and unloads models as the Open Inference Protocol asks. */
   readonly onDemand: ModelControl;
+  /** Shadow runs, and rollouts by rules. */
+  readonly rollouts: Pick<Rollouts, 'start' | 'dryRun' | 'abort' | 'status' | 'shadow' | 'setShadow'>;
   /** What was changed, by whom. */
   readonly history: Pick<History, 'list'>;
   /** Where calls are written down that were not taken. */
   readonly refusals: Refusals;
   /** Who may change it here: who calls from this machine, or anyone who gets here, or nobody as there is an address of its own for it. */
   readonly access: 'loopback' | 'open' | 'elsewhere';
+  /** Whose pages may change it too, with the credentials of somebody who may. @default [] */
+  readonly origins?: readonly string[] | undefined;
   /** What a metric of TensorFlow Serving or of ours counts, by its labels; empty where there is none of that name. */
   metricValues(name: string): Promise<ReadonlyMap<string, number>>;
 }
 
 /** Who a change is written down to. */
-export function actorOf({ peer = 'unknown' }: Pick<Caller, 'peer'>, way: ChangeWay): Actor {
-  return { who: peer, way };
+export function actorOf({ peer = 'unknown', identity }: Pick<Caller, 'peer' | 'identity'>, way: ChangeWay): Actor {
+  return { who: identity ? `${identity.name} (${peer})` : peer, way };
 }
 
 /** Writes down that a call for a change was not taken; a change that failed is in the history already. */
@@ -37,33 +43,34 @@ export function noteRefusal(
 /** Of a change that was made, and whose end was not waited for. */
 const waitedFor: ReadonlySet<NearfarErrorCode> = new Set(['unavailable', 'deadline-exceeded', 'cancelled']);
 
-/** Where a call comes from. */
-export interface Caller {
-  /** Address of the client, with or without a port. */
-  readonly peer: string | undefined;
-  /** What the client says of itself, by the lower-case names of HTTP headers. */
-  readonly header: (name: string) => string | undefined;
-}
-
 /**
  * Checks that a caller may change what is served.
  * @throws {NearfarError} `permission-denied`.
  */
-export function assertMayChange({ access }: AdminContext, { peer, header }: Caller): void {
+export function assertMayChange(
+  { access, origins = [] }: Pick<AdminContext, 'access' | 'origins'>,
+  { peer, header, identity }: Caller,
+): void {
   if (access === 'elsewhere') throw refusal('calls that change what is served are taken at --admin_address alone');
   if (access === 'loopback' && !(peer !== undefined && isLoopback(peer) && !isForwarded(header))) {
     throw refusal('calls that change what is served are taken from this machine alone; --admin_address opens an address for them');
   }
-  // A page in a browser on this machine is no operator. Its own name in place of ours (DNS rebinding) would make it same-origin.
   const origin = header('origin');
-  const host = header('host');
-  if (origin !== undefined && (host === undefined || originHost(origin) !== host || !isOwnName(host))) {
+  if (origin !== undefined && !isOwnPage(origin, header('host'), identity !== undefined) && !(identity && origins.includes(origin))) {
     throw refusal('pages of other origins may not change what is served');
   }
 }
 
 function refusal(message: string): NearfarError {
   return new NearfarError('permission-denied', message);
+}
+
+/**
+ * A page in a browser on this machine is no operator. Its own name in place of ours (DNS rebinding) would make it same-origin, but would
+ * have it bring no credentials.
+ */
+function isOwnPage(origin: string, host: string | undefined, isIdentified: boolean): boolean {
+  return host !== undefined && originHost(origin) === host && (isIdentified || isOwnName(host));
 }
 
 /** A proxy on this machine speaks for others. */

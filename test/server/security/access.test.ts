@@ -2,14 +2,14 @@ import { Server } from '@grpc/grpc-js';
 import { fastify } from 'fastify';
 import { describe, expect, test } from 'vitest';
 import { accessOfMethod, accessOfRoute } from '../../../src/server/security/index.ts';
-import type { RestContext } from '../../../src/server/transports/context.ts';
+import type { GrpcContext, RestContext } from '../../../src/server/transports/context.ts';
 import { GuardedServer } from '../../../src/server/transports/grpc/guard.ts';
 import { addGuard } from '../../../src/server/transports/rest/guard.ts';
 import { createStandInContext, createStandInStore } from '../transports/support/stand-in.ts';
 
 // What is served is served to those for whom it is written down.
 
-const context = createStandInContext(createStandInStore([])) as unknown as RestContext;
+const context = createStandInContext(createStandInStore([])) as unknown as RestContext & GrpcContext;
 
 test('a route over HTTP without a row in the table of access cannot be added', async () => {
   const app = fastify();
@@ -21,7 +21,7 @@ test('a route over HTTP without a row in the table of access cannot be added', a
 });
 
 test('a method of gRPC without a row in the table of access cannot be added', () => {
-  const server = new GuardedServer();
+  const server = new GuardedServer({}, context);
   const add = (path: string) => () =>
     server.register(
       path,

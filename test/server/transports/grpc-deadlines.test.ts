@@ -26,7 +26,8 @@ async function open(readsCalls: 'grpc-js' | 'itself'): Promise<void> {
   onTestFinished(() => void vi.useRealTimers());
   server = new Server();
   const methods: UnaryMethods = new Map();
-  addUnary(methods, check, { log: createLog('silent'), admin: createStandInContext(createStandInStore([])).admin }, (_, { signal }) => {
+  const context = { log: createLog('silent'), admin: createStandInContext(createStandInStore([])).admin };
+  addUnary(methods, check, context, (_, { signal }) => {
     signals.push(signal);
     return handle(signal);
   });
@@ -34,7 +35,7 @@ async function open(readsCalls: 'grpc-js' | 'itself'): Promise<void> {
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
   });
-  if (readsCalls === 'itself') answerDirectly(server, methods, {})();
+  if (readsCalls === 'itself') answerDirectly(server, methods, {}, context)();
   client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
 }
 

@@ -1,8 +1,12 @@
 import type { Http2Server, Http2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { type Server, status } from '@grpc/grpc-js';
 import type { ChannelArguments } from '../../channel-arguments.ts';
+import type { Identity } from '../../security/index.ts';
 import { CallSignal } from '../call.ts';
+import { certificateOf } from '../certificate-of.ts';
+import { toServiceError } from './errors.ts';
 import { clientOfPeer } from './grpc-js-call.ts';
+import { admit, type GuardContext } from './guard.ts';
 import { type AnswerUnary, type CallTrailer, headBytes, type UnaryAnswer, type UnaryCall, type UnaryMethods } from './unary.ts';
 
 type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...more: unknown[]) => void;
@@ -12,7 +16,12 @@ type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...mor
  * connections, and all other calls (streams, compressed messages, unknown methods, …), stay its own.
  * @returns Takes the calls of all listeners that the server has by now. Where grpc-js looks otherwise inside, it goes on answering all.
  */
-export function answerDirectly(server: Server, methods: UnaryMethods, channelArguments: ChannelArguments): () => void {
+export function answerDirectly(
+  server: Server,
+  methods: UnaryMethods,
+  channelArguments: ChannelArguments,
+  context: GuardContext,
+): () => void {
   const limits = {
     receive: limitOf(channelArguments['grpc.max_receive_message_length']),
     send: limitOf(channelArguments['grpc.max_send_message_length']),
@@ -32,7 +41,9 @@ export function answerDirectly(server: Server, methods: UnaryMethods, channelArg
         const answer = methods.get(path);
         const timeoutMs = timeoutMsOf(headers['grpc-timeout']);
         if (!answer || Number.isNaN(timeoutMs) || !isPlain(headers)) return otherwise(stream, headers, ...rest);
-        new DirectCall(stream, headers, { path, answer, limits, timeoutMs });
+        const asked = { path, answer, limits, timeoutMs };
+        if (context.guard) openGuarded(stream, headers, asked, context);
+        else new DirectCall(stream, headers, asked);
       };
       http2Server.removeAllListeners('stream').on('stream', onStream);
       http2Server.on('session', widen);
@@ -72,11 +83,54 @@ function timeoutMsOf(text: string | readonly string[] | undefined): number | und
   return Math.min(Number(digits) * (unitsMs[unit] ?? Number.NaN), longestMs);
 }
 
+/** Reads nothing of a call before it is known who calls. */
+function openGuarded(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, asked: Asked, context: GuardContext): void {
+  const enter = (identity: Identity | undefined) => {
+    if (!stream.closed) new DirectCall(stream, headers, { ...asked, identity });
+  };
+  const refuse = (error: unknown) => {
+    const trailer = new Trailer();
+    const { code, details } = toServiceError(error, trailer, context.log);
+    if (stream.closed || stream.destroyed) return;
+    stream.respond({ ...errorHeaders, ...statusFields(code, details), ...trailer.values }, { endStream: true });
+    // What it still sends is not kept.
+    stream.resume();
+  };
+  stream.on('error', () => {});
+  try {
+    const { session } = stream;
+    const admitted = admit(
+      asked.path,
+      {
+        peer: peerOf(session).peer,
+        header: (name) => headerOf(headers, name),
+        certificate: () => session && certificateOf(session.socket),
+      },
+      context,
+    );
+    if (admitted instanceof Promise) void admitted.then(enter, refuse);
+    else enter(admitted);
+  } catch (error) {
+    refuse(error);
+  }
+}
+
+function headerOf(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const value = headers[name];
+  return Array.isArray(value) ? value[0] : value;
+}
+
+function statusFields(code: number, details: string): object {
+  return { 'grpc-status': code, 'grpc-message': encodeURI(details) };
+}
+
 interface Asked {
   readonly path: string;
   readonly answer: AnswerUnary;
   readonly limits: { readonly receive: number; readonly send: number };
   readonly timeoutMs: number | undefined;
+  /** Who it is, where callers have to say it. */
+  readonly identity?: Identity | undefined;
 }
 
 /** One call, with the statuses and texts of grpc-js. */
@@ -115,17 +169,18 @@ class DirectCall implements UnaryCall {
   }
 
   get client(): string {
-    return peerOf(this.#stream.session).client;
+    return this.identity?.name ?? peerOf(this.#stream.session).client;
+  }
+
+  get identity(): Identity | undefined {
+    return this.#asked.identity;
   }
 
   get wantedDigest(): string | undefined {
     return this.header('nearfar-model-digest');
   }
 
-  readonly header = (name: string): string | undefined => {
-    const value = this.#headers[name];
-    return Array.isArray(value) ? value[0] : value;
-  };
+  readonly header = (name: string): string | undefined => headerOf(this.#headers, name);
 
   #take(chunk: Buffer): void {
     if (this.#isOver) return;
@@ -194,8 +249,7 @@ class DirectCall implements UnaryCall {
 
   #refuse(code: number, details: string, trailer: Readonly<Record<string, string>> = {}): void {
     if (!this.#mayRespond()) return;
-    const fields = { 'grpc-status': code, 'grpc-message': encodeURI(details), ...trailer };
-    this.#stream.respond({ ...errorHeaders, ...fields }, { endStream: true });
+    this.#stream.respond({ ...errorHeaders, ...statusFields(code, details), ...trailer }, { endStream: true });
   }
 
   /** Ends the call. */

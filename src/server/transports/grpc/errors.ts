@@ -1,4 +1,5 @@
 import { errorStatuses, NearfarError, serializeError } from '../../../core/index.ts';
+import { challengeOf } from '../../security/index.ts';
 import type { TransportLog } from '../context.ts';
 import { retryAfterMs } from '../retry-after.ts';
 import type { CallTrailer, UnaryError } from './unary.ts';
@@ -19,6 +20,8 @@ export function toServiceError(error: unknown, trailer: CallTrailer, log: Transp
     // What gRPC's own clients wait for before a retry, where their service config has a retry policy (proposal A6).
     trailer.set('grpc-retry-pushback-ms', String(retryMs));
   }
+  const challenge = challengeOf(error);
+  if (challenge !== undefined) trailer.set('www-authenticate', challenge);
   const cut = message.length > maxMessageLength ? `${message.slice(0, maxMessageLength)}...TRUNCATED` : message;
   // Half a surrogate pair, such as a cut leaves, cannot be sent: here it becomes U+FFFD.
   const details = Buffer.from(cut).toString();

@@ -1,6 +1,7 @@
 import { Metadata, type Server, type ServerUnaryCall } from '@grpc/grpc-js';
 import { clientOfAddress } from '../../admission.ts';
 import { CallSignal } from '../call.ts';
+import { identityOf } from './guard.ts';
 import { type AnswerUnary, toBuffer, type UnaryAnswer, type UnaryCall } from './unary.ts';
 
 /** Has grpc-js read the calls of one method and send the answers. */
@@ -40,6 +41,7 @@ export function factsOf(
 ): UnaryCall {
   const header = (name: string) => call.metadata.get(name)[0]?.toString();
   const peer = call.getPeer();
+  const identity = identityOf(call.metadata);
   return {
     get signal() {
       return ending.signal;
@@ -47,7 +49,8 @@ export function factsOf(
     peer,
     ending,
     wantedDigest: header('nearfar-model-digest'),
-    client: clientOfPeer(peer),
+    client: identity?.name ?? clientOfPeer(peer),
+    identity,
     trailer,
     header,
   };

@@ -12,6 +12,7 @@ import {
   readModelInferRequest,
   tensorBytes,
 } from '../../../core/index.ts';
+import { assertMay } from '../../security/index.ts';
 import { CallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
@@ -85,6 +86,7 @@ async function answerOne(
 ): Promise<Answer> {
   const facts = factsOf(call, deadline);
   try {
+    if (facts.identity?.models) assertMay(facts.identity, 'predict', request.modelName);
     const inferResponse = await infer(context, request, facts, toMessage);
     if (request.parameters[finalAsked]?.parameterChoice.value === true) {
       inferResponse.parameters['triton_final_response'] = create(InferParameterSchema, {

@@ -42,7 +42,7 @@ const longestMs = 2 ** 31 - 1;
 export function createGrpcServer(context: GrpcContext): GrpcTransport {
   const { tls, lameDuckMs = defaultLameDuckMs, channelArguments } = context;
   const options = { ...defaultArguments, ...channelArguments };
-  const server = new GuardedServer(options);
+  const server = new GuardedServer(options, context);
   const methods: UnaryMethods = new Map();
   addUnary(methods, PredictionService.method.predict, context, (request, call) => predict(context, request, call), {
     read: readPredictRequest,
@@ -61,7 +61,7 @@ export function createGrpcServer(context: GrpcContext): GrpcTransport {
   addHealth(server, methods, context, streams);
   addReflection(server, [PredictionService, ModelService, GRPCInferenceService, Health], streams);
   for (const [path, answer] of methods) registerUnary(server, path, answer);
-  const takeCalls = answerDirectly(server, methods, options);
+  const takeCalls = answerDirectly(server, methods, options, context);
   const bind = (address: string, where: object, credentials: ServerCredentials): Promise<number> =>
     new Promise((resolve, reject) => {
       server.bindAsync(address, credentials, (cause, port) => {

@@ -1,9 +1,10 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { assertListsFit, NearfarError } from '../../../core/index.ts';
+import { predictionIdName } from '../../quality/index.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
-import { accessOfMethod, isChange } from '../../security/index.ts';
+import { type Access, accessOfMethod, assertMay, type Identity, isChange } from '../../security/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { actorOf, assertMayChange, noteRefusal } from '../admin.ts';
 import {
@@ -31,8 +32,10 @@ export interface UnaryCall {
   readonly ending: CallSignal;
   /** The digest the client is pinned to, by the metadata key `nearfar-model-digest`. */
   readonly wantedDigest: string | undefined;
-  /** Who asks, as `clientOfAddress` names it. */
+  /** Who asks, as `clientOfAddress` names it, or by the name of who it is. */
   readonly client: string;
+  /** Who it is, where callers have to say it. */
+  readonly identity: Identity | undefined;
   /** Sent behind the answer, or the error. */
   readonly trailer: CallTrailer;
   /** A value of the client's metadata. */
@@ -91,9 +94,9 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
     return { code: (error instanceof NearfarError && statusOf?.(error)) || code, details };
   };
   const path = pathOf(method);
-  const isChanging = isChange(accessOfMethod(path));
+  const access = accessOfMethod(path);
   const refuse = (error: unknown, call: UnaryCall): UnaryAnswer => {
-    if (isChanging) noteRefusal(context.admin, error, { ...actorOf(call, 'gRPC'), call: path });
+    if (isChange(access)) noteRefusal(context.admin, error, { ...actorOf(call, 'gRPC'), call: path });
     return fail(error, call);
   };
   methods.set(path, (bytes, call) => {
@@ -104,13 +107,25 @@ export function addUnary<I extends DescMessage, O extends DescMessage>(
       return unreadable;
     }
     try {
-      if (isChanging) assertMayChange(context.admin, call);
+      if (call.identity?.models) assertMay(call.identity, 'signed-in', modelOf(message, access));
+      if (isChange(access)) assertMayChange(context.admin, call);
       const answering = handle(message, call);
       return answering instanceof Promise ? answering.then(succeed).catch((error) => refuse(error, call)) : succeed(answering);
     } catch (error) {
       return refuse(error, call);
     }
   });
+}
+
+/** The model that a message asks about, by the names that such fields have; `many` where it is about several or all. */
+export function modelOf(message: object, access: Access): string | { many: true } | undefined {
+  const named = 'modelSpec' in message ? message.modelSpec : message;
+  const field = (name: string) =>
+    typeof named === 'object' && named !== null && name in named ? (named as Record<string, unknown>)[name] : undefined;
+  const name = field('modelName') ?? field('name');
+  if (typeof name === 'string' && name !== '') return name;
+  const isAboutNone = access === 'open' || (access === 'signed-in' && name === undefined);
+  return isAboutNone ? undefined : { many: true };
 }
 
 export function pathOf({ parent, name }: DescMethodUnary): string {
@@ -150,7 +165,7 @@ export function toBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer
 /** Answers one prediction over gRPC; at once where nothing is to be waited for. */
 export function answerGrpc<Decoded extends DecodedCall, Answer>(
   context: GrpcContext,
-  { ending, wantedDigest, client, trailer, header }: UnaryCall,
+  { ending, wantedDigest, client, identity, trailer, header }: UnaryCall,
   { spec, api }: { readonly spec: ServableSpec; readonly api: string },
   codec: Codec<Decoded, Answer>,
 ): Answer | Promise<Answer> {
@@ -162,13 +177,15 @@ export function answerGrpc<Decoded extends DecodedCall, Answer>(
       api,
       entrypoint: 'GRPC',
       client,
+      limits: identity?.limits,
       ending,
       onVersion: (answeringVersion) => setVersionTrailer(trailer, answeringVersion),
       header,
     },
     codec,
   );
-  const finish = ({ answer, timing }: AnsweredCall<Answer>): Answer => {
+  const finish = ({ answer, timing, predictionId }: AnsweredCall<Answer>): Answer => {
+    if (predictionId !== undefined) trailer.set(predictionIdName, predictionId);
     if (timing.cache) trailer.set('nearfar-cache', timing.cache);
     setBatchTrailer(trailer, timing);
     return answer;

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { inferenceHeaderLengthName } from '../../../core/index.ts';
+import { type Guard, type Identity, may } from '../../security/index.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
@@ -35,10 +36,13 @@ interface Asked {
  * quite plain (another encoding, an origin, a query, a name to be decoded, …) is fastify's.
  */
 export function answerDirectly(context: RestContext, isDraining: () => boolean, otherwise: RequestListener): RequestListener {
+  const { guard } = context;
   const mostBytes = Math.min(mostDirectBytes, jsonLimitOf(context));
   return (request, response) => {
     const asked = isPlain(request, mostBytes) ? parsePath(request.url ?? '') : undefined;
     if (!asked) return otherwise(request, response);
+    const identity = guard && identityFor(request, asked.spec.name, guard);
+    if (guard && !identity) return otherwise(request, response);
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => void chunks.push(chunk));
     request.once('end', () => {
@@ -46,7 +50,7 @@ export function answerDirectly(context: RestContext, isDraining: () => boolean, 
       const body = chunks.length > 1 ? Buffer.concat(chunks) : first;
       const reply = new DirectReply(response, isDraining);
       const { headers, socket } = request;
-      const plain = { method: 'POST', routeOptions: { url: asked.url }, headers, body, ip: socket.remoteAddress ?? '' };
+      const plain = { method: 'POST', routeOptions: { url: asked.url }, headers, body, ip: socket.remoteAddress ?? '', identity };
       const fail = (error: unknown) => sendError(reply, error, context.log);
       try {
         asked.answer(context, plain, reply, asked.spec)?.catch(fail);
@@ -55,6 +59,16 @@ export function answerDirectly(context: RestContext, isDraining: () => boolean, 
       }
     });
   };
+}
+
+/** Who may ask the model; undefined where that takes time to find out, or is to be refused. */
+function identityFor({ headers }: IncomingMessage, model: string, guard: Guard): Identity | undefined {
+  const text = (name: string) => {
+    const value = headers[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  const identity = guard.recognize({ header: text });
+  return identity && may(identity, 'predict', model) ? identity : undefined;
 }
 
 function isPlain({ method, httpVersion, headers }: IncomingMessage, mostBytes: number): boolean {

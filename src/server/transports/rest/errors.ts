@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { errorStatuses, NearfarError, type SerializedError, serializeError } from '../../../core/index.ts';
+import { challengeOf } from '../../security/index.ts';
 import type { TransportLog } from '../context.ts';
 import { retryAfterMs } from '../retry-after.ts';
 import type { RestReply } from './exchange.ts';
@@ -21,6 +22,8 @@ export function sendError(reply: RestReply, error: unknown, log: TransportLog): 
   reply.header('cache-control', 'no-store');
   reply.code(status);
   if (retryMs !== undefined) reply.header('retry-after', Math.ceil(retryMs / 1000));
+  const challenge = challengeOf(error);
+  if (challenge !== undefined) reply.header('www-authenticate', challenge);
   sendJson(reply, JSON.stringify(body));
 }
 

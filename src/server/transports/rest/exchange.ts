@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 
+import type { Identity } from '../../security/index.ts';
+
 /** What answering a prediction asks of its request: fastify's, or one that came directly. */
 export interface RestRequest {
   readonly method: string;
@@ -9,6 +11,8 @@ export interface RestRequest {
   readonly body: unknown;
   /** Address of the client. */
   readonly ip: string;
+  /** Who it is, where callers have to say it. */
+  readonly identity?: Identity | undefined;
 }
 
 /** What it asks of the reply. */

@@ -1,9 +1,11 @@
 import type { FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import { predictionIdName } from '../../quality/index.ts';
 import type { Timing } from '../../request-record.ts';
+import type { Caller } from '../../security/index.ts';
 import type { ServableTiming } from '../../servables/index.ts';
-import type { Caller } from '../admin.ts';
 import { type AnsweringVersion, describeFallback } from '../call.ts';
+import { certificateOf } from '../certificate-of.ts';
 import type { RestReply, RestRequest } from './exchange.ts';
 
 /** Headers a page of another origin may read. */
@@ -16,12 +18,14 @@ export const exposedHeaders = [
   'server-timing',
   'nearfar-batch-size',
   'nearfar-cache',
+  predictionIdName,
   inferenceHeaderLengthName,
   'etag',
   'content-length',
   'content-range',
   'accept-ranges',
   'retry-after',
+  'www-authenticate',
 ];
 
 /** Names the version behind an answer. */
@@ -84,5 +88,11 @@ export function headerText(request: RestRequest, name: string): string | undefin
 
 /** Where a request comes from. */
 export function callerOf(request: FastifyRequest): Caller {
-  return { peer: request.socket.remoteAddress, header: (name) => headerText(request, name) };
+  const { socket, identity } = request;
+  return {
+    peer: socket.remoteAddress,
+    header: (name) => headerText(request, name),
+    identity,
+    certificate: () => certificateOf(socket),
+  };
 }

@@ -1,14 +1,16 @@
 import type { FastifyInstance } from 'fastify';
 import { NearfarError } from '../../../core/index.ts';
 import type { ServableStore, VersionStatus } from '../../servables/index.ts';
+import type { ModelAdmin } from '../../served-models.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
 import { versionStatuses } from '../version-statuses.ts';
 
 /** What the server has: each model's versions with state, labels and digest, and of loaded ones the tasks; and how it batches them. */
-export function addModels(app: FastifyInstance, { servables, batching }: RestContext): void {
+export function addModels(app: FastifyInstance, { servables, batching, admin }: RestContext): void {
   app.get('/nearfar/v1/batching', async () => ({ signatures: batching?.() ?? [] }));
-  app.get('/nearfar/v1/models', async () => describeModels(servables));
+  app.get('/nearfar/v1/stores', async () => ({ stores: admin.models.storeStatuses() }));
+  app.get('/nearfar/v1/models', async () => describeModels(servables, admin.models));
   app.get<{ Params: { model: string; version: string } }>('/nearfar/v1/models/:model/versions/:version', async ({ params }) => {
     const { model: name } = params;
     if (!/^\d+$/.test(params.version)) throw new NearfarError('invalid-argument', `expected a version's number, got ${params.version}`);
@@ -25,8 +27,12 @@ export function addModels(app: FastifyInstance, { servables, batching }: RestCon
 }
 
 /** What `GET /nearfar/v1/models` answers. */
-export function describeModels(servables: ServableStore): { readonly models: readonly object[] } {
-  return { models: servables.names().map((name) => describeModel(servables, name)) };
+export function describeModels(servables: ServableStore, models: Pick<ModelAdmin, 'storeStatus'>): { readonly models: readonly object[] } {
+  const describeStore = (name: string) => {
+    const { location, error, failingSince } = models.storeStatus(name) ?? {};
+    return location === undefined ? undefined : { location, error, failingSince };
+  };
+  return { models: servables.names().map((name) => ({ ...describeModel(servables, name), store: describeStore(name) })) };
 }
 
 /** What is in a version, by its manifest. No engine tells how much memory it takes: `bytes` are those of its files. */

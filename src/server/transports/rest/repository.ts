@@ -17,7 +17,7 @@ export function addRepository(app: FastifyInstance, { files }: RestContext): voi
         body: file.body,
         bytes: file.bytes,
         contentType: contentTypeOf(path),
-        cacheControl: file.isImmutable ? 'public, max-age=31536000, immutable' : 'no-cache',
+        cacheControl: file.isImmutable ? `${request.identity ? 'private' : 'public'}, max-age=31536000, immutable` : 'no-cache',
         etag: `"${file.digest}"`,
       });
       return reply;

@@ -16,15 +16,21 @@ import { addHistory } from './history.ts';
 import { addImageClassification } from './image-classification.ts';
 import { addInflate } from './inflate.ts';
 import { addInsights } from './insights.ts';
+import { addManagementPage } from './management-page.ts';
 import { addModelAdmin } from './model-admin.ts';
 import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
+import { addQuality } from './quality.ts';
+import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
+import { addRollouts } from './rollouts.ts';
+import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
+import { addUploads } from './uploads.ts';
 
 const defaultRequestTimeoutMs = 300_000;
 
@@ -89,19 +95,25 @@ export function createRestServer(context: RestContext): Transport {
   app.register(async (routes) => {
     addGuard(routes, context);
     const refuseOtherMethods = watchMethods(routes);
-    await addCors(routes, context.corsAllowedOrigins);
+    await addCors(routes, context);
     addTensorFlowServing(routes, context);
     addOpenInference(routes, context);
     addRepository(routes, context);
     addModels(routes, context);
     addModelAdmin(routes, context);
+    addRefresh(routes, context);
     addHistory(routes, context);
+    addUploads(routes, context);
     addInsights(routes, context);
+    addQuality(routes, context);
+    addRollouts(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);
     addClientReports(routes, context);
+    addSessions(routes, context);
     addHealth(routes, context);
+    addManagementPage(routes);
     if (context.site) addSite(routes, context.site);
     // Behind those that add theirs later.
     routes.register(async () => refuseOtherMethods());

@@ -6,11 +6,14 @@ import type { SiteOptions } from '../context.ts';
 import { contentTypeOf } from './content-types.ts';
 import { sendFile } from './send-file.ts';
 
-/** Static pages at `/`: built assets, whose names carry a hash, are kept for ever; all else is checked with the server each time. */
-export function addSite(app: FastifyInstance, { root, elsewhere, headers = {} }: SiteOptions): void {
+/**
+ * Static pages: built assets, whose names carry a hash, are kept for ever; all else is checked with the server each time.
+ * @param at Where they are, with a slash at its end.
+ */
+export function addSite(app: FastifyInstance, { root, elsewhere, headers = {} }: SiteOptions, at = '/'): void {
   app.route<{ Params: { readonly '*': string } }>({
     method: ['GET', 'HEAD'],
-    url: '/*',
+    url: `${at}*`,
     handler: async (request, reply) => {
       const asked = request.params['*'];
       const path = asked === '' || asked.endsWith('/') ? `${asked}index.html` : asked;

@@ -22,6 +22,7 @@ import { joinObservers, type RequestRecord } from '../../../../src/server/reques
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
 import type { ModelAdmin } from '../../../../src/server/served-models.ts';
 import { InferenceStatistics } from '../../../../src/server/statistics.ts';
+import type { AdminContext } from '../../../../src/server/transports/admin.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
 
@@ -324,10 +325,25 @@ const standInAdmin: ModelAdmin = {
   rollBack: cannotChange,
   setTraffic: cannotChange,
   setLoaded: cannotChange,
+  refresh: cannotChange,
+  storeStatus: () => undefined,
+  storeStatuses: () => [],
+  namesAt: () => [],
   isRecorded: () => false,
   labels: () => ({}),
   load: cannotChange,
   unload: cannotChange,
+};
+
+const standInRollouts: AdminContext['rollouts'] = {
+  start: cannotChange,
+  dryRun: () => {
+    throw new NearfarError('failed-precondition', 'a stand-in cannot be changed');
+  },
+  abort: cannotChange,
+  status: () => ({ rollout: undefined }),
+  shadow: () => undefined,
+  setShadow: cannotChange,
 };
 
 /** Everything is admitted. */
@@ -355,6 +371,7 @@ export function createStandInContext(servables: ServableStore) {
       },
       history: createMemoryHistory({ server: 'test' }),
       refusals: { record: (refusal: object) => void refusals.push(refusal) },
+      rollouts: standInRollouts,
       access: 'loopback' as const,
       metricValues: async () => new Map<string, number>(),
     },

@@ -1,0 +1,21 @@
+import type { VersionSummary } from '../api/index.ts';
+
+const words = {
+  UNKNOWN: ['unknown', 'idle'],
+  START: ['waiting', 'busy'],
+  LOADING: ['loading', 'busy'],
+  AVAILABLE: ['available', 'good'],
+  UNLOADING: ['unloading', 'busy'],
+  END: ['ended', 'idle'],
+} as const;
+
+/** The state of a version as a word and a colour. */
+export function State({ version: { state, error } }: { readonly version: Pick<VersionSummary, 'state' | 'error'> }) {
+  const [word, kind] =
+    state !== 'AVAILABLE' && error !== undefined && words[state][1] !== 'busy' ? (['failed', 'bad'] as const) : words[state];
+  return (
+    <span class="state" data-kind={kind}>
+      {word}
+    </span>
+  );
+}
