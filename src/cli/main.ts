@@ -11,6 +11,7 @@ import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
+import { addLogs } from './logs.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
@@ -18,6 +19,7 @@ import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addTune } from './tune/index.ts';
+import { addUpload } from './upload.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
 
@@ -34,6 +36,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addLogs,
+  addUpload,
   addDrift,
   addFeedback,
   addRollout,

@@ -102,6 +102,10 @@ const ourFlags = {
   allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
   inline_runs_below_micros: honoured('int', 'runs of CPU models that take less are not sent to a thread (100; 0: all are)'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
+  history_url: honoured(
+    'string',
+    'PostgreSQL database that holds the history in place of a file (postgres://…); or NEARFAR_HISTORY_URL, which other processes cannot see',
+  ),
   history_file: honoured('string', 'SQLite file that says who changed what is served; empty: kept in memory alone'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions, and what comes from stores, are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
