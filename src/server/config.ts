@@ -41,6 +41,8 @@ export interface ServerConfig {
   readonly authentication: Authentication;
   /** With authentication, whether calls that change what is served are taken at every address. @default false, as without it */
   readonly changesOnPublicPort: boolean;
+  /** Folders that models of calls may be in, besides those that are configured. @default undefined: any without authentication, none with it */
+  readonly allowedModelRoots: readonly string[] | undefined;
   readonly models: readonly ModelSource[];
   /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
   readonly modelConfigFile: string | undefined;
@@ -177,6 +179,7 @@ function defaults(environment: Environment): ServerConfig {
     adminAddress: undefined,
     authentication: {},
     changesOnPublicPort: false,
+    allowedModelRoots: undefined,
     models: [],
     modelConfigFile: undefined,
     modelConfigPollMs: 0,
@@ -287,6 +290,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
     authentication: parseAuthentication(flags),
     changesOnPublicPort: flags.allow_changes_on_public_port,
+    allowedModelRoots: flags.allowed_model_roots?.split(',').map((root) => resolve(root.trim())),
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,

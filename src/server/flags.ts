@@ -93,6 +93,10 @@ const ourFlags = {
     'how callers say who they are: API keys, tokens (JWT), login of the page (OIDC), client certificates',
   ),
   allow_changes_on_public_port: honoured('bool', 'with authentication, take calls that change what is served at every address'),
+  allowed_model_roots: honoured(
+    'string',
+    'folders that models of calls may be in, by commas (any; with authentication those of --models and the config file)',
+  ),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
   variant: honoured('string', 'variants to try before the others of their version, by their ids and by commas, under each backend'),
   engine_workers: honoured('int', 'runs of one version side by side, each in an engine worker of its own (1)'),
