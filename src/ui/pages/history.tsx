@@ -52,8 +52,7 @@ export function HistoryList({ model, limit, hasMore = false }: ListProps) {
       const query = new URLSearchParams({ limit: String(Math.min(1000, count)), ...(model !== undefined && { model }) });
       return (await askJson<{ entries: HistoryEntry[] }>(`/nearfar/v1/history?${query}`, { signal })).entries;
     },
-    // Whatever changed what is served is written down by then.
-    [model, count, live.models.value],
+    [model, count, live.changes.value],
   );
   if (error) return <Failure error={error} retry={again} />;
   if (!entries) return <Waiting what="the history" />;
@@ -120,7 +119,7 @@ interface Difference {
 }
 
 /** What differs between two settings, value by value. */
-export function changesOf(from: unknown, to: unknown, path: readonly string[] = []): readonly Difference[] {
+function changesOf(from: unknown, to: unknown, path: readonly string[] = []): readonly Difference[] {
   if (isRecord(from) || isRecord(to)) {
     const [was, is] = [isRecord(from) ? from : {}, isRecord(to) ? to : {}];
     return [...new Set([...Object.keys(was), ...Object.keys(is)])].flatMap((key) => changesOf(was[key], is[key], [...path, key]));

@@ -1,3 +1,4 @@
+export { FailuresPage } from './failures.tsx';
 export { FleetPage } from './fleet.tsx';
 export { HistoryPage } from './history.tsx';
 export { ModelPage } from './model.tsx';

@@ -5,6 +5,8 @@ import { useApp } from '../context.ts';
 import { Empty, Icon, Shares, State, shortDigest, Waiting } from '../parts/index.ts';
 import { hrefOf } from '../route.ts';
 import { LabelDialog, LoadDialog, PromoteDialog, RemoveLabelDialog, RollbackDialog, TrafficDialog, UnloadDialog } from './actions.tsx';
+import { Charts } from './charts.tsx';
+import { FailureList } from './failures.tsx';
 import { HistoryList } from './history.tsx';
 
 /** One model: its versions, labels and shares, and what can be done with them. */
@@ -109,10 +111,26 @@ function Content({ model }: { readonly model: ModelSummary }) {
           </p>
         </section>
       </div>
-      <section aria-labelledby="changes">
-        <h2 id="changes">Changes</h2>
-        <HistoryList model={model.name} limit={8} />
+      <section aria-labelledby="charts">
+        <h2 id="charts">The last 15 minutes</h2>
+        <Charts model={model.name} />
       </section>
+      <div class="columns">
+        <section aria-labelledby="changes">
+          <div class="title">
+            <h2 id="changes">Changes</h2>
+            <a href={hrefOf(['history'], { model: model.name })}>All</a>
+          </div>
+          <HistoryList model={model.name} limit={6} />
+        </section>
+        <section aria-labelledby="failures">
+          <div class="title">
+            <h2 id="failures">Failures</h2>
+            <a href={hrefOf(['failures'], { model: model.name })}>All</a>
+          </div>
+          <FailureList model={model.name} limit={6} />
+        </section>
+      </div>
     </>
   );
 }
