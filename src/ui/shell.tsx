@@ -2,7 +2,7 @@ import { useSignal, useSignalEffect } from '@preact/signals';
 import type { ComponentChild } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { useApp } from './context.ts';
-import { FailuresPage, FleetPage, HistoryPage, ModelPage, ModelsPage, VersionPage } from './pages/index.ts';
+import { ComparePage, FailuresPage, FleetPage, HistoryPage, ModelPage, ModelsPage, TryPage, VersionPage } from './pages/index.ts';
 import { Empty, formatClock, Icon, type IconName } from './parts/index.ts';
 import { hrefOf, type Route } from './route.ts';
 import { SignIn, Who } from './sign-in.tsx';
@@ -73,6 +73,8 @@ function View({ route: { parts } }: { readonly route: Route }): ComponentChild {
     if (model === undefined) return <ModelsPage />;
     if (view === undefined) return <ModelPage name={model} />;
     if (view === 'versions' && version !== undefined) return <VersionPage name={model} version={version} />;
+    if (view === 'try') return <TryPage name={model} />;
+    if (view === 'compare') return <ComparePage name={model} />;
   }
   if (place === 'failures') return <FailuresPage />;
   if (place === 'history') return <HistoryPage />;
