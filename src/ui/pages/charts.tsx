@@ -31,6 +31,8 @@ export function Charts({ model, version }: ChartsProps) {
   if (error) return <Failure error={error} retry={again} />;
   if (!lines) return <Waiting what="the charts" />;
   const { times, rates, latencies, batches, memory } = lines;
+  if (times.length === 0)
+    return <p class="soft">Nothing was asked yet. Charts begin with the first request and grow every five seconds.</p>;
   return (
     <div class="charts">
       <Chart title="Requests per second" times={times} lines={rates} format={formatNumber} />

@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { askJson, type HistoryEntry, useAsked } from '../api/index.ts';
 import { useApp } from '../context.ts';
-import { Empty, Failure, formatAgo, formatMoment, Waiting } from '../parts/index.ts';
+import { Empty, Failure, formatAgo, formatMoment, shortDigest, Waiting } from '../parts/index.ts';
 import { hrefOf } from '../route.ts';
 
 const pageLength = 50;
@@ -134,5 +134,6 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function textOf(value: unknown): string {
   if (value === undefined) return 'none';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  if (typeof value !== 'string') return JSON.stringify(value);
+  return value.startsWith('sha256:') ? shortDigest(value) : value;
 }

@@ -202,18 +202,28 @@ function VersionRow({ model, version: summary, open }: TableProps & { readonly v
         </a>
       </th>
       <td data-name="State">
-        <State version={summary} />
-        {error && <p class="wrong small">{error}</p>}
+        <div>
+          <State version={summary} />
+          {error && <p class="wrong small">{error}</p>}
+        </div>
       </td>
       <td data-name="Labels">
-        {labels.map((label) => (
-          <span key={label} class="label">
-            {label}
-          </span>
-        ))}
+        {labels.length > 0 && (
+          <div class="row">
+            {labels.map((label) => (
+              <span key={label} class="label">
+                {label}
+              </span>
+            ))}
+          </div>
+        )}
       </td>
       <td data-name="Runs on">
-        {backend} <span class="soft small">{variant}</span>
+        {backend && (
+          <div>
+            {backend} <span class="soft small">{variant}</span>
+          </div>
+        )}
       </td>
       <td data-name="Digest">{digest && <code title={digest}>{shortDigest(digest)}</code>}</td>
       <td class="row end">

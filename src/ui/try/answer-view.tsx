@@ -131,6 +131,9 @@ function colourOf(index: number): string {
   return `hsl(${(index * 137.508 + 150) % 360} 65% 52%)`;
 }
 
+/** Pixels of the longer side. */
+const smallest = 400;
+
 type Draw = (context: CanvasRenderingContext2D, scale: number) => void | Promise<void>;
 
 /** A picture with something drawn over it, in its own pixels. */
@@ -152,11 +155,16 @@ function Overlay({
       const bitmap = await createImageBitmap(picture, { colorSpaceConversion: 'none' });
       const context = canvas.current?.getContext('2d');
       if (isGone || !context || !canvas.current) return bitmap.close();
-      canvas.current.width = bitmap.width;
-      canvas.current.height = bitmap.height;
+      // Small pictures are drawn larger, so that what is written over them can be read.
+      const zoom = Math.max(1, Math.floor(smallest / Math.max(bitmap.width, bitmap.height)));
+      canvas.current.width = bitmap.width * zoom;
+      canvas.current.height = bitmap.height * zoom;
+      context.imageSmoothingEnabled = false;
+      context.scale(zoom, zoom);
       context.drawImage(bitmap, 0, 0);
+      const scale = Math.max(bitmap.width, bitmap.height) / smallest;
       bitmap.close();
-      await draw(context, Math.max(1, Math.max(canvas.current.width, canvas.current.height) / 400));
+      await draw(context, scale);
     };
     // A picture that the browser cannot read, though the server could: its answer stands beside it in words.
     paint().catch(() => {});
@@ -168,7 +176,7 @@ function Overlay({
 }
 
 function drawBoxes(context: CanvasRenderingContext2D, found: readonly Detection[], scale: number): void {
-  context.font = `600 ${Math.round(13 * scale)}px system-ui, sans-serif`;
+  context.font = `600 ${13 * scale}px system-ui, sans-serif`;
   context.textBaseline = 'top';
   // The best last, over the others.
   for (const [index, { label, box }] of [...found.entries()].reverse()) {
@@ -207,7 +215,8 @@ async function drawMask(context: CanvasRenderingContext2D, png: string): Promise
     image.data.set([colour[0] ?? 0, colour[1] ?? 0, colour[2] ?? 0, 150], at);
   }
   layer.putImageData(image, 0, 0);
-  context.drawImage(layer.canvas, 0, 0, context.canvas.width, context.canvas.height);
+  const { a: zoom } = context.getTransform();
+  context.drawImage(layer.canvas, 0, 0, context.canvas.width / zoom, context.canvas.height / zoom);
 }
 
 const mostShown = 200;
