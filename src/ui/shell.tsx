@@ -2,7 +2,17 @@ import { useSignal, useSignalEffect } from '@preact/signals';
 import type { ComponentChild } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { useApp } from './context.ts';
-import { ComparePage, FailuresPage, FleetPage, HistoryPage, ModelPage, ModelsPage, TryPage, VersionPage } from './pages/index.ts';
+import {
+  ComparePage,
+  FailuresPage,
+  FleetPage,
+  HistoryPage,
+  ModelPage,
+  ModelsPage,
+  TryPage,
+  UploadPage,
+  VersionPage,
+} from './pages/index.ts';
 import { Empty, formatClock, Icon, type IconName } from './parts/index.ts';
 import { hrefOf, type Route } from './route.ts';
 import { SignIn, Who } from './sign-in.tsx';
@@ -76,6 +86,7 @@ function View({ route: { parts } }: { readonly route: Route }): ComponentChild {
     if (view === 'try') return <TryPage name={model} />;
     if (view === 'compare') return <ComparePage name={model} />;
   }
+  if (place === 'upload') return <UploadPage />;
   if (place === 'failures') return <FailuresPage />;
   if (place === 'history') return <HistoryPage />;
   if (place === 'fleet') return <FleetPage />;

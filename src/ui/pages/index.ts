@@ -5,4 +5,5 @@ export { HistoryPage } from './history.tsx';
 export { ModelPage } from './model.tsx';
 export { ModelsPage } from './models.tsx';
 export { TryPage } from './try.tsx';
+export { UploadPage } from './upload.tsx';
 export { VersionPage } from './version.tsx';
