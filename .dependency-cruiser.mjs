@@ -19,7 +19,7 @@ const rooms = {
 /** Inside a room, lowest layer first: a layer imports itself and the layers below. */
 const layers = {
   core: [['errors'], ['tensor'], ['manifest'], ['formats', 'preprocess', 'postprocess', 'engine'], ['tasks', 'placement'], ['protocol']],
-  server: [['repository'], ['servables'], ['batching', 'cache'], ['security'], ['transports'], ['server', 'main']],
+  server: [['repository'], ['servables'], ['batching', 'cache'], ['security', 'uploads'], ['transports'], ['server', 'main']],
 };
 
 const nodeOnlyPackages = [

@@ -39,7 +39,7 @@ export async function runCommand<Result>(
 /** Parses the command line and runs the command it names; wrong usage ends like any other error. */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<void> {
   const json = argv.includes('--json');
-  for (const command of [program, ...program.commands]) {
+  for (const command of withSubcommands(program)) {
     command.exitOverride().configureOutput({ ...(json && { writeErr: () => undefined }) });
   }
   try {
@@ -50,6 +50,10 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     // Commander has printed its message already where it is not JSON.
     if (json && error.exitCode !== 0) fail({ code: 'invalid-argument', message: error.message.replace(/^error: /, '') }, true);
   }
+}
+
+function withSubcommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap((inner) => withSubcommands(inner))];
 }
 
 function fail({ code, message, details }: SerializedError, json: boolean): void {

@@ -5,6 +5,8 @@ import { addConfig } from './config.ts';
 import { addConvert } from './convert.ts';
 import { addDemo } from './demo.ts';
 import { addDiff } from './diff.ts';
+import { addDrift } from './drift.ts';
+import { addFeedback } from './feedback.ts';
 import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addKeys } from './keys.ts';
@@ -12,6 +14,7 @@ import { addLock } from './lock.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
+import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
 import { addVerify } from './verify.ts';
@@ -30,6 +33,9 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addDrift,
+  addFeedback,
+  addRollout,
   addKeys,
   addPredict,
   addDemo,

@@ -80,6 +80,64 @@ async function commitToFolder(request: CommitRequest): Promise<Pin> {
   }
 }
 
+export interface FolderCommit {
+  /** The model's folder, which may not be there yet. */
+  readonly model: string;
+  /** The model's name, as versions.json has it. */
+  readonly name: string;
+  readonly version: string;
+  /** A folder beside the model's versions, or in one, that holds the whole version; it is moved. */
+  readonly folder: string;
+  /** Of its manifest.json; undefined for a plain version, which no versions.json lists. */
+  readonly digest: string | undefined;
+  /** Labels of versions.json that shall point at it. */
+  readonly labels: readonly string[];
+}
+
+/**
+ * Makes a whole folder one of a model's versions, so that nobody ever sees half of it, in turn with publishers. Done again after it was
+ * interrupted, it does what is left.
+ * @throws {NearfarError} `already-exists` when the version is there; `failed-precondition` for a plain version beside published ones and for
+ * labels that no versions.json can hold; `unavailable` when a publisher does not finish.
+ */
+export function commitFolder({ model, name, version, folder, digest, labels }: FolderCommit): Promise<void> {
+  return writing(model, async () => {
+    await mkdir(model, { recursive: true });
+    await withModelLock(model, name, { timeoutMs: LOCK_TIMEOUT_MS }, async () => {
+      const isMoved = !(await exists(folder));
+      if (!isMoved) await assertFree(model, name, version);
+      const versions = await versionsForFolder({ model, name, version, digest, labels });
+      if (!isMoved) {
+        await flushDirectories(folder);
+        await rename(folder, join(model, version));
+        await flushDirectory(model);
+      }
+      if (!versions || digest === undefined || versions.versions.some((pin) => pin.version === version)) return;
+      await replaceFile(join(model, 'versions.json'), encodeVersions(addVersion(versions, { version, digest }, labels)));
+    });
+  });
+}
+
+/** @returns undefined for a model that has none, as its versions are directories alone. */
+async function versionsForFolder({ model, name, version, digest, labels }: Omit<FolderCommit, 'folder'>): Promise<Versions | undefined> {
+  const isPublished = await exists(join(model, 'versions.json'));
+  if (isPublished && digest === undefined) {
+    throw new NearfarError('failed-precondition', `versions of ${name} are published: a version without manifest.json is none of them`, {
+      details: { name },
+    });
+  }
+  const hasVersions = (await readdir(model)).some((entry) => /^\d+$/.test(entry) && entry !== version);
+  if (isPublished || (digest !== undefined && !hasVersions)) return readVersionsFile(model, name);
+  if (labels.length === 0) return undefined;
+  throw new NearfarError(
+    'failed-precondition',
+    `${name} has no versions.json that could hold the label ${labels[0]}; point it there afterwards`,
+    {
+      details: { name, labels },
+    },
+  );
+}
+
 async function readVersionsFile(model: string, name: string): Promise<Versions> {
   const path = join(model, 'versions.json');
   if (!(await exists(path))) return noVersions(name);

@@ -1,6 +1,6 @@
 export type { GivenBindings } from './bindings.ts';
 export type { BuildOptions } from './build.ts';
-export { changeVersionsFile, replaceFile } from './commit.ts';
+export { changeVersionsFile, commitFolder, type FolderCommit, replaceFile } from './commit.ts';
 export {
   type ConvertedFormat,
   type ConvertFormat,
@@ -26,6 +26,7 @@ export {
 export { createLock, type LockRequest } from './lock.ts';
 export type { Distance, PruningMeasure, VariantMeasure } from './measure.ts';
 export { type ModelConfig, scanModels, writeModelConfigList } from './model-config.ts';
+export { assertNames } from './names.ts';
 export { type PublishOptions, type PublishReport, type PublishStep, publish, publishSteps, type StepDetail } from './publish.ts';
 export { connectRepository, listModels, type PinnedManifest, type Repository, readManifest, readVersions } from './repository.ts';
 export type { OpenEngine } from './run.ts';

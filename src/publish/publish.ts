@@ -1,16 +1,13 @@
 import { createHash } from 'node:crypto';
-import * as v from 'valibot';
 import {
   encodeImages,
   encodeManifest,
   type Manifest,
-  modelNameSchema,
   NearfarError,
   type Pin,
   type Pixels,
   prepareImage,
   type TensorMap,
-  versionSchema,
 } from '../core/index.ts';
 import { openEngine as openOnPlatform } from '../engines/index.ts';
 import { openNodePlatform } from '../engines/node/index.ts';
@@ -21,6 +18,7 @@ import { assertCanCommit, commitVersion } from './commit.ts';
 import type { SkippedVariant } from './graph-source.ts';
 import type { ImageClassificationOptions } from './image-task.ts';
 import { measurePruning, measureVariants, type PruningMeasure, readBuilt, type VariantMeasure } from './measure.ts';
+import { assertNames } from './names.ts';
 import { type ReadModels, readSources, type WriteOptions } from './read-source.ts';
 import { type OpenEngine, referenceBackends } from './run.ts';
 import { type BackendCheck, type CheckOptions, checkVariants } from './self-check.ts';
@@ -98,6 +96,9 @@ export interface PublishReport {
 export async function publish(sources: readonly string[], options: PublishOptions): Promise<PublishReport> {
   const { repository, signal, onProgress, version = '1', minAgreement = 0, original = true } = options;
   assertNames(options);
+  if (!(minAgreement >= 0 && minAgreement <= 1)) {
+    throw new NearfarError('invalid-argument', `the least agreement is a share from 0 to 1, got ${minAgreement}`);
+  }
   const sign = options.signingKey === undefined ? undefined : openSigner(options.signingKey);
   if (!isBucket(repository)) await assertCanCommit(repository, options.name, options.version);
   const openEngine = await openLocalEngines();
@@ -184,24 +185,6 @@ function checkBuilt(built: BuiltVersion, version: string, openEngine: OpenEngine
     // The variant's own answers would be compared with themselves; and TensorFlow.js on the CPU, slow as it is, serves nobody.
     isNeedless: ({ id }, backend) => backend === recordedOn && (id === built.decider || backend === 'tfjs-cpu'),
   });
-}
-
-function assertNames({ name, version, labels = [], minAgreement = 0 }: PublishOptions): void {
-  // Readers take more names than we make: servers pass over hidden folders, and commands write name@version and name@label.
-  if (!v.is(modelNameSchema, name) || name.startsWith('.') || name.includes('@'))
-    throw new NearfarError(
-      'invalid-argument',
-      `"${name}" is no model name: one path segment without / : or @ that does not begin with a dot`,
-    );
-  if (version !== undefined && !v.is(versionSchema, version)) {
-    throw new NearfarError('invalid-argument', `"${version}" is no version: a positive int64 as a decimal number`);
-  }
-  if (!(minAgreement >= 0 && minAgreement <= 1)) {
-    throw new NearfarError('invalid-argument', `the least agreement is a share from 0 to 1, got ${minAgreement}`);
-  }
-  const bad = labels.find((label) => /^\d*$/.test(label));
-  if (bad !== undefined)
-    throw new NearfarError('invalid-argument', `"${bad}" is no label: a name that is not a number, which would be taken for a version`);
 }
 
 function measure(manifest: Manifest): Pick<PublishReport, 'manifest' | 'bytes' | 'chunks'> {

@@ -9,6 +9,7 @@ import { type LogLevel, logLevels } from './log.ts';
 import { assertNamesDiffer, readModelConfigFile, resolveBasePath } from './model-config.ts';
 import type { Batching, ModelOptions } from './model-options.ts';
 import { defaultMetricsPaths, readMonitoringConfig } from './monitoring-config.ts';
+import type { DriftReference } from './quality/index.ts';
 import { isRemote, type ModelSource, type RepositoryStore, resolveStoreLocation } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
 import { type Authentication, assertAuthentication, readAuthentication } from './security/index.ts';
@@ -104,6 +105,8 @@ export interface ServerConfig {
   readonly historyFile: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
+  /** Most bytes of one version that is uploaded; 0 takes no uploads. @default 17_179_869_184 (16 GiB) */
+  readonly maxUploadBytes: number;
   /** Predictions taken and not yet answered; more are refused as `overloaded`. @default 512 */
   readonly maxInFlight: number;
   /** Of one client, which is an address; more are refused as `rate-limited`. @default Infinity */
@@ -142,6 +145,16 @@ export interface ServerConfig {
   readonly traceSamplingRatio: number;
   /** The one folder that sampled requests are written to, of models whose `logging_config` asks for it. @default undefined, none are */
   readonly requestLogDir: string | undefined;
+  /** Answers, in rows, that are compared with as many of a reference. @default 1000 */
+  readonly driftWindowRows: number;
+  /** Whose answers those of a version are compared with: its own first ones, or those of the version before it. @default 'first' */
+  readonly driftReference: DriftReference;
+  /** Where references are kept. @default undefined, in memory */
+  readonly driftDir: string | undefined;
+  /** How long after its prediction feedback is taken, in milliseconds. @default 604_800_000 (a week) */
+  readonly feedbackTtlMs: number;
+  /** What ids of predictions are signed with; made when it is not there. @default undefined, they end with the process */
+  readonly feedbackKeyFile: string | undefined;
 }
 
 /** What an embedding application writes: everything has a default but the models. */
@@ -191,6 +204,7 @@ function defaults(environment: Environment): ServerConfig {
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     historyFile: undefined,
     trust: [],
+    maxUploadBytes: 16 * 2 ** 30,
     maxInFlight: 512,
     maxInFlightPerClient: Number.POSITIVE_INFINITY,
     rateLimitPerClient: Number.POSITIVE_INFINITY,
@@ -210,6 +224,11 @@ function defaults(environment: Environment): ServerConfig {
     otlpEndpoint: undefined,
     traceSamplingRatio: 1,
     requestLogDir: undefined,
+    driftWindowRows: 1000,
+    driftReference: 'first',
+    driftDir: undefined,
+    feedbackTtlMs: 7 * 24 * 3_600_000,
+    feedbackKeyFile: undefined,
   };
 }
 
@@ -289,8 +308,9 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     maxLoadRetryMs: retryMs,
     savedModelTags: flags.saved_model_tags === undefined ? undefined : parseTags(flags.saved_model_tags),
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
-    historyFile: parseHistoryFile(flags.history_file, environment),
+    historyFile: parseStateFile(flags.history_file, 'history.sqlite', environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
+    maxUploadBytes: flags.max_upload_bytes,
     maxInFlight: orDefault(flags.max_inflight),
     maxInFlightPerClient: orDefault(flags.max_inflight_per_client),
     rateLimitPerClient: orDefault(flags.rate_limit_per_client),
@@ -313,6 +333,11 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     otlpEndpoint: flags.otlp_endpoint || environment['OTEL_EXPORTER_OTLP_ENDPOINT'] || undefined,
     traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
     requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
+    driftWindowRows: orDefault(flags.drift_window_rows),
+    driftReference: parseDriftReference(flags.drift_reference),
+    driftDir: parseStateFile(flags.drift_dir, 'drift', environment),
+    feedbackTtlMs: toMilliseconds(orDefault(flags.feedback_ttl_seconds)),
+    feedbackKeyFile: parseStateFile(flags.feedback_key_file, 'feedback.key', environment),
   };
 }
 
@@ -328,10 +353,15 @@ function parseModelsRoot(location: string): string {
   return resolveStoreLocation(location);
 }
 
-/** An empty name keeps no history. */
-function parseHistoryFile(file: string | undefined, environment: Environment): string | undefined {
+/** What outlives the server, in the user's state folder unless it is said where; an empty name keeps nothing. */
+function parseStateFile(path: string | undefined, name: string, environment: Environment): string | undefined {
   const folder = join(environment['XDG_STATE_HOME'] || join(homedir(), '.local', 'state'), 'nearfar');
-  return file === '' ? undefined : resolve(file ?? join(folder, 'history.sqlite'));
+  return path === '' ? undefined : resolve(path ?? join(folder, name));
+}
+
+function parseDriftReference(text: string | undefined): DriftReference | undefined {
+  if (text === undefined || text === 'first' || text === 'previous') return text;
+  throw new NearfarError('invalid-argument', `--drift_reference expects first or previous; got ${text}`);
 }
 
 function readPublicKeyFile(path: string): string {
@@ -435,6 +465,8 @@ function parseModelDefaults(flags: FlagValues): Partial<ModelOptions> {
   return {
     ...(flags.resource_preserving && { transition: 'resource-preserving' }),
     ...(flags.refuse_signature_changes && { signatureChange: 'refuse' }),
+    ...(flags.drift_monitor !== undefined && { driftSamplingRate: assertRatio('drift_monitor', flags.drift_monitor) }),
+    ...(flags.feedback !== undefined && { feedback: flags.feedback }),
   };
 }
 
@@ -455,9 +487,12 @@ function parseLogLevel(text: string): LogLevel {
 
 function parseRatio(text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined;
-  const ratio = Number(text);
+  return assertRatio('trace_sampling_ratio', Number(text));
+}
+
+function assertRatio(flag: string, ratio: number): number {
   if (ratio >= 0 && ratio <= 1) return ratio;
-  throw new NearfarError('invalid-argument', `--trace_sampling_ratio expects a number from 0 to 1, got ${text}`);
+  throw new NearfarError('invalid-argument', `--${flag} expects a number from 0 to 1, got ${ratio}`);
 }
 
 /** Zero and less mean the default, as for TensorFlow Serving's thread counts. */

@@ -104,6 +104,7 @@ const ourFlags = {
   history_file: honoured('string', 'SQLite file that says who changed what is served; empty: kept in memory alone'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions, and what comes from stores, are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),
+  max_upload_bytes: honoured('int', 'most bytes of one version that is uploaded (17179869184; 0: no uploads)'),
   max_inflight: honoured('int', 'requests taken before more are refused as overloaded (512)'),
   max_inflight_per_client: honoured('int', 'of one client, before more are refused as rate-limited (no limit)'),
   rate_limit_per_client: honoured('int', 'requests a second of one client (no limit)'),
@@ -123,6 +124,16 @@ const ourFlags = {
   otlp_endpoint: honoured('string', 'where traces go, in OTLP over HTTP'),
   trace_sampling_ratio: honoured('string', 'share of the requests that are traced'),
   request_log_dir: honoured('string', 'folder under which models may log requests'),
+  drift_monitor: honoured('float', 'share of the answers, 0 to 1, that are looked at for drift (0)'),
+  drift_window_rows: honoured('int', 'answers that are compared with as many of a reference (1000)'),
+  drift_reference: honoured('string', 'first: the first answers of a version; previous: those of the version before it (first)'),
+  drift_dir: honoured('string', 'where references are kept; empty: in memory alone'),
+  feedback: honoured('bool', 'clients may ask for ids of predictions, to tell later what was right'),
+  feedback_ttl_seconds: honoured('int', 'how long after its prediction feedback is taken (604800)'),
+  feedback_key_file: honoured(
+    'string',
+    'what ids of predictions are signed with, made when it is not there; empty: they end with the process',
+  ),
 } as const satisfies Record<string, Flag>;
 
 const flags = { ...theirFlags, ...ourFlags };

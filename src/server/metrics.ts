@@ -4,11 +4,19 @@ import type { BatchingMetrics } from './batching/index.ts';
 import type { CacheMetrics } from './cache/index.ts';
 import type { StoreMetrics } from './repository/index.ts';
 import type { AnsweringServable, RequestObserver, RequestRecord } from './request-record.ts';
+import type { ShadowMetrics } from './rollout/index.ts';
 import { SeriesCounter, SeriesHistogram } from './series.ts';
 import { type ServingMetrics, servableStates } from './servables/index.ts';
 
 /** What the server counts and times, readable by Prometheus. */
-export interface ServerMetrics extends ServingMetrics, BatchingMetrics, RequestObserver, CacheMetrics, AdmissionMetrics, StoreMetrics {
+export interface ServerMetrics
+  extends ServingMetrics,
+    BatchingMetrics,
+    RequestObserver,
+    CacheMetrics,
+    AdmissionMetrics,
+    ShadowMetrics,
+    StoreMetrics {
   readonly registry: Registry;
   workerRestarted(): void;
   /** @param status Canonical name: `OK`, or why a sampled request was not logged. */
@@ -133,6 +141,7 @@ export function createMetrics(): ServerMetrics {
       tensorflow.mlmdMap.set({ model_name: model, version, uuid }, 1);
     },
     recordSignatureChange: (change) => own.signatureChanges.series(change).add(),
+    recordShadow: (run) => own.shadowRuns.series(run).add(),
     recordFallback: (fallback) => own.fallbacks.series(fallback).add(),
     recordQueued: ({ threadPool, queueMs }) => tensorflow.queuingLatency.series({ thread_pool_name: threadPool }).observe(queueMs * 1000),
     recordBatch: ({ threadPool, ...batch }) => {
@@ -265,6 +274,10 @@ function createOwnMetrics(registry: Registry) {
     'signature_changes_total',
     'Versions whose signatures clients of the version before cannot use: reported, or refused.',
   );
+  const shadowRuns = counter(
+    'shadow_runs_total',
+    'Requests chosen for the shadow version: agreed, differed, failed, or dropped for want of room.',
+  );
   const fallbacks = counter('label_fallbacks_total', 'Requests for a label whose version was not available, which another one answered.');
   const states = new Gauge({
     name: 'nearfar_servable_state',
@@ -302,6 +315,7 @@ function createOwnMetrics(registry: Registry) {
     encodeSeconds,
     loads,
     signatureChanges,
+    shadowRuns,
   ];
 
   return {
@@ -309,6 +323,7 @@ function createOwnMetrics(registry: Registry) {
     states,
     signatureChanges,
     fallbacks,
+    shadowRuns,
     restarts,
     recordTuning: ({ model, version, signature, maxBatchSize }: TuningRecord) => {
       const labels = { model, version, signature };

@@ -216,7 +216,7 @@ const signatureChanges = [
 
 function toModelOptions(
   name: string,
-  { transition, signatureChange, batchingChoice, resultCacheTtlMs }: NearfarOptions,
+  { transition, signatureChange, batchingChoice, resultCacheTtlMs, driftSamplingRate, feedback }: NearfarOptions,
 ): Partial<ModelOptions> {
   const batching = batchingOf(name, batchingChoice);
   return {
@@ -226,6 +226,8 @@ function toModelOptions(
     }),
     ...(batching !== undefined && { batching }),
     ...(resultCacheTtlMs !== undefined && { resultCacheTtlMs: Number(resultCacheTtlMs) }),
+    ...(driftSamplingRate !== undefined && { driftSamplingRate: assertShare('drift_sampling_rate', driftSamplingRate) }),
+    ...(feedback !== undefined && { feedback }),
   };
 }
 
@@ -234,6 +236,11 @@ function lookUp<N extends number, V>(table: readonly (readonly [N, V])[], field:
   const row = table.find(([known]) => known === number);
   if (row) return row[1];
   throw new NearfarError('invalid-argument', `nearfar.${field} has no value ${number}`, { details: { field, got: number } });
+}
+
+function assertShare(field: string, share: number): number {
+  if (share >= 0 && share <= 1) return share;
+  throw new NearfarError('invalid-argument', `nearfar.${field} is a share from 0 to 1, got ${share}`, { details: { field, got: share } });
 }
 
 function batchingOf(name: string, choice: NearfarOptions['batchingChoice']): Batching | undefined {
@@ -249,13 +256,16 @@ function batchingOf(name: string, choice: NearfarOptions['batchingChoice']): Bat
   }
 }
 
-function toNearfarOptions({ transition, signatureChange, batching, resultCacheTtlMs }: Partial<ModelOptions>): NearfarOptions {
+function toNearfarOptions(options: Partial<ModelOptions>): NearfarOptions {
+  const { transition, signatureChange, batching, resultCacheTtlMs, driftSamplingRate, feedback } = options;
   return create(NearfarOptionsSchema, {
     transition: transitions.find(([, name]) => name === transition)?.[0] ?? NearfarOptions_Transition.TRANSITION_UNSPECIFIED,
     signatureChange:
       signatureChanges.find(([, name]) => name === signatureChange)?.[0] ?? NearfarOptions_SignatureChange.SIGNATURE_CHANGE_UNSPECIFIED,
     ...(batching !== undefined && { batchingChoice: batchingChoiceOf(batching) }),
     ...(resultCacheTtlMs !== undefined && { resultCacheTtlMs: BigInt(resultCacheTtlMs) }),
+    ...(driftSamplingRate !== undefined && { driftSamplingRate }),
+    ...(feedback !== undefined && { feedback }),
   });
 }
 

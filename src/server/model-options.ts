@@ -26,7 +26,7 @@ export type Batching =
   | { readonly kind: 'fixed'; readonly options: BatchingOptions }
   | { readonly kind: 'auto'; readonly p99TargetMs: number };
 
-/** What is set for each model apart. Defaults: versions overlap, changes are reported, nothing is batched or kept. */
+/** What is set for each model apart. Defaults: versions overlap, changes are reported, nothing is batched, kept or looked at. */
 export interface ModelOptions {
   /** Whether the next version loads before the old one goes, or after it (half the memory, but no answers in between). */
   readonly transition: 'availability-preserving' | 'resource-preserving';
@@ -35,6 +35,10 @@ export interface ModelOptions {
   readonly batching: Batching;
   /** How long answers may be given again to the same inputs, in milliseconds; 0 keeps none. */
   readonly resultCacheTtlMs: number;
+  /** Share of the answers, 0 to 1, that are looked at for drift. */
+  readonly driftSamplingRate: number;
+  /** Whether clients may ask for ids of predictions, to tell later what was right. */
+  readonly feedback: boolean;
 }
 
 export const defaultModelOptions: ModelOptions = {
@@ -42,4 +46,6 @@ export const defaultModelOptions: ModelOptions = {
   signatureChange: 'report',
   batching: 'off',
   resultCacheTtlMs: 0,
+  driftSamplingRate: 0,
+  feedback: false,
 };

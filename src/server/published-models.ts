@@ -64,6 +64,11 @@ export class PublishedModels {
         },
       );
     }
+    if (/^[a-z][a-z0-9+.-]+:\/\//i.test(folder)) {
+      throw new NearfarError('unsupported', `versions.json of ${name} lies in ${folder}: it is changed where it was published`, {
+        details: { name, location: folder },
+      });
+    }
     const entry = { ...by, action, model: name, folder, message };
     this.#changing.set(name, (this.#changing.get(name) ?? 0) + 1);
     let looking: Promise<void> | undefined;
@@ -81,7 +86,9 @@ export class PublishedModels {
       this.#known.set(name, changed);
       looking = repository.lookAfresh(name);
       await Promise.all([
-        difference || message !== undefined ? history.record({ ...entry, ...difference, outcome: 'done' }) : undefined,
+        changed !== before && (difference || message !== undefined)
+          ? history.record({ ...entry, ...difference, outcome: 'done' })
+          : undefined,
         unlessAborted(looking, signal),
       ]);
       return changed;

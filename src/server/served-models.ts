@@ -125,9 +125,9 @@ export class ServedModels implements ModelAdmin {
     return this.#options.repository.failure(name);
   }
 
-  /** Whether a model has no version that can answer, and one is being looked for, copied, imported or loaded. */
+  /** Whether a model cannot answer requests that name no version, and one is being looked for, copied, imported or loaded. */
   isOnItsWay(name: string): boolean {
-    return !this.#isSettled(name, undefined) && this.#statuses(name).every(({ state }) => state !== 'AVAILABLE');
+    return !this.#isSettled(name, undefined) && !this.#options.servables.canAnswer(name);
   }
 
   /**

@@ -14,6 +14,7 @@ import { metricValues } from './metric-values.ts';
 import { createMetrics, type ServerMetrics } from './metrics.ts';
 import { observeRequests } from './observe-requests.ts';
 import { OnDemandModels } from './on-demand-models.ts';
+import { Quality } from './quality/index.ts';
 import type { PublishedFiles } from './repository/index.ts';
 import { RequestLog } from './request-log/index.ts';
 import { joinObservers } from './request-record.ts';
@@ -31,6 +32,7 @@ import {
   describeModels,
   type Transport,
 } from './transports/index.ts';
+import { Uploads } from './uploads/index.ts';
 
 /** A server that listens. */
 export interface RunningServer extends AsyncDisposable {
@@ -75,7 +77,19 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     models: () => describeModels(serving.servables, serving.models),
     history,
   });
-  const serving = createServing(config, { log, metrics: { ...metrics, ...insights.failures.watchingLoads(metrics) }, history, buffers });
+  const quality = new Quality({
+    registry: metrics.registry,
+    driftOf: (model) => serving.option(model, 'driftSamplingRate'),
+    takesFeedback: (model) => serving.option(model, 'feedback'),
+    windowRows: config.driftWindowRows,
+    reference: config.driftReference,
+    driftDir: config.driftDir,
+    feedbackKeyFile: config.feedbackKeyFile,
+    feedbackTtlMs: config.feedbackTtlMs,
+    log,
+  });
+  const watched = { ...metrics, ...insights.failures.watchingLoads(metrics), ...quality.watchingVersions(metrics) };
+  const serving = createServing(config, { log, metrics: watched, history, buffers });
   serving.servables.watch(() => insights.feed.changed());
   const traces =
     config.otlpEndpoint === undefined
@@ -92,7 +106,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           log,
         });
   const observer = observeRequests({
-    counters: joinObservers([metrics, statistics, insights.charts, insights.failures]),
+    counters: joinObservers([metrics, statistics, insights.charts, insights.failures, serving.tallies]),
     traces,
     log,
     accessLog: config.accessLog,
@@ -106,6 +120,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
+  const uploads = new Uploads({
+    sourceOf: (name) => serving.models.source(name),
+    models: () => serving.models.models,
+    modelsRoot: config.modelsRoot,
+    lookAfresh: serving.lookAfresh,
+    trust: config.trust,
+    maxUploadBytes: config.maxUploadBytes,
+    history,
+    log,
+  });
   const refusals = recordingRefusals(history);
   const context = (access: AdminContext['access']) => ({
     servables,
@@ -114,6 +138,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admission,
     observer,
     requestLog,
+    quality,
     statistics,
     log,
     buffers,
@@ -124,6 +149,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     admin: {
       models: serving.models,
       onDemand,
+      rollouts: serving.rollouts,
       history,
       refusals,
       access,
@@ -143,6 +169,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       batching: serving.batching,
       clientReports,
       insights,
+      uploads,
       metricsPage: metrics.registry,
       metricsPaths: config.metricsPaths,
       corsAllowedOrigins: config.corsAllowedOrigins,
@@ -163,6 +190,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const close = () => {
     // Those who watch would hold the server up to the end of its grace.
     insights[Symbol.dispose]();
+    uploads[Symbol.dispose]();
     closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
       await onDemand[Symbol.asyncDispose]();
       if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
@@ -191,6 +219,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const shared = adminAddress && createSharedPort({ rest: rest('open', undefined), grpc: grpc('open'), tls });
     const admin = shared && adminAddress && (await listen(shared, adminAddress));
     serving.start();
+    // Not awaited: a folder that does not answer holds up no other.
+    void uploads.open().catch((error: unknown) => log.error({ err: error }, 'uploads that were begun could not be looked for'));
     log.info({ rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin }, 'listening');
     isListening = true;
     const addresses = { rest: restAddress, grpc: grpcAddress, socket: grpcSocketPath, admin };

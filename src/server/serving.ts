@@ -22,6 +22,7 @@ import {
   Repository,
 } from './repository/index.ts';
 import { resolveLogging } from './request-log/index.ts';
+import { RequestTallies, Rollouts, ShadowRuns, shadowOf, shadowVersion } from './rollout/index.ts';
 import { warnOfSavedModelConfig } from './saved-model-config.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
@@ -32,8 +33,14 @@ export interface Serving {
   readonly files: PublishedFiles;
   /** What is served, to change it. */
   readonly models: ServedModels;
+  /** Shadow runs, and rollouts by rules. */
+  readonly rollouts: Rollouts;
+  /** Counts requests by version, for the rules. */
+  readonly tallies: RequestTallies;
   /** What to do about requests for models that cannot answer yet. */
   readonly arrivals: Arrivals;
+  /** What is set for a model now. */
+  option<Name extends keyof ModelOptions>(model: string, option: Name): ModelOptions[Name];
   /** How the loaded versions are batched, once they were asked for something. */
   batching(): readonly BatchingReport[];
   /** Looks for models and starts to load them. */
@@ -45,6 +52,8 @@ export interface Serving {
    * @throws rejects with `signal.reason` when aborted; `unavailable` when the server closes first.
    */
   whenReady(options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Looks at the folder of one model now, also of one that was not there. */
+  lookAfresh(name: string): Promise<void>;
   /** Looks for no more changes; not ready from here on. */
   startDraining(): void;
   /** Waits for every handle and unloads everything. */
@@ -136,10 +145,17 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     imports,
     trust: config.trust,
     log,
+    alsoWanted: (versions) => {
+      const shadow = shadowOf(versions);
+      const version = shadow && shadowVersion(shadow, versions.labels);
+      return version === undefined ? [] : [version];
+    },
     onModel: (snapshot) => {
       published.apply(snapshot);
       pending.note(snapshot);
       servables.apply(snapshot);
+      shadows.apply(snapshot);
+      rollouts.apply(snapshot);
       checkWaiters();
     },
     onFailure: (name, error) => pending.noteFailure(name, error),
@@ -147,6 +163,8 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
       servables.remove(name);
       published.forget(name);
       pending.forget(name);
+      shadows.forget(name);
+      rollouts.forget(name);
     },
   });
   const published = new PublishedModels({ repository, history });
@@ -161,6 +179,9 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     log,
     maxInFlight: config.maxInFlight,
   });
+  const shadows = new ShadowRuns({ store: batched, metrics, log });
+  const tallies = new RequestTallies();
+  const rollouts = new Rollouts({ published, tallies, shadows, servables, log });
   const closed = new AbortController();
   const wait = (holds: () => boolean, signal: AbortSignal | undefined) =>
     waitUntil(holds, waiters, [closed.signal, ...(signal ? [signal] : [])]);
@@ -191,8 +212,12 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
   const ttlMsOf = (name: string) => optionsOf(name).resultCacheTtlMs;
   return {
     models,
-    servables: results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched,
+    rollouts,
+    tallies,
+    servables: shadows.around(results ? withResultCache(batched, { results, ttlMsOf, buffers, metrics }) : batched),
     arrivals,
+    // Asked with each request.
+    option: (name, option) => repository.source(name)?.options?.[option] ?? modelDefaults[option],
     batching: () => batched.batching(),
     files: createPublishedFiles(
       (name) => repository.snapshot(name),
@@ -207,9 +232,11 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
       void configFile?.open();
     },
     reloadModels: () => (configFile ? configFile.reload() : repository.refresh()),
+    lookAfresh: (name) => repository.refresh(name),
     whenReady: ({ signal } = {}) => wait(() => servables.isReady(), signal),
     startDraining: () => {
       configFile?.[Symbol.dispose]();
+      rollouts[Symbol.dispose]();
       repository[Symbol.dispose]();
       closed.abort(new NearfarError('unavailable', 'the server is closing'));
       servables.startDraining();

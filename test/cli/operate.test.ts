@@ -47,6 +47,18 @@ async function json(...args: string[]) {
 }
 const stable = () => server.servables.labels('m')['stable'];
 
+test('drift and feedback are shown, and say why there is none', async () => {
+  const drift = await ask('drift', 'm');
+  const baseline = await ask('drift', 'baseline', 'm', '1');
+  const feedback = await ask('feedback', 'm');
+  const none = await json('drift', 'none');
+
+  expect([drift.status, drift.stdout]).toEqual([0, 'no answers of m were looked at (--drift_monitor is 0)\n']);
+  expect([baseline.status, baseline.stderr]).toEqual([1, expect.stringContaining('(failed-precondition)')]);
+  expect([feedback.status, feedback.stdout]).toEqual([0, 'no feedback about m, which takes none (--feedback)\n']);
+  expect(none).toMatchObject({ status: 1, error: { code: 'not-found' } });
+});
+
 describe('a label', () => {
   test('is moved, rolled back, and the history says by whom', async () => {
     const moved = await ask('label', 'm', 'stable', '2');

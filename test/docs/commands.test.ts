@@ -33,12 +33,14 @@ test('every nearfar command that README and docs show exists, with the options t
   const problems: string[] = [];
   const helps = new Map<string, ReturnType<typeof runCommand>>();
   const helpOf = (subCommand: string) => {
-    const help = helps.get(subCommand) ?? runCommand(process.execPath, ['dist/cli/main.js', subCommand, '--help']);
+    const help = helps.get(subCommand) ?? runCommand(process.execPath, ['dist/cli/main.js', ...subCommand.split(' '), '--help']);
     helps.set(subCommand, help);
     return help;
   };
   for (const { name, command } of shown) {
-    const [subCommand = '', ...rest] = command.replace(/^(npx )?nearfar /, '').split(/\s+/);
+    const [first = '', ...rest] = command.replace(/^(npx )?nearfar /, '').split(/\s+/);
+    // It has commands of its own.
+    const subCommand = first === 'rollout' ? `${first} ${rest[0]}` : first;
     const help = await helpOf(subCommand);
     if (help.status !== 0) problems.push(`${name}: nearfar ${subCommand} is not a command`);
     for (const option of rest.flatMap((word) => /^--[\w-]+/.exec(word)?.[0] ?? [])) {

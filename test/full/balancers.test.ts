@@ -63,7 +63,12 @@ const message = Buffer.from(
 );
 const openClient = (address: string) => new Client(address, credentials.createInsecure());
 
-/** UNAVAILABLE is tried again, as a client of gRPC has to: a balancer does not know what became of a call that it had sent. */
+/**
+ * UNAVAILABLE is tried again, as a client of gRPC has to: a balancer does not know what became of a call that it had sent. So is a call that
+ * ended without any status: its server was killed when it had begun to answer.
+ */
+const isLost = (answer: string) => answer.startsWith(`${status.UNAVAILABLE} `) || answer.includes('Call ended without gRPC status');
+
 async function predictOverGrpc(client: Client): Promise<string> {
   const same = (bytes: Buffer) => bytes;
   const once = () =>
@@ -73,7 +78,7 @@ async function predictOverGrpc(client: Client): Promise<string> {
       );
     });
   let answer = await once();
-  for (let attempt = 1; attempt < 4 && answer.startsWith(`${status.UNAVAILABLE} `); attempt++) {
+  for (let attempt = 1; attempt < 4 && isLost(answer); attempt++) {
     await pause(100 * 2 ** attempt);
     answer = await once();
   }

@@ -1,5 +1,6 @@
 export { type ByteRange, cutChunks, cutStream, describeFile } from './chunk.ts';
 export { digestOf } from './digest.ts';
+export { filePathSchema } from './fields.ts';
 export { type LockFile, lockSchema, parseLockFile } from './lock.ts';
 export {
   type DeclaredSignature,

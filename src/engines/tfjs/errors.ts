@@ -13,6 +13,7 @@ export function translateTfjsError(error: unknown, backend: BackendId): NearfarE
     return new NearfarError('unsupported', `${backend} cannot run the model: ${message}`, options);
   }
   // Of an operator that was given an index beyond its tensor.
-  if (/does not index into|index value .* is not in/i.test(message)) return new NearfarError('invalid-argument', message, options);
+  if (/does not index into|index value .* is not in|would overflow input|out of range element/i.test(message))
+    return new NearfarError('invalid-argument', message, options);
   return new NearfarError('internal', `${backend} failed: ${message}`, options);
 }

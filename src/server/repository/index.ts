@@ -23,5 +23,5 @@ export {
   type StoreMetrics,
   type StoreStatus,
 } from './stores/index.ts';
-export { isMissing, isUnderWay, type VersionOnDisk } from './version-directory.ts';
+export { isMissing, isUnderWay, listVersions, type VersionOnDisk } from './version-directory.ts';
 export { compareVersions, type VersionPolicy } from './version-policy.ts';

@@ -57,6 +57,8 @@ export interface ModelDirectoryOptions {
   readonly settleMs: number;
   /** The clock that file times are compared with. */
   readonly now: () => number;
+  /** Versions that versions.json asks for beside those that labels name. */
+  readonly alsoWanted?: ((versions: Versions) => readonly string[]) | undefined;
 }
 
 type Look = { readonly stamp: string; readonly outcome: VersionOnDisk | NearfarError };
@@ -74,6 +76,7 @@ export class ModelDirectory {
   readonly #trust: readonly string[];
   readonly #settleMs: number;
   readonly #now: () => number;
+  readonly #alsoWanted: NonNullable<ModelDirectoryOptions['alsoWanted']>;
   /** What was found in complete directories, so that unchanged ones are not read at every look. */
   readonly #complete = new Map<string, Look>();
   /** What the last look wanted, by version. */
@@ -81,7 +84,7 @@ export class ModelDirectory {
   /** Fingerprints of plain directories, and since when they are so. */
   readonly #fingerprints = new Map<string, { readonly fingerprint: string; readonly since: number }>();
 
-  constructor(source: ModelSource, { imports, mirrorOf, trust, settleMs, now }: ModelDirectoryOptions) {
+  constructor(source: ModelSource, { imports, mirrorOf, trust, settleMs, now, alsoWanted = () => [] }: ModelDirectoryOptions) {
     this.source = source;
     this.#imports = imports;
     this.#mirrorOf = mirrorOf;
@@ -89,6 +92,7 @@ export class ModelDirectory {
     // Timers of the poll may fire a little early.
     this.#settleMs = 0.9 * settleMs;
     this.#now = now;
+    this.#alsoWanted = alsoWanted;
   }
 
   /** @throws when the folder or its versions.json cannot be read: the caller keeps what it knew. */
@@ -125,7 +129,9 @@ export class ModelDirectory {
     // A directory that is written anew, or was touched, stays the version that it was until it is whole again: what is loaded serves on.
     const stays = [...this.#wanted].filter(([version]) => pending.has(version) && directories.has(version));
     const importing = [...pending].flatMap(([version, error]) => (isImporting(error) ? [version] : []));
-    this.#wanted = this.#choose(policy, new Map([...stays, ...versions]), importing, labels);
+    const beside = listed && !isUnloaded ? this.#alsoWanted(listed.content) : [];
+    const named = [...Object.values(labels), ...beside];
+    this.#wanted = this.#choose(policy, new Map([...stays, ...versions]), importing, named);
     return {
       name,
       versions,
@@ -148,10 +154,10 @@ export class ModelDirectory {
     policy: VersionPolicy,
     there: ReadonlyMap<string, VersionOnDisk>,
     importing: readonly string[],
-    labels: ModelSnapshot['labels'],
+    named: readonly string[],
   ): ReadonlyMap<string, VersionOnDisk> {
-    const soon = new Set(selectVersions(policy, [...new Set([...there.keys(), ...importing])], labels));
-    const chosen = selectVersions(policy, [...there.keys()], labels).filter((version) => soon.has(version) || this.#wanted.has(version));
+    const soon = new Set(selectVersions(policy, [...new Set([...there.keys(), ...importing])], named));
+    const chosen = selectVersions(policy, [...there.keys()], named).filter((version) => soon.has(version) || this.#wanted.has(version));
     return new Map(
       chosen.flatMap((version) => {
         const found = there.get(version);

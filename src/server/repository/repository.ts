@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { NearfarError } from '../../core/index.ts';
+import { NearfarError, type Versions } from '../../core/index.ts';
 import type { Logger } from '../log.ts';
 import { FolderHints } from './folder-hints.ts';
 import type { ImportCache } from './import-cache.ts';
@@ -25,6 +25,8 @@ export interface RepositoryOptions {
   readonly listFolder?: ((path: string) => Promise<readonly string[]>) | undefined;
   /** The clock that file times are compared with. @default Date.now */
   readonly now?: (() => number) | undefined;
+  /** Versions that versions.json asks for beside those that labels name. @default none */
+  readonly alsoWanted?: ((versions: Versions) => readonly string[]) | undefined;
   /** Called after each look at a model that could be read. */
   readonly onModel: (snapshot: ModelSnapshot) => void;
   /** Called after each look that could not be had. */
@@ -211,9 +213,9 @@ export class Repository {
   }
 
   #watch(source: ModelSource): void {
-    const { imports, mirrors, trust, pollIntervalMs, now = Date.now } = this.#options;
+    const { imports, mirrors, trust, pollIntervalMs, now = Date.now, alsoWanted } = this.#options;
     const settleMs = Math.max(0, Math.min(pollIntervalMs || settleIntervalMs, settleIntervalMs));
-    const directory = new ModelDirectory(source, { imports, mirrorOf: (own) => mirrors?.of(own), trust, settleMs, now });
+    const directory = new ModelDirectory(source, { imports, mirrorOf: (own) => mirrors?.of(own), trust, settleMs, now, alsoWanted });
     this.#models.set(source.name, { directory, looking: undefined, snapshot: undefined, failure: undefined, trouble: '' });
   }
 

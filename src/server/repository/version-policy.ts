@@ -8,13 +8,9 @@ export type VersionPolicy =
  * The versions to load out of those that exist, newest first. What a label names is loaded whatever the policy says, so that
  * `stable` and `canary` both answer.
  */
-export function selectVersions(
-  policy: VersionPolicy,
-  existing: readonly string[],
-  labels: Readonly<Record<string, string>>,
-): readonly string[] {
+export function selectVersions(policy: VersionPolicy, existing: readonly string[], named: readonly string[]): readonly string[] {
   const newestFirst = [...existing].sort(compareVersions).reverse();
-  const chosen = new Set([...choose(policy, newestFirst), ...Object.values(labels)]);
+  const chosen = new Set([...choose(policy, newestFirst), ...named]);
   return newestFirst.filter((version) => chosen.has(version));
 }
 

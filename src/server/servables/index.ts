@@ -3,6 +3,7 @@ export { InlineRuns } from './inline-runs.ts';
 export { type JoinedRun, joinRuns, withJoinedSignatures } from './joined-signatures.ts';
 export {
   type CacheOutcome,
+  type Ran,
   type ServableFallback,
   type ServableHandle,
   type ServableSpec,

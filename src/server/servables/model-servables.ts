@@ -76,6 +76,19 @@ export class ModelServables {
     return [...this.#versions].find(({ state, source }) => state === 'AVAILABLE' && source.digest === digest);
   }
 
+  /** Whether requests that name no version are answered. A version that nobody has made `stable` does not stand in for one that still loads. */
+  get canAnswer(): boolean {
+    const stable = this.followsStable ? this.versionOf('stable') : undefined;
+    return this.find(stable) !== undefined || (stable !== undefined && !this.isComing(stable) && this.find() !== undefined);
+  }
+
+  /** Whether a version is being loaded, and nothing has gone wrong with it. */
+  isComing(version: string): boolean {
+    return [...this.#versions].some(({ source, isRetired, status: { state, errorCode } }) => {
+      return source.version === version && !isRetired && (state === 'START' || state === 'LOADING') && errorCode === 0;
+    });
+  }
+
   /** The version a label means; undefined when there is no such label. */
   versionOf(label: string): string | undefined {
     return this.#labels.get(label);

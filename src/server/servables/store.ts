@@ -117,9 +117,13 @@ export class Servables implements ServableStore {
 
   isReady(name?: string): boolean {
     const names = name === undefined ? this.names() : [name];
-    const isReady = (model: ModelServables | undefined) =>
-      model?.find() !== undefined || (name === undefined && model?.isUnloaded === true);
+    const isReady = (model: ModelServables | undefined) => model?.canAnswer === true || (name === undefined && model?.isUnloaded === true);
     return this.#phase === 'serving' && names.every((asked) => isReady(this.#models.get(asked)));
+  }
+
+  /** Whether requests of a model that name no version are answered. */
+  canAnswer(name: string): boolean {
+    return this.#models.get(name)?.canAnswer === true;
   }
 
   watch(listener: () => void): Disposable {
@@ -167,7 +171,7 @@ function findVersion(model: ModelServables | undefined, { name, version, label, 
   if (wanted === undefined) return { version: model.find() };
   const found = model.find(wanted);
   if (found) return { version: found };
-  const instead = (stable === undefined ? undefined : model.find(stable)) ?? model.find();
+  const instead = (stable === undefined ? undefined : model.find(stable)) ?? (model.canAnswer ? model.find() : undefined);
   const meant = shared !== undefined && share !== undefined ? share : 'stable';
   return { version: instead, ...(instead && { fallback: fallbackFrom(name, meant, wanted, instead) }) };
 }

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { NearfarError, type NearfarErrorCode } from '../../core/index.ts';
 import type { Actor, ChangeWay, History, Refusals } from '../history/index.ts';
 import type { ModelControl } from '../model-control.ts';
+import type { Rollouts } from '../rollout/index.ts';
 import type { Caller } from '../security/index.ts';
 import type { ModelAdmin } from '../served-models.ts';
 
@@ -10,6 +11,8 @@ export interface AdminContext {
   readonly models: ModelAdmin;
   /** Loads and unloads models as the Open Inference Protocol asks. */
   readonly onDemand: ModelControl;
+  /** Shadow runs, and rollouts by rules. */
+  readonly rollouts: Pick<Rollouts, 'start' | 'dryRun' | 'abort' | 'status' | 'shadow' | 'setShadow'>;
   /** What was changed, by whom. */
   readonly history: Pick<History, 'list'>;
   /** Where calls are written down that were not taken. */

@@ -1,5 +1,6 @@
 import { type ExampleMethod, grpcStatusName, NearfarError, type RunRequest, serializeError, type TensorMap } from '../../core/index.ts';
 import type { ClientLimits } from '../admission.ts';
+import { predictionIdName } from '../quality/index.ts';
 import type { RequestRecord, Timing } from '../request-record.ts';
 import type { JoinedRun, ServableFallback, ServableHandle, ServableSpec } from '../servables/index.ts';
 import type { TransportContext } from './context.ts';
@@ -56,6 +57,8 @@ export interface Codec<Decoded extends DecodedCall, Answer> {
 export interface Answered<Answer> {
   readonly answer: Answer;
   readonly timing: Timing;
+  /** By which feedback finds it, where the client asked for one. */
+  readonly predictionId?: string | undefined;
 }
 
 /**
@@ -151,14 +154,28 @@ function answerWith<Decoded extends DecodedCall, Answer>(
     const runAt = performance.now();
     const mayRunNow = !call.ending.endsBefore(runAt + leastLeftMs);
     return after((mayRunNow ? runNow(handle, decoded) : undefined) ?? runAll(handle, decoded, call.ending), (ran) => {
+      const predictionId = context.quality && noteAnswers(context.quality, handle, call, decoded, ran);
       const encodeAt = performance.now();
       return after(codec.encode(ran.outputs, decoded, handle, ran.beside), (answer) => {
         const postprocessMs = performance.now() - encodeAt;
         sampled?.answer([ran.outputs, ...ran.beside]);
-        return { answer, timing: { ...ran.timing, preprocessMs: runAt - decodeAt, postprocessMs } };
+        return { answer, timing: { ...ran.timing, preprocessMs: runAt - decodeAt, postprocessMs }, predictionId };
       });
     });
   });
+}
+
+/** @returns The id that the client asked for. What was run beside is looked at, and has none. */
+function noteAnswers(
+  quality: NonNullable<TransportContext['quality']>,
+  handle: ServableHandle,
+  { header }: Call,
+  { run, beside = [] }: DecodedCall,
+  ran: RanAll,
+): string | undefined {
+  const id = quality.note(handle, run.signature, ran.outputs, () => header?.(predictionIdName) !== undefined);
+  for (const [index, { signature }] of beside.entries()) quality.note(handle, signature, ran.beside[index] ?? {}, () => false);
+  return id;
 }
 
 /** How a call ended. */

@@ -8,6 +8,7 @@ import type { ClientReports } from '../client-reports.ts';
 import type { Insights } from '../insights/index.ts';
 import type { RunJsonJob } from '../json/index.ts';
 import type { AnswerPicture, PrepareImage } from '../media/index.ts';
+import type { Quality } from '../quality/index.ts';
 import type { PublishedFiles } from '../repository/index.ts';
 import type { RequestLog } from '../request-log/index.ts';
 import type { RequestObserver } from '../request-record.ts';
@@ -15,6 +16,7 @@ import type { Guard, SignIn } from '../security/index.ts';
 import type { ServableStore } from '../servables/index.ts';
 import type { TlsIdentity } from '../ssl-config.ts';
 import type { InferenceStatistics } from '../statistics.ts';
+import type { Uploads } from '../uploads/index.ts';
 import type { AdminContext } from './admin.ts';
 import type { ClassLabels } from './class-labels.ts';
 
@@ -46,6 +48,8 @@ export interface TransportContext {
   readonly observer: RequestObserver;
   /** Where sampled requests are written down. */
   readonly requestLog?: Pick<RequestLog, 'sample'> | undefined;
+  /** Looks at what models answer, and takes feedback; not done without it. */
+  readonly quality?: Quality | undefined;
   readonly log: TransportLog;
   /** Where large tensors of requests are collected. */
   readonly buffers: BufferPool;
@@ -87,6 +91,8 @@ export interface RestContext extends TransportContext {
   readonly clientReports?: Pick<ClientReports, 'record' | 'rows'> | undefined;
   /** Charts, failures and events; not told without it. */
   readonly insights?: Pick<Insights, 'charts' | 'failures' | 'feed'> | undefined;
+  /** Takes versions over the network; there are no such calls without it. */
+  readonly uploads?: Uploads | undefined;
   readonly metricsPage: MetricsPage;
   /** Where that page is; nowhere when there are none. @default ['/metrics', '/monitoring/prometheus/metrics'] */
   readonly metricsPaths?: readonly string[] | undefined;

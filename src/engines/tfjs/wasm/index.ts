@@ -38,7 +38,13 @@ const addressBytes = 2 ** 32;
  * @returns Resolves with the reason when a kernel has trapped.
  */
 export function watchWasm(backend: tf.KernelBackend): DeviceLossNotice {
-  const wasm = (backend as BackendWasm).wasm as unknown as WasmModule;
+  const own = backend as BackendWasm;
+  const makeOutput = own.makeOutput.bind(own);
+  own.makeOutput = (shape, ...rest) => {
+    if (shape.every((size) => size >= 0)) return makeOutput(shape, ...rest);
+    throw new NearfarError('invalid-argument', `an operator was told to make a tensor of shape [${shape}]`, { details: { shape } });
+  };
+  const wasm = own.wasm as unknown as WasmModule;
   // Their first calls put other functions into their places.
   wasm._free(wasm._malloc(1));
   const { _malloc: malloc, cwrap } = wasm;

@@ -158,6 +158,39 @@ function withinBounds(name: string, sizesOf: (given: KernelArguments) => readonl
   };
 }
 
+/** The originals read beyond the tensor. */
+const sliceInside: Replace = (original) => (given) => {
+  const x = input(given, 'x');
+  const { begin, size } = attributesOf<tf.SliceAttrs>(given);
+  const [from, sizes] = tf.slice_util.parseSliceParams(x, begin, size);
+  assertInside(from!, sizes!, x.shape);
+  return original(given);
+};
+
+const cropInside: Replace = (original) => (given) => {
+  const { blockShape, crops } = attributesOf<tf.BatchToSpaceNDAttrs>(given);
+  const spread = blockShape.map((block, axis) => block * input(given, 'x').shape[axis + 1]!);
+  const from = crops.map(([before = 0]) => before);
+  assertInside(
+    from,
+    crops.map(([before = 0, after = 0], axis) => spread[axis]! - before - after),
+    spread,
+  );
+  return original(given);
+};
+
+const padOutwards: Replace = (original) => (given) => {
+  const { paddings } = attributesOf<tf.PadV2Attrs>(given);
+  if (paddings.flat().every((padding) => padding >= 0)) return original(given);
+  throw new NearfarError('invalid-argument', `paddings are at least 0, got [${paddings}]`, { details: { paddings } });
+};
+
+function assertInside(begin: readonly number[], size: readonly number[], shape: readonly number[]): void {
+  if (begin.every((at, axis) => at >= 0 && size[axis]! >= 0 && at + size[axis]! <= shape[axis]!)) return;
+  const message = `a slice of size [${size}] from [${begin}] is not inside shape [${shape}]`;
+  throw new NearfarError('invalid-argument', message, { details: { begin, size, shape } });
+}
+
 /** The sizes that indices of this input go along: as many as it has numbers in its last axis. */
 function indexedSizes(given: KernelArguments, name: string, shape: readonly number[]): readonly number[] {
   const { rank, shape: own } = input(given, name);
@@ -170,6 +203,7 @@ const countsFromZero = withinBounds('x', () => [Number.POSITIVE_INFINITY]);
 export const wasmKernels: Replacements = {
   Abs: absOfInts,
   BatchMatMul: batchMatMul,
+  BatchToSpaceND: cropInside,
   Cast: castToBool,
   ClipByValue: instead('x', ['int32'], clip),
   Bincount: countsFromZero,
@@ -179,15 +213,18 @@ export const wasmKernels: Replacements = {
   FloorDiv: floorDivOnWasm,
   GatherNd: withinBounds('indices', (given) => indexedSizes(given, 'indices', input(given, 'params').shape)),
   MaxPool3D: maxPool3d,
+  MirrorPad: padOutwards,
   // Computed in float32.
   Neg: instead('x', ['int32'], (x) => tf.sub(tf.scalar(0, 'int32'), x)),
   OneHot: oneHotFloat,
   ResizeNearestNeighbor: instead('images', ['int32'], resizeNearest),
+  PadV2: padOutwards,
   Reverse: boolAsInt('x'),
   ScatterNd: withinBounds('indices', (given) => indexedSizes(given, 'indices', attributesOf<tf.ScatterNdAttrs>(given).shape)),
   Select: boolAsInt('t', 'e'),
   // Takes small numbers for zero.
   Sign: sign,
+  Slice: sliceInside,
   SparseToDense: withinBounds('sparseIndices', (given) =>
     indexedSizes(given, 'sparseIndices', attributesOf<tf.SparseToDenseAttrs>(given).outputShape),
   ),

@@ -186,7 +186,8 @@ export class ModelMirror {
     const { versions, labels } = this.#listing;
     const policy = this.#policy ?? { kind: 'latest', count: 1 };
     if (policy.kind === 'specific' && policy.versions.length === 0) return [];
-    return selectVersions(policy, [...versions.keys()], { ...labels, ...this.#labels }).filter((version) => versions.has(version));
+    const named = Object.values({ ...labels, ...this.#labels });
+    return selectVersions(policy, [...versions.keys()], named).filter((version) => versions.has(version));
   }
 
   #keyOf(version: string): string | undefined {
@@ -412,7 +413,7 @@ export class ModelMirror {
     const file = join(this.folder, 'versions.json');
     if (!versionsFile) return rm(file, { force: true });
     const named = Object.values(labels);
-    const needed = named.length > 0 ? named : selectVersions({ kind: 'latest', count: 1 }, [...versions.keys()], {});
+    const needed = named.length > 0 ? named : selectVersions({ kind: 'latest', count: 1 }, [...versions.keys()], []);
     if (!needed.every((version) => this.#isHere(version) || !this.isWanted(version))) return;
     const before = await readFile(file).catch(() => undefined);
     if (before?.equals(versionsFile)) return;

@@ -1,6 +1,7 @@
 import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
 import { assertListsFit, NearfarError } from '../../../core/index.ts';
+import { predictionIdName } from '../../quality/index.ts';
 import { releaseBuffer } from '../../release-buffer.ts';
 import type { Timing } from '../../request-record.ts';
 import { type Access, accessOfMethod, assertMay, type Identity, isChange } from '../../security/index.ts';
@@ -183,7 +184,8 @@ export function answerGrpc<Decoded extends DecodedCall, Answer>(
     },
     codec,
   );
-  const finish = ({ answer, timing }: AnsweredCall<Answer>): Answer => {
+  const finish = ({ answer, timing, predictionId }: AnsweredCall<Answer>): Answer => {
+    if (predictionId !== undefined) trailer.set(predictionIdName, predictionId);
     if (timing.cache) trailer.set('nearfar-cache', timing.cache);
     setBatchTrailer(trailer, timing);
     return answer;

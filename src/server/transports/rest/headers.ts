@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import { inferenceHeaderLengthName, NearfarError } from '../../../core/index.ts';
+import { predictionIdName } from '../../quality/index.ts';
 import type { Timing } from '../../request-record.ts';
 import type { Caller } from '../../security/index.ts';
 import type { ServableTiming } from '../../servables/index.ts';
@@ -17,6 +18,7 @@ export const exposedHeaders = [
   'server-timing',
   'nearfar-batch-size',
   'nearfar-cache',
+  predictionIdName,
   inferenceHeaderLengthName,
   'etag',
   'content-length',

@@ -4,13 +4,10 @@ import * as v from 'valibot';
 import { ModelServerConfigSchema, NearfarError, ServingModelConfigSchema, type Traffic } from '../../../core/index.ts';
 import { describeModel, toModelSource, toModelSources } from '../../model-config.ts';
 import type { ModelSource } from '../../repository/index.ts';
-import type { ChangeOptions } from '../../served-models.ts';
-import { actorOf } from '../admin.ts';
-import { CallSignal } from '../call.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
-import { callerOf, deadlineOf } from './headers.ts';
-import { bodyJson, observeRest } from './rest-call.ts';
+import { changeOverRest } from './change.ts';
+import { bodyJson } from './rest-call.ts';
 
 const modelPath = '/nearfar/v1/models/:model';
 
@@ -27,55 +24,55 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
 
   app.register(async (routes) => {
     routes.put<{ Params: Partial<Path['Params']> }>('/nearfar/v1/config', (request) =>
-      change(context, request, async (options) => {
+      changeOverRest(context, request, async (options) => {
         await models.replaceAll(toModelSources(parseBody(ModelServerConfigSchema, request)), options);
         return describeAll(models.models);
       }),
     );
     routes.put<Path>(modelPath, (request) =>
-      change(context, request, async (options) => {
+      changeOverRest(context, request, async (options) => {
         await models.put(parseModel(request.params.model, request), options);
         return describeModel(known(request.params.model));
       }),
     );
     routes.delete<Path>(modelPath, async (request, reply) => {
-      await change(context, request, (options) => models.remove(request.params.model, options));
+      await changeOverRest(context, request, (options) => models.remove(request.params.model, options));
       return reply.code(204).send();
     });
     routes.put<Path>(`${modelPath}/labels/:label`, (request) =>
-      change(context, request, async (options) => {
+      changeOverRest(context, request, async (options) => {
         const { model, label } = request.params;
         await models.setLabel(model, label, versionOfBody(request), options);
         return describeLabels(model);
       }),
     );
     routes.delete<Path>(`${modelPath}/labels/:label`, async (request, reply) => {
-      await change(context, request, (options) => models.setLabel(request.params.model, request.params.label, undefined, options));
+      await changeOverRest(context, request, (options) => models.setLabel(request.params.model, request.params.label, undefined, options));
       return reply.code(204).send();
     });
     routes.post<Path>(`${modelPath}/labels/:label/rollback`, (request) =>
-      change(context, request, async (options) => {
+      changeOverRest(context, request, async (options) => {
         const { model, label } = request.params;
         await models.rollBack(model, label, options);
         return describeLabels(model);
       }),
     );
     routes.put<Path>(`${modelPath}/traffic`, (request) =>
-      change(context, request, async (options) => {
+      changeOverRest(context, request, async (options) => {
         const { model } = request.params;
         await models.setTraffic(model, sharesOfBody(request), options);
         return { traffic: context.servables.traffic(model) ?? {} };
       }),
     );
     routes.put<Path>(`${modelPath}/versions/:version`, (request) =>
-      change(context, request, async (options) => {
+      changeOverRest(context, request, async (options) => {
         const { model, version } = request.params;
         await models.setLoaded(model, parseVersion(version), true, options);
         return describeModel(known(model));
       }),
     );
     routes.delete<Path>(`${modelPath}/versions/:version`, async (request, reply) => {
-      await change(context, request, (options) =>
+      await changeOverRest(context, request, (options) =>
         models.setLoaded(request.params.model, parseVersion(request.params.version), false, options),
       );
       return reply.code(204).send();
@@ -91,18 +88,6 @@ export function addModelAdmin(app: FastifyInstance, context: RestContext): void 
     if (source) return source;
     throw new NearfarError('not-found', `Could not find any versions of model ${name}`, { details: { name } });
   }
-}
-
-/** Waits for what the change begins as long as any request may take; it goes on when nobody waits. */
-function change<T>(
-  context: RestContext,
-  request: FastifyRequest<{ Params: Partial<Path['Params']> }>,
-  make: (options: ChangeOptions) => Promise<T>,
-): Promise<T> {
-  return observeRest(context, request, { model: request.params.model ?? '', api: 'configure' }, async () => {
-    using deadline = new CallSignal(deadlineOf(request, context.timeoutMs));
-    return await make({ signal: deadline.signal, by: actorOf(callerOf(request), 'REST') });
-  });
 }
 
 /** The ModelServerConfig as JSON, with the names of its text form. */

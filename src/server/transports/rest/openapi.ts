@@ -233,6 +233,22 @@ function managementPaths(): Json {
       ...get('What clients reported of their calls, by version and class of device', object({ rows: array(map(anything)) })),
       post: operation({ summary: 'Reports of calls, from clients', tag: browsers, body: json(map(anything)) }),
     },
+    '/nearfar/v1/stores': get('How the stores answer that models are read from', object({ stores: array(ref('Store')) })),
+    '/nearfar/v1/refresh': {
+      post: operation({
+        summary: 'Looks for changes now; the body may be the event of a bucket',
+        tag: management,
+        answer: json(object({ models: array(text), stores: array(ref('Store')) }, ['stores'])),
+      }),
+    },
+    [`${model}/refresh`]: {
+      ...of('model'),
+      post: operation({
+        summary: 'Looks for changes of a model now',
+        tag: management,
+        answer: json(object({ model: text, store: ref('Store') }, ['model'])),
+      }),
+    },
     '/nearfar/v1/openapi.json': get('This document', map(anything)),
     '/nearfar/v1/config': {
       ...get('What is configured', object({ model_config_list: object({ config: array(ref('ModelConfig')) }) })),
@@ -270,6 +286,94 @@ function managementPaths(): Json {
         tag: management,
         body: json(ref('Traffic')),
         answer: json(object({ traffic: ref('Traffic') })),
+      }),
+    },
+    [`${model}/drift`]: {
+      ...of('model'),
+      ...get(
+        'How far answers are from those of a reference, by version and output',
+        object({ model: text, samplingRate: number, outputs: array(ref('Drift')) }),
+      ),
+    },
+    [`${model}/versions/{version}/baseline`]: {
+      ...of('model', 'version'),
+      post: operation({
+        summary: 'Compares later answers with those of now',
+        tag: management,
+        answer: json(object({ model: text, version: versionNumber, digest, source: text, at: time, outputs: array(map(anything)) })),
+      }),
+    },
+    [`${model}/feedback`]: {
+      ...of('model'),
+      ...get(
+        'How right predictions were, by version and output',
+        object({ model: text, isTaken: flag, outputs: array(ref('FeedbackReport')) }),
+      ),
+      post: operation({
+        summary: 'What was right, of predictions whose id was asked for (nearfar-prediction-id)',
+        tag: browsers,
+        body: json({ anyOf: [ref('Feedback'), object({ feedback: array(ref('Feedback')) })] }),
+        answer: json(object({ accepted: count, refused: array(object({ index: count, code: text, error: text })) })),
+      }),
+    },
+    [`${model}/shadow`]: {
+      ...of('model'),
+      ...get('What shadow runs found', map(anything)),
+      put: operation({
+        summary: 'Lets a version answer a share of the requests silently, and compares',
+        tag: management,
+        body: json(object({ version: versionNumber, label: text, share: { type: 'number', minimum: 0, maximum: 100 } }, ['share'])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends shadow runs', tag: management }),
+    },
+    [`${model}/rollout`]: {
+      ...of('model'),
+      ...get('The rollout of a model, what was measured, and what would be decided now', map(anything)),
+      put: operation({
+        summary: 'Begins a rollout by rules; with dryRun it says what it would do',
+        tag: management,
+        body: json(object({ label: text, steps: array(map(anything)), conditions: map(anything), dryRun: { type: 'boolean' } }, [])),
+        answer: json(map(anything)),
+      }),
+      delete: operation({ summary: 'Ends a rollout: all clients get stable', tag: management, answer: json(map(anything)) }),
+    },
+    [`${model}/uploads`]: {
+      ...of('model'),
+      ...get('Uploads of a model that are not complete', object({ uploads: array(ref('Upload')) })),
+      post: operation({
+        summary: 'Announces a version that is to be uploaded, or goes on with one that was announced alike',
+        tag: management,
+        body: json(
+          object(
+            { version: { anyOf: [versionNumber, { type: 'integer', minimum: 1 }] }, labels: array(text), files: array(ref('UploadFile')) },
+            ['files'],
+          ),
+        ),
+        answer: json(ref('Upload')),
+      }),
+    },
+    [`${model}/uploads/{upload}`]: {
+      ...of('model', 'upload'),
+      ...get('What an upload lacks', ref('Upload')),
+      delete: operation({ summary: 'Gives an upload up', tag: management }),
+    },
+    [`${model}/uploads/{upload}/files/{path}`]: {
+      ...of('model', 'upload', 'path'),
+      ...get('How much of a file is there', ref('UploadProgress')),
+      put: operation({
+        summary: 'Sends a file, or with Content-Range the part of it that comes next',
+        tag: management,
+        body: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+        answer: json(ref('UploadProgress')),
+      }),
+    },
+    [`${model}/uploads/{upload}/complete`]: {
+      ...of('model', 'upload'),
+      post: operation({
+        summary: 'Publishes a version whose files are all there',
+        tag: management,
+        answer: json(object({ model: text, version: versionNumber, digest }, ['model', 'version'])),
       }),
     },
     [`${model}/versions/{version}`]: {
@@ -387,6 +491,15 @@ const schemas: Json = {
     },
     ['model', 'version', 'state', 'labels', 'batching'],
   ),
+  Store: object({ location: text, lastAnswerAt: time, nextAskAt: time, error: text, failingSince: time }, ['location']),
+  UploadFile: object({ path: text, bytes: count, digest }),
+  UploadProgress: object({ offset: count, bytes: count }),
+  Upload: object({
+    upload: text,
+    model: text,
+    version: versionNumber,
+    missing: array(object({ path: text, bytes: count, digest, offset: count })),
+  }),
   Batching: object(
     {
       model: text,
@@ -409,6 +522,7 @@ const schemas: Json = {
       way: text,
       action: text,
       model: text,
+      folder: text,
       version: text,
       from: anything,
       to: anything,
@@ -446,6 +560,25 @@ const schemas: Json = {
     inFlight: count,
     memoryBytes: count,
   }),
+  Drift: object({
+    version: versionNumber,
+    signature: text,
+    output: text,
+    rows: count,
+    present: orNull(ref('Answers')),
+    reference: orNull(ref('Answers')),
+    distances: array(
+      object({
+        of: { enum: ['classes', 'confidence', 'values', 'mean'] },
+        measure: { enum: ['psi', 'jensen-shannon', 'ks', 'cosine', 'deviations'] },
+        value: number,
+        isLarge: flag,
+      }),
+    ),
+  }),
+  Answers: object({ kind: { enum: ['classes', 'numbers', 'vectors'] }, rows: count }),
+  Feedback: object({ id: text, row: count, label: { anyOf: [text, count] }, value: number }, ['id']),
+  FeedbackReport: object({ version: versionNumber, signature: text, output: text, kind: { enum: ['classes', 'numbers'] }, count }),
   TaskAnswer: object(
     { model_name: text, model_version: text, digest, backend: text, variant: text, predictions: array(map(anything)), output: anything },
     ['model_name', 'model_version', 'digest', 'backend', 'variant'],
@@ -460,6 +593,8 @@ const parameters: Json = Object.fromEntries(
     ['task', text, 'such as image-classification'],
     ['repository', text, 'any name: there is one repository'],
     ['file', text, 'path below the repository'],
+    ['upload', text, 'id of an upload'],
+    ['path', text, 'path of a file in its version'],
   ].map(([name, schema, description]) => [name, { name, in: 'path', required: true, schema, description }]),
 );
 

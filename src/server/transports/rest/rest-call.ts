@@ -1,6 +1,7 @@
 import type { JsonValue } from '@bufbuild/protobuf';
 import { clientOfAddress } from '../../admission.ts';
 import { parseJsonBody } from '../../json/index.ts';
+import { predictionIdName } from '../../quality/index.ts';
 import type { HttpRoute } from '../../request-record.ts';
 import type { ServableSpec } from '../../servables/index.ts';
 import { type Answered, answerCall, CallSignal, type Codec, type DecodedCall, observeControl } from '../call.ts';
@@ -55,7 +56,8 @@ async function answerLater<Answer>(answering: Promise<Answered<Answer>>, reply: 
   }
 }
 
-function finish<Answer>(reply: RestReply, { answer, timing }: Answered<Answer>): Answer {
+function finish<Answer>(reply: RestReply, { answer, timing, predictionId }: Answered<Answer>): Answer {
+  if (predictionId !== undefined) reply.header(predictionIdName, predictionId);
   setTimingHeader(reply, timing);
   setCacheHeader(reply, timing);
   return answer;

@@ -22,12 +22,15 @@ import { addModels } from './models.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi } from './openapi.ts';
 import { watchMethods } from './other-methods.ts';
+import { addQuality } from './quality.ts';
 import { addRefresh } from './refresh.ts';
 import { addRepository } from './repository.ts';
+import { addRollouts } from './rollouts.ts';
 import { addSessions } from './sessions.ts';
 import { addSite } from './site.ts';
 import { addTasks } from './tasks.ts';
 import { addTensorFlowServing } from './tensorflow-serving.ts';
+import { addUploads } from './uploads.ts';
 
 const defaultRequestTimeoutMs = 300_000;
 
@@ -100,7 +103,10 @@ export function createRestServer(context: RestContext): Transport {
     addModelAdmin(routes, context);
     addRefresh(routes, context);
     addHistory(routes, context);
+    addUploads(routes, context);
     addInsights(routes, context);
+    addQuality(routes, context);
+    addRollouts(routes, context);
     addOpenApi(routes, context);
     addImageClassification(routes, context);
     addTasks(routes, context);

@@ -22,6 +22,7 @@ import { joinObservers, type RequestRecord } from '../../../../src/server/reques
 import type { ServableHandle, ServableSpec, ServableStore, VersionStatus } from '../../../../src/server/servables/servable.ts';
 import type { ModelAdmin } from '../../../../src/server/served-models.ts';
 import { InferenceStatistics } from '../../../../src/server/statistics.ts';
+import type { AdminContext } from '../../../../src/server/transports/admin.ts';
 
 type Run = (request: RunRequest, options: { signal?: AbortSignal | undefined }) => Promise<TensorMap> | TensorMap;
 
@@ -334,6 +335,17 @@ const standInAdmin: ModelAdmin = {
   unload: cannotChange,
 };
 
+const standInRollouts: AdminContext['rollouts'] = {
+  start: cannotChange,
+  dryRun: () => {
+    throw new NearfarError('failed-precondition', 'a stand-in cannot be changed');
+  },
+  abort: cannotChange,
+  status: () => ({ rollout: undefined }),
+  shadow: () => undefined,
+  setShadow: cannotChange,
+};
+
 /** Everything is admitted. */
 export const noLimits: AdmissionOptions = {
   maxInFlight: 512,
@@ -359,6 +371,7 @@ export function createStandInContext(servables: ServableStore) {
       },
       history: createMemoryHistory({ server: 'test' }),
       refusals: { record: (refusal: object) => void refusals.push(refusal) },
+      rollouts: standInRollouts,
       access: 'loopback' as const,
       metricValues: async () => new Map<string, number>(),
     },

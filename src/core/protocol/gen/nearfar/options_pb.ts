@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file nearfar/options.proto.
  */
 export const file_nearfar_options: GenFile = /*@__PURE__*/
-  fileDesc("ChVuZWFyZmFyL29wdGlvbnMucHJvdG8SB25lYXJmYXIingQKDk5lYXJmYXJPcHRpb25zEjYKCnRyYW5zaXRpb24YASABKA4yIi5uZWFyZmFyLk5lYXJmYXJPcHRpb25zLlRyYW5zaXRpb24SQQoQc2lnbmF0dXJlX2NoYW5nZRgCIAEoDjInLm5lYXJmYXIuTmVhcmZhck9wdGlvbnMuU2lnbmF0dXJlQ2hhbmdlEjoKCGJhdGNoaW5nGAMgASgLMiYudGVuc29yZmxvdy5zZXJ2aW5nLkJhdGNoaW5nUGFyYW1ldGVyc0gAEi4KDWJhdGNoaW5nX2F1dG8YBCABKAsyFS5uZWFyZmFyLkF1dG9CYXRjaGluZ0gAEisKDGJhdGNoaW5nX29mZhgFIAEoCzITLm5lYXJmYXIuTm9CYXRjaGluZ0gAEiAKE3Jlc3VsdF9jYWNoZV90dGxfbXMYBiABKANIAYgBASJeCgpUcmFuc2l0aW9uEhoKFlRSQU5TSVRJT05fVU5TUEVDSUZJRUQQABIbChdBVkFJTEFCSUxJVFlfUFJFU0VSVklORxABEhcKE1JFU09VUkNFX1BSRVNFUlZJTkcQAiJLCg9TaWduYXR1cmVDaGFuZ2USIAocU0lHTkFUVVJFX0NIQU5HRV9VTlNQRUNJRklFRBAAEgoKBlJFUE9SVBABEgoKBlJFRlVTRRACQhEKD2JhdGNoaW5nX2Nob2ljZUIWChRfcmVzdWx0X2NhY2hlX3R0bF9tcyIlCgxBdXRvQmF0Y2hpbmcSFQoNcDk5X3RhcmdldF9tcxgBIAEoASIMCgpOb0JhdGNoaW5nYgZwcm90bzM", [file_tensorflow_serving_servables_tensorflow_session_bundle_config]);
+  fileDesc("ChVuZWFyZmFyL29wdGlvbnMucHJvdG8SB25lYXJmYXIi/AQKDk5lYXJmYXJPcHRpb25zEjYKCnRyYW5zaXRpb24YASABKA4yIi5uZWFyZmFyLk5lYXJmYXJPcHRpb25zLlRyYW5zaXRpb24SQQoQc2lnbmF0dXJlX2NoYW5nZRgCIAEoDjInLm5lYXJmYXIuTmVhcmZhck9wdGlvbnMuU2lnbmF0dXJlQ2hhbmdlEjoKCGJhdGNoaW5nGAMgASgLMiYudGVuc29yZmxvdy5zZXJ2aW5nLkJhdGNoaW5nUGFyYW1ldGVyc0gAEi4KDWJhdGNoaW5nX2F1dG8YBCABKAsyFS5uZWFyZmFyLkF1dG9CYXRjaGluZ0gAEisKDGJhdGNoaW5nX29mZhgFIAEoCzITLm5lYXJmYXIuTm9CYXRjaGluZ0gAEiAKE3Jlc3VsdF9jYWNoZV90dGxfbXMYBiABKANIAYgBARIgChNkcmlmdF9zYW1wbGluZ19yYXRlGAcgASgBSAKIAQESFQoIZmVlZGJhY2sYCCABKAhIA4gBASJeCgpUcmFuc2l0aW9uEhoKFlRSQU5TSVRJT05fVU5TUEVDSUZJRUQQABIbChdBVkFJTEFCSUxJVFlfUFJFU0VSVklORxABEhcKE1JFU09VUkNFX1BSRVNFUlZJTkcQAiJLCg9TaWduYXR1cmVDaGFuZ2USIAocU0lHTkFUVVJFX0NIQU5HRV9VTlNQRUNJRklFRBAAEgoKBlJFUE9SVBABEgoKBlJFRlVTRRACQhEKD2JhdGNoaW5nX2Nob2ljZUIWChRfcmVzdWx0X2NhY2hlX3R0bF9tc0IWChRfZHJpZnRfc2FtcGxpbmdfcmF0ZUILCglfZmVlZGJhY2siJQoMQXV0b0JhdGNoaW5nEhUKDXA5OV90YXJnZXRfbXMYASABKAEiDAoKTm9CYXRjaGluZ2IGcHJvdG8z", [file_tensorflow_serving_servables_tensorflow_session_bundle_config]);
 
 /**
  * What is left out has the server's default.
@@ -61,6 +61,20 @@ export type NearfarOptions = Message<"nearfar.NearfarOptions"> & {
    * @generated from field: optional int64 result_cache_ttl_ms = 6;
    */
   resultCacheTtlMs?: bigint | undefined;
+
+  /**
+   * Share of the answers, 0 to 1, that are looked at for drift; 0 looks at none.
+   *
+   * @generated from field: optional double drift_sampling_rate = 7;
+   */
+  driftSamplingRate?: number | undefined;
+
+  /**
+   * Whether clients may ask for ids of predictions, to tell later what was right.
+   *
+   * @generated from field: optional bool feedback = 8;
+   */
+  feedback?: boolean | undefined;
 };
 
 /**
