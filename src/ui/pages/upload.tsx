@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import type { NearfarError } from '../../core/index.ts';
+import { type Manifest, type NearfarError, parseManifest } from '../../core/index.ts';
 import { toNearfarError } from '../api/index.ts';
 import { useApp } from '../context.ts';
 import { Failure, formatBytes, Icon } from '../parts/index.ts';
@@ -20,11 +20,20 @@ export function UploadPage() {
   const published = useSignal<{ model: string; version: string } | undefined>(undefined);
   const isPaused = useSignal(false);
   useEffect(() => () => sending.peek()?.abort(), []);
-  const take = (found: readonly VersionFile[]) => {
+  const take = async (found: readonly VersionFile[]) => {
     files.value = found;
     published.value = undefined;
     error.value = undefined;
     isPaused.value = false;
+    try {
+      // It says itself which version of which model it is.
+      const described = await describedBy(found);
+      if (!described) return;
+      version.value = described.version;
+      if (model.value === '') model.value = described.name;
+    } catch (cause) {
+      error.value = toNearfarError(cause);
+    }
   };
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -89,7 +98,7 @@ export function UploadPage() {
                 <option key={name} value={name} />
               ))}
             </datalist>
-            <Picker isOver={isOver.value} over={(now) => (isOver.value = now)} take={take} />
+            <Picker isOver={isOver.value} over={(now) => (isOver.value = now)} take={(found) => void take(found)} />
           </fieldset>
           {files.value.length > 0 && (
             <details>
@@ -132,6 +141,12 @@ export function UploadPage() {
       </p>
     </>
   );
+}
+
+/** @throws {NearfarError} `invalid-argument` for a manifest that is none. */
+async function describedBy(files: readonly VersionFile[]): Promise<Manifest | undefined> {
+  const manifest = files.find(({ path }) => path === 'manifest.json');
+  return manifest && parseManifest(new Uint8Array(await manifest.file.arrayBuffer()));
 }
 
 interface PickerProps {
