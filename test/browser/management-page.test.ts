@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import axe from 'axe-core';
@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type RunningServer, startServer } from '../../src/server/index.ts';
 import { launchBrowser, type TestBrowser } from '../support/browser.ts';
-import { copyEveryday10 } from '../support/everyday10.ts';
+import { breakGolden, copyEveryday10 } from '../support/everyday10.ts';
 import { freePort } from '../support/free-port.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { publishedVersions } from '../support/serving.ts';
@@ -70,7 +70,7 @@ test('a version is promoted and rolled back with the keyboard alone, and the his
 
   await page.getByRole('status').getByText('stable of everyday10 is version 2 now').waitFor();
   expect(await labelsOf('everyday10')).toMatchObject({ stable: '2' });
-  await page.getByRole('button', { name: 'Roll stable back' }).focus();
+  await page.getByRole('button', { name: 'Roll back stable' }).focus();
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Roll back', exact: true }).focus();
   await page.keyboard.press('Enter');
@@ -202,16 +202,20 @@ test('two versions answer the same golden example, and their largest difference 
   expect(await page.getByRole('region', { name: 'Version 2' }).innerText()).toContain('version 2 on onnx-cpu');
 });
 
-test('a request that failed is listed with its code', async () => {
-  await fetch(`${server.restAddress}/v1/models/everyday10/versions/1:predict`, { method: 'POST', body: '{"instances": [[1]]}' });
+test('a version that cannot be loaded is listed among the failures as it happens', async () => {
   await using view = await openView('#/failures');
+  const { page } = view;
+  await page.locator('.connection[data-state="live"]').waitFor();
 
-  await view.page
-    .getByText(/-mismatch|invalid-argument/)
-    .first()
-    .waitFor();
+  await copyEveryday10(join(models, 'broken'), '1', breakGolden);
 
-  expect(await violations(view.page)).toEqual([]);
+  await page.getByText('load-failed').first().waitFor();
+  expect(await page.getByRole('listitem').filter({ hasText: 'load-failed' }).first().innerText()).toContain(
+    'golden example 0 is not reproduced',
+  );
+  expect(await violations(page)).toEqual([]);
+  // The servers of other tests wait until all models are ready.
+  await rm(join(models, 'broken'), { recursive: true });
 });
 
 test('what the fleet reports is shown by version and device', async () => {
@@ -233,7 +237,7 @@ test('a change that the server refuses is told with its code, and the page shows
   const { page } = view;
   // As through a proxy, for which the server cannot know who asks.
   await page.setExtraHTTPHeaders({ 'x-forwarded-for': '192.0.2.7' });
-  await page.getByRole('button', { name: 'Roll stable back' }).click();
+  await page.getByRole('button', { name: 'Roll back stable' }).click();
   await page.getByRole('button', { name: 'Roll back', exact: true }).click();
 
   await page.getByRole('dialog').getByText('permission-denied').waitFor();
@@ -301,7 +305,7 @@ test('every view fits a phone and a desk, dark and light, and shows something', 
       for (const [index, address] of views.entries()) {
         await page.goto(`${server.restAddress}/ui/${address}`);
         await page.locator('h1').waitFor();
-        await page.locator('.waiting').waitFor({ state: 'detached' });
+        await expect.poll(() => page.locator('.waiting').count()).toBe(0);
         expect(
           await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth),
           `${address} at ${width}`,

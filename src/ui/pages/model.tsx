@@ -78,7 +78,7 @@ function Content({ model }: { readonly model: ModelSummary }) {
                   <span class="label">{label}</span> version <strong>{version}</strong>
                 </span>
                 <span class="row end">
-                  <button type="button" onClick={open(<RollbackDialog model={model} label={label} />)} aria-label={`Roll ${label} back`}>
+                  <button type="button" onClick={open(<RollbackDialog model={model} label={label} />)} aria-label={`Roll back ${label}`}>
                     <Icon name="back" /> Roll back
                   </button>
                   <button type="button" onClick={open(<LabelDialog model={model} label={label} />)} aria-label={`Move ${label}`}>
@@ -147,7 +147,9 @@ function VersionTable({ model, open }: TableProps) {
     (signal) => askJson<Versions>(pathOf('models', model.name, 'versions.json'), { signal }),
     [model.name, known],
   );
-  const others = published?.versions.filter(({ version }) => !model.versions.some((each) => each.version === version)) ?? [];
+  const others = (published?.versions ?? [])
+    .filter(({ version }) => !model.versions.some((each) => each.version === version))
+    .map(({ version, digest }): VersionSummary => ({ version, digest, state: 'END', labels: [] }));
   return (
     <table class="stacking">
       <thead>
@@ -163,28 +165,8 @@ function VersionTable({ model, open }: TableProps) {
         </tr>
       </thead>
       <tbody>
-        {model.versions.map((version) => (
+        {[...model.versions, ...others].map((version) => (
           <VersionRow key={version.version} model={model} version={version} open={open} />
-        ))}
-        {others.map(({ version, digest }) => (
-          <tr key={version}>
-            <th scope="row">{version}</th>
-            <td data-name="State">
-              <span class="state" data-kind="idle">
-                not loaded
-              </span>
-            </td>
-            <td data-name="Labels" />
-            <td data-name="Runs on" />
-            <td data-name="Digest">
-              <code title={digest}>{shortDigest(digest)}</code>
-            </td>
-            <td class="row end">
-              <button type="button" onClick={open(<LoadDialog model={model} version={version} />)} aria-label={`Load version ${version}`}>
-                Load
-              </button>
-            </td>
-          </tr>
         ))}
       </tbody>
     </table>

@@ -6,7 +6,7 @@ const words = {
   LOADING: ['loading', 'busy'],
   AVAILABLE: ['available', 'good'],
   UNLOADING: ['unloading', 'busy'],
-  END: ['ended', 'idle'],
+  END: ['not loaded', 'idle'],
 } as const;
 
 /** The state of a version as a word and a colour. */
