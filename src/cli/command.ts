@@ -10,13 +10,13 @@ export interface CommandContext {
 }
 
 /**
- * Does the work of a command and prints its result, as text or with --json as one JSON object. What it throws becomes a line on standard
+ * Does the work of a command and prints its result, as text or with --json as one JSON object; nothing where it has printed it already. What it throws becomes a line on standard
  * error, or with --json `{"error":{"code","message","details"}}` on standard output, and exit status 1.
  */
 export async function runCommand<Result>(
   { json = false }: { readonly json?: boolean },
   work: (context: CommandContext) => Promise<Result>,
-  print: (result: Result) => string,
+  print: (result: Result) => string | undefined,
 ): Promise<void> {
   const controller = new AbortController();
   const forget = () => void process.off('SIGINT', abort).off('SIGTERM', abort);
@@ -28,7 +28,8 @@ export async function runCommand<Result>(
   process.on('SIGINT', abort).on('SIGTERM', abort);
   try {
     const result = await work({ json, signal: controller.signal });
-    process.stdout.write(json ? `${JSON.stringify(result, null, 2)}\n` : `${print(result)}\n`);
+    const text = json && result !== undefined ? JSON.stringify(result, null, 2) : print(result);
+    if (text !== undefined) process.stdout.write(`${text}\n`);
   } catch (error) {
     fail(serializeError(error), json);
   } finally {

@@ -11,12 +11,14 @@ import { addHistory } from './history.ts';
 import { addInspect } from './inspect.ts';
 import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
+import { addLogs } from './logs.ts';
 import { addModelCommands } from './models.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
+import { addUpload } from './upload.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
 
@@ -33,6 +35,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addStatus,
   addModelCommands,
   addHistory,
+  addLogs,
+  addUpload,
   addDrift,
   addFeedback,
   addRollout,
