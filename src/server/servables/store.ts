@@ -33,6 +33,8 @@ export class Servables implements ServableStore {
     const model = this.#models.get(snapshot.name) ?? new ModelServables(snapshot.name, this.#options);
     this.#models.set(snapshot.name, model);
     model.apply(snapshot);
+    // Labels and shares may be others, with every version as it was.
+    for (const listener of this.#listeners) listener();
   }
 
   /** Drains and unloads a model that is no longer configured. */
