@@ -21,6 +21,7 @@ const steps = [
   node('types of the management page', tsc, ['-p', 'src/ui/tsconfig.json']),
   node('types of the service worker', tsc, ['-p', 'demo/service-worker/tsconfig.json', '--noEmit']),
   node('imports', 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs', ['src', 'demo']),
+  node('licences', 'scripts/licences.mjs', []),
   node('unused code', 'node_modules/knip/bin/knip.js', ['--no-progress']),
   node('API reports', 'scripts/api-report.mjs', update),
   node('sizes', 'node_modules/size-limit/bin.js', []),

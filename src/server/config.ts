@@ -41,6 +41,8 @@ export interface ServerConfig {
   readonly authentication: Authentication;
   /** With authentication, whether calls that change what is served are taken at every address. @default false, as without it */
   readonly changesOnPublicPort: boolean;
+  /** Folders that models of calls may be in, besides those that are configured. @default undefined: any without authentication, none with it */
+  readonly allowedModelRoots: readonly string[] | undefined;
   readonly models: readonly ModelSource[];
   /** Where `models` was read from, and is read again: a ModelServerConfig in text form. */
   readonly modelConfigFile: string | undefined;
@@ -103,6 +105,8 @@ export interface ServerConfig {
   readonly cacheDir: string;
   /** The SQLite file that says who changed what. @default undefined: it is known until the server ends; of `nearfar serve`, `nearfar/history.sqlite` in the user's state folder */
   readonly historyFile: string | undefined;
+  /** The PostgreSQL database that holds the history in place of a file, `postgres://…`: for servers on several machines. @default undefined */
+  readonly historyUrl: string | undefined;
   /** Public keys in PEM (P-256, P-384 or P-521): versions that none of them signed are not served. @default [], signatures are not looked at */
   readonly trust: readonly string[];
   /** Most bytes of one version that is uploaded; 0 takes no uploads. @default 17_179_869_184 (16 GiB) */
@@ -173,6 +177,7 @@ function defaults(environment: Environment): ServerConfig {
     adminAddress: undefined,
     authentication: {},
     changesOnPublicPort: false,
+    allowedModelRoots: undefined,
     models: [],
     modelConfigFile: undefined,
     modelConfigPollMs: 0,
@@ -203,6 +208,7 @@ function defaults(environment: Environment): ServerConfig {
     savedModelTags: undefined,
     cacheDir: join(environment['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'nearfar'),
     historyFile: undefined,
+    historyUrl: undefined,
     trust: [],
     maxUploadBytes: 16 * 2 ** 30,
     maxInFlight: 512,
@@ -281,6 +287,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     tls: flags.ssl_config_file ? readSslConfig(flags.ssl_config_file) : undefined,
     authentication: parseAuthentication(flags),
     changesOnPublicPort: flags.allow_changes_on_public_port,
+    allowedModelRoots: flags.allowed_model_roots?.split(',').map((root) => resolve(root.trim())),
     ...parseModels(flags, environment),
     modelConfigPollMs: toMilliseconds(flags.model_config_file_poll_wait_seconds),
     allowsLabelsOfMissingVersions: flags.allow_version_labels_for_unavailable_models,
@@ -308,6 +315,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     maxLoadRetryMs: retryMs,
     savedModelTags: flags.saved_model_tags === undefined ? undefined : parseTags(flags.saved_model_tags),
     cacheDir: flags.cache_dir === undefined ? undefined : resolve(flags.cache_dir),
+    historyUrl: parseHistoryUrl(flags.history_url ?? environment['NEARFAR_HISTORY_URL'] ?? ''),
     historyFile: parseStateFile(flags.history_file, 'history.sqlite', environment),
     trust: flags.trust?.split(',').map(readPublicKeyFile),
     maxUploadBytes: flags.max_upload_bytes,
@@ -351,6 +359,13 @@ function parseAuthentication({ auth_config_file: file, api_keys_file: keys }: Fl
 function parseModelsRoot(location: string): string {
   if (!isRemote(location)) return resolve(location);
   return resolveStoreLocation(location);
+}
+
+/** @throws {NearfarError} `invalid-argument`, without the URL: it may have a password. */
+function parseHistoryUrl(url: string): string | undefined {
+  if (url === '') return undefined;
+  if (URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol)) return url;
+  throw new NearfarError('invalid-argument', '--history_url expects postgres://user@host/database');
 }
 
 /** What outlives the server, in the user's state folder unless it is said where; an empty name keeps nothing. */

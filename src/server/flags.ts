@@ -93,6 +93,10 @@ const ourFlags = {
     'how callers say who they are: API keys, tokens (JWT), login of the page (OIDC), client certificates',
   ),
   allow_changes_on_public_port: honoured('bool', 'with authentication, take calls that change what is served at every address'),
+  allowed_model_roots: honoured(
+    'string',
+    'folders that models of calls may be in, by commas (any; with authentication those of --models and the config file)',
+  ),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
   engine_workers: honoured('int', 'runs of one version side by side, each in an engine worker of its own (1)'),
   max_engine_workers: honoured('int', 'most engine workers; beyond, versions share them and wait for each other (8)'),
@@ -101,6 +105,10 @@ const ourFlags = {
   allow_software_adapter: honoured('bool', 'take a GPU adapter that is made of software'),
   inline_runs_below_micros: honoured('int', 'runs of CPU models that take less are not sent to a thread (100; 0: all are)'),
   cors_allowed_origins: honoured('string', 'pages that may ask for predictions, by commas; * is any'),
+  history_url: honoured(
+    'string',
+    'PostgreSQL database that holds the history in place of a file (postgres://…); or NEARFAR_HISTORY_URL, which other processes cannot see',
+  ),
   history_file: honoured('string', 'SQLite file that says who changed what is served; empty: kept in memory alone'),
   cache_dir: honoured('string', 'where imported TensorFlow Serving versions, and what comes from stores, are kept'),
   trust: honoured('string', 'serve only versions signed by one of these public keys, PEM files by commas'),

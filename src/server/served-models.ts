@@ -13,6 +13,7 @@ import {
   type VersionOnDisk,
   type VersionPolicy,
 } from './repository/index.ts';
+import { isInside } from './security/index.ts';
 import type { LoadedVersion, Servables, VersionStatus } from './servables/index.ts';
 
 /** What is served, as it can be changed while the server runs; every change is checked whole before any of it is made. */
@@ -101,6 +102,8 @@ export interface ServedModelsOptions {
   readonly allowsLabelsOfMissingVersions: boolean;
   /** Stores that models may be read from by calls, besides those that models are configured for: where the server can go, its callers need not be able to. */
   readonly storeRoots: readonly string[];
+  /** Folders that the models of calls must be in, where they may not be anywhere. */
+  readonly folderRoots: readonly string[] | undefined;
   /** Throws for a model whose requests cannot be logged as its config asks. */
   readonly assertLogging: (model: ModelSource) => void;
   readonly log: Logger;
@@ -403,20 +406,26 @@ export class ServedModels implements ModelAdmin {
   }
 
   /**
-   * Checks that a call names no store that the operator did not.
+   * Checks that a call names no store that the operator did not, and no folder where that is bound too.
    * @throws {NearfarError} `permission-denied`.
    */
   #assertStores(models: readonly ModelSource[], { way }: Actor): void {
     if (way === 'server' || way === 'config-file') return;
     const known = [...this.#options.storeRoots, ...this.#models.map(({ basePath }) => basePath)];
     for (const { name, basePath } of models) {
-      if (!isRemote(basePath) || known.some((root) => isBelow(root, basePath))) continue;
+      if (isRemote(basePath) ? known.some((root) => isBelow(root, basePath)) : this.#mayReadFolder(basePath)) continue;
       throw new NearfarError(
         'permission-denied',
-        `model base path ${basePath} of ${name} is in no store that --models or the model config file names`,
+        `model base path ${basePath} of ${name} is in no ${isRemote(basePath) ? 'store' : 'folder'} that --models, the model config file${isRemote(basePath) ? '' : ' or --allowed_model_roots'} names`,
         { details: { name, basePath } },
       );
     }
+  }
+
+  #mayReadFolder(basePath: string): boolean {
+    const { folderRoots } = this.#options;
+    if (!folderRoots || this.#models.some((model) => model.basePath === basePath)) return true;
+    return isInside(basePath, folderRoots);
   }
 
   async #recordFailure(change: Omit<Change, 'outcome' | 'message' | 'folder'>, error: unknown): Promise<void> {

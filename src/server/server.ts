@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Admission } from './admission.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { withImageCache } from './cache/index.ts';
 import { ClientReports } from './client-reports.ts';
 import { type Address, resolveConfig, type ServerConfig, type ServerOptions } from './config.ts';
-import { createMemoryHistory, type History, openSqliteHistory, recordingRefusals } from './history/index.ts';
+import { createMemoryHistory, type History, openPostgresHistory, openSqliteHistory, recordingRefusals } from './history/index.ts';
 import { createInsights } from './insights/index.ts';
 import { JsonThread } from './json/index.ts';
 import { createLog, type Logger } from './log.ts';
@@ -71,7 +72,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     : undefined;
   const metrics = createMetrics();
   const buffers = new BufferPool();
-  const history = openHistory(config, log);
+  const history = await openHistory(config, log);
   const insights = await createInsights({
     inFlight: () => admission.inFlight,
     models: () => describeModels(serving.servables, serving.models),
@@ -245,11 +246,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 /** A log that cannot be kept costs no server its start: it is told, and what is changed is known until the server ends. */
-function openHistory({ historyFile: file, host, restPort }: ServerConfig, log: Logger): History {
-  const server = `${host}:${restPort}`;
-  if (file === undefined) return createMemoryHistory({ server });
+async function openHistory({ historyFile: file, historyUrl: url, host, restPort }: ServerConfig, log: Logger): Promise<History> {
+  const server = `${url === undefined ? host : hostname()}:${restPort}`;
   try {
-    return openSqliteHistory({ file, server, log });
+    if (url !== undefined) return await openPostgresHistory({ url, server, log });
+    return file === undefined ? createMemoryHistory({ server }) : openSqliteHistory({ file, server, log });
   } catch (error) {
     log.error({ err: error, file }, 'the history is not kept');
     return createMemoryHistory({ server });

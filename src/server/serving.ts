@@ -24,6 +24,7 @@ import {
 import { resolveLogging } from './request-log/index.ts';
 import { RequestTallies, Rollouts, ShadowRuns, shadowOf, shadowVersion } from './rollout/index.ts';
 import { warnOfSavedModelConfig } from './saved-model-config.ts';
+import { isOn } from './security/index.ts';
 import { EngineHost, InlineRuns, type ServableStore, Servables } from './servables/index.ts';
 import { ServedModels } from './served-models.ts';
 
@@ -191,6 +192,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
     servables,
     published,
     allowsLabelsOfMissingVersions: config.allowsLabelsOfMissingVersions,
+    folderRoots: folderRootsOf(config),
     storeRoots: [config.store?.location, isRootRemote ? modelsRoot.replace(/\/+$/, '') : undefined].filter((root) => root !== undefined),
     assertLogging: ({ name, logging }) => void resolveLogging(name, logging, config.requestLogDir),
     log,
@@ -265,4 +267,14 @@ async function waitUntil(holds: () => boolean, waiters: Set<() => void>, signals
       signal.removeEventListener('abort', abort);
     };
   }).finally(() => forget());
+}
+
+/** Bound where it is asked for, and with authentication: those who may operate the models need not be able to read any folder. */
+function folderRootsOf({ allowedModelRoots, authentication, modelsRoot, models, cacheDir }: ServerConfig): readonly string[] | undefined {
+  if (!allowedModelRoots && !isOn(authentication)) return undefined;
+  const own = [...models.map(({ basePath }) => basePath), ...(modelsRoot === undefined ? [] : [modelsRoot])].filter(
+    (root) => !isRemote(root),
+  );
+  // Files that came with a load are written here.
+  return [...(allowedModelRoots ?? []), ...own, join(cacheDir, 'loaded')];
 }

@@ -227,6 +227,35 @@ test('a label that is published is moved and rolled back in versions.json, and w
   expect([back.status, back.stdout]).toEqual([0, 'everyday10: stable is version 1\n']);
 });
 
+test('a version runs in the shadow, and a rollout is tried, begun, shown and ended', async () => {
+  const shadow = await ask('shadow', 'everyday10', 'canary', '--share', '20');
+  const dry = await ask('rollout', 'dry-run', 'everyday10', '--steps', '5,100', '--minutes', '60', '--min-agreement', '0.9');
+  const idle = await ask('rollout', 'status', 'everyday10');
+  const begun = await ask('rollout', 'start', 'everyday10', '--steps', '5,100', '--minutes', '60');
+  const shared = server.servables.traffic('everyday10');
+  const shown = await json('rollout', 'status', 'everyday10');
+  const aborted = await ask('rollout', 'abort', 'everyday10');
+  const off = await ask('shadow', 'everyday10', '--off');
+  const wrong = await ask('rollout', 'start', 'everyday10', '--label', 'nightly');
+
+  expect([shadow.status, shadow.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^everyday10: version 2 beside version 1, 20 % of the requests\n0 compared/),
+  ]);
+  expect(dry.stdout).toMatch(/^1\. canary 5 %, stable 95 %; after 60 minutes and 100 requests the next step\n2\. .*is stable\nnow: wait, /);
+  expect(idle.stdout).toBe('everyday10: there was no rollout\n');
+  expect([begun.status, begun.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^everyday10: canary, version 2, step 1 of 2: version 2 at 5 % waits/),
+  ]);
+  expect(shared).toEqual({ canary: 5, stable: 95 });
+  expect(shown).toMatchObject({ rollout: { state: 'running', step: 0 }, measured: { candidate: { requests: 0 } } });
+  expect([aborted.status, aborted.stdout]).toEqual([0, expect.stringContaining('aborted: version 2 is taken back by')]);
+  expect(server.servables.traffic('everyday10')).toBeUndefined();
+  expect([off.status, off.stdout]).toEqual([0, 'everyday10: no shadow runs\n']);
+  expect([wrong.status, wrong.stderr]).toEqual([1, expect.stringContaining('versions.json has no label nightly')]);
+});
+
 test('what cannot be done ends with status 1 and the reason, with --json as JSON', async () => {
   const missing = await json('load', 'm', '9');
   const unknown = await ask('label', 'nothing', 'stable', '1');

@@ -9,7 +9,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import {
   type Change,
   createMemoryHistory,
-  type History,
   type HistoryEntry,
   modelChanges,
   openSqliteHistory,
@@ -19,6 +18,7 @@ import { openDatabase } from '../../src/server/history/sqlite.ts';
 import { type RunningServer, type ServerOptions, startServer } from '../../src/server/index.ts';
 import { createLog } from '../../src/server/log.ts';
 import { copyEveryday10 } from '../support/everyday10.ts';
+import { change, historyContract } from '../support/history-contract.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 
 let folder: Awaited<ReturnType<typeof openTempFolder>>;
@@ -31,60 +31,8 @@ beforeAll(async () => {
 
 afterAll(() => folder[Symbol.asyncDispose]());
 
-const change = (model: string, version: string): Change => ({
-  who: '127.0.0.1',
-  way: 'REST',
-  action: 'change',
-  model,
-  version,
-  from: { labels: { stable: '1' } },
-  to: { labels: { stable: version } },
-  outcome: 'done',
-});
-
-describe.each<[string, () => History]>([
-  ['in SQLite', () => openSqliteHistory({ file: at(`${Math.random()}`, 'history.sqlite'), server: 'one', log })],
-  ['in memory', () => createMemoryHistory({ server: 'one' })],
-])('a history %s', (_, open) => {
-  test('tells the newest first, of one model alone, page by page', async () => {
-    await using history = open();
-    for (const version of ['2', '3', '4']) {
-      await history.record(change('a', version));
-      await history.record({ ...change('b', version), outcome: 'failed', message: 'no such version' });
-    }
-
-    const first = await history.list({ model: 'a', limit: 2 });
-    const second = await history.list({ model: 'a', limit: 2, before: first.at(-1)?.id });
-
-    expect(first.map(({ version }) => version)).toEqual(['4', '3']);
-    expect(second.map(({ version }) => version)).toEqual(['2']);
-    expect(first[0]).toMatchObject({ ...change('a', '4'), server: 'one' });
-    expect(Math.abs(Date.parse(first[0]?.at ?? '') - Date.now())).toBeLessThan(60_000);
-    expect((await history.list({ model: 'b' }))[0]).toMatchObject({ outcome: 'failed', message: 'no such version' });
-    expect(await history.list()).toHaveLength(6);
-  });
-
-  test('keeps models of one name apart by their folders', async () => {
-    await using history = open();
-    await history.record({ ...change('a', '2'), folder: '/here/a' }, { ...change('a', '3'), folder: '/there/a' });
-
-    const entries = await history.list({ model: 'a', folder: '/here/a' });
-
-    expect(entries.map(({ version }) => version)).toEqual(['2']);
-  });
-
-  test('tells those who watch of each entry once it is kept, with its id', async () => {
-    await using history = open();
-    const seen: HistoryEntry[] = [];
-    const watching = history.watch((entry) => seen.push(entry));
-    await history.record(change('a', '2'), change('a', '3'));
-    watching[Symbol.dispose]();
-    await history.record(change('a', '4'));
-
-    const [, ...kept] = await history.list();
-    expect(seen.map(({ id, version }) => [id, version])).toEqual(kept.reverse().map(({ id, version }) => [id, version]));
-  });
-});
+historyContract('in SQLite', () => openSqliteHistory({ file: at(`${Math.random()}`, 'history.sqlite'), server: 'one', log }));
+historyContract('in memory', () => createMemoryHistory({ server: 'one' }));
 
 test('only settings that differ are changes, in whatever order they are named', () => {
   const before = new Map([['m', { base_path: '/m', version_labels: { stable: '1', canary: '2' } }]]);
@@ -275,6 +223,8 @@ describe('a server', () => {
     expect((await put('labels/stable', { version: 2 })).status).toBe(200);
     expect((await put('labels/stable', { version: 3 })).status).toBe(400);
     expect((await fetch(`${first.restAddress}/nearfar/v1/models/m/versions/1`, { method: 'DELETE' })).status).toBe(204);
+    const newest = async () => (await read(first, '?model=m&limit=1')).body.entries[0];
+    await expect.poll(newest).toMatchObject({ action: 'unload', version: '1' });
     await first.close();
     servers.splice(0);
     const second = await start(options);

@@ -100,7 +100,7 @@ class DirectReply implements RestReply {
   readonly raw: ServerResponse;
   readonly #isDraining: () => boolean;
   /** Names and values in turn: an object with so many names of so many kinds costs more than all else here. */
-  readonly #headers: (string | number)[] = ['vary', 'Origin'];
+  readonly #headers: (string | number)[] = ['x-content-type-options', 'nosniff', 'vary', 'Origin'];
   #status = 200;
   sent = false;
 

@@ -52,7 +52,9 @@ export function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket
 
 /** Refuses in JSON what Node itself refuses without a word. */
 export function addProtocolErrors(app: FastifyInstance): void {
-  app.addHook('onRequest', async ({ raw }) => {
+  app.addHook('onRequest', async ({ raw }, reply) => {
+    // No answer is to be taken for a page or a script that its type does not name.
+    reply.header('x-content-type-options', 'nosniff');
     if (raw.httpVersion === '1.1' && raw.headers.host === undefined)
       throw new NearfarError('invalid-argument', 'the request has no Host header');
   });

@@ -211,6 +211,27 @@ function managementPaths(): Json {
   return {
     '/nearfar/v1/models': get('Every model with its versions, states, labels and shares', object({ models: array(ref('Model')) })),
     '/nearfar/v1/batching': get('How signatures are batched', object({ signatures: array(ref('Batching')) })),
+    '/nearfar/v1/session': {
+      ...get('Who is signed in, and how to sign in', ref('Session')),
+      post: operation({
+        summary: 'Begins a session of the page by an API key; where callers have to say who they are',
+        tag: management,
+        body: json(object({ key: text })),
+        answer: json(object({ name: text, roles: array(text) })),
+      }),
+      delete: operation({ summary: 'Ends the session of the page', tag: management }),
+    },
+    '/nearfar/v1/login': {
+      get: operation({
+        summary: 'Sends a browser to the OpenID provider',
+        tag: management,
+        query: [queryOf('next', text, 'path to come back to (/ui)')],
+        status: 302,
+      }),
+    },
+    '/nearfar/v1/login/callback': {
+      get: operation({ summary: 'Where the OpenID provider sends it back', tag: management, status: 302 }),
+    },
     '/nearfar/v1/history': get('What was changed and by whom, newest first', object({ entries: array(ref('HistoryEntry')) }), limits),
     '/nearfar/v1/failures': get('What failed by the server, or was refused, newest first', object({ failures: array(ref('Failure')) }), [
       ...limits,
@@ -565,6 +586,9 @@ const schemas: Json = {
     inFlight: count,
     memoryBytes: count,
   }),
+  Session: object({ authentication: flag, signIn: array(text), name: text, roles: array(text), models: array(text), csrf: text }, [
+    'authentication',
+  ]),
   Drift: object({
     version: versionNumber,
     signature: text,
@@ -616,7 +640,16 @@ export function openApiDocument(serverVersion: string): Json {
     },
     tags: [tensorFlow, oip, browsers, management, health].map((name) => ({ name })),
     paths: { ...tensorFlowPaths(), ...openInferencePaths(), ...taskPaths(), ...managementPaths(), ...otherPaths() },
-    components: { schemas, parameters },
+    components: {
+      schemas,
+      parameters,
+      securitySchemes: {
+        apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key' },
+        bearer: { type: 'http', scheme: 'bearer', description: 'an API key or a token' },
+      },
+    },
+    // Where the server asks who calls, which GET /nearfar/v1/session tells.
+    security: [{}, { apiKey: [] }, { bearer: [] }],
   };
 }
 

@@ -19,7 +19,7 @@ export function addSite(app: FastifyInstance, { root, elsewhere, headers = {} }:
       const path = asked === '' || asked.endsWith('/') ? `${asked}index.html` : asked;
       const found = isInside(path) ? await findFile([join(root, path), elsewhere?.(path)]) : undefined;
       if (!found) throw new NearfarError('not-found', `no page ${request.raw.url?.split('?', 1)[0]}`);
-      reply.headers({ 'x-content-type-options': 'nosniff', ...headers });
+      reply.headers(headers);
       await sendFile(request, reply, {
         body: { path: found.path },
         bytes: found.size,
