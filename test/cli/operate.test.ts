@@ -202,7 +202,7 @@ test('a label that is published is moved and rolled back in versions.json, and w
   const { entries } = await json('history', 'everyday10', '--limit', '5');
   const path = join(folder.path, 'everyday10', 'versions.json');
   await writeFile(path, (await readFile(path, 'utf8')).replace('"stable": "2"', '"stable": "1"'));
-  await expect.poll(named).toBe('1');
+  await expect.poll(named, { timeout: 20_000 }).toBe('1');
   const latest = async () => (await json('history', 'everyday10', '--limit', '5')).entries;
   const written = {
     way: 'versions.json',
@@ -210,7 +210,7 @@ test('a label that is published is moved and rolled back in versions.json, and w
     from: { labels: { stable: '2', canary: '2' } },
     to: { labels: { stable: '1', canary: '2' } },
   };
-  await expect.poll(latest).toContainEqual(expect.objectContaining(written));
+  await expect.poll(latest, { timeout: 20_000 }).toContainEqual(expect.objectContaining(written));
   const taken = await ask('label', 'everyday10', 'canary');
   await ask('label', 'everyday10', 'canary', '2');
   const missing = await ask('label', 'everyday10', 'stable', '7');

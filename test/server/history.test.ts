@@ -224,11 +224,13 @@ describe('a server', () => {
     expect((await put('labels/stable', { version: 3 })).status).toBe(400);
     expect((await fetch(`${first.restAddress}/nearfar/v1/models/m/versions/1`, { method: 'DELETE' })).status).toBe(204);
     const newest = async () => (await read(first, '?model=m&limit=1')).body.entries[0];
-    await expect.poll(newest).toMatchObject({ action: 'unload', version: '1' });
+    await expect.poll(newest, { timeout: 20_000 }).toMatchObject({ action: 'unload', version: '1' });
     await first.close();
     servers.splice(0);
     const second = await start(options);
-    await expect.poll(() => second.servables.status({ name: 'm' }).every(({ state }) => state === 'AVAILABLE')).toBe(true);
+    await expect
+      .poll(() => second.servables.status({ name: 'm' }).every(({ state }) => state === 'AVAILABLE'), { timeout: 20_000 })
+      .toBe(true);
     const { body } = await read(second, '?model=m');
 
     const byClient = body.entries.filter(({ way }: Change) => way === 'REST').reverse();

@@ -10,6 +10,9 @@ import type { Rollout } from '../../src/server/rollout/plan.ts';
 import { openTempFolder } from '../support/model-folder.ts';
 import { scalingModel } from '../support/onnx-writer.ts';
 
+/** On a machine that does much else. */
+const soon = { timeout: 20_000 };
+
 const startedAt = '2026-01-01T00:00:00.000Z';
 const now = Date.parse(startedAt);
 const minute = 60_000;
@@ -208,12 +211,12 @@ describe('a server', () => {
     const set = await ask('PUT', 'shadow', { label: 'canary', share: 100 });
     await many(5);
     const report = async () => (await ask('GET', 'shadow')).body.report;
-    await expect.poll(async () => (await report()).compared).toBeGreaterThanOrEqual(5);
+    await expect.poll(async () => (await report()).compared, soon).toBeGreaterThanOrEqual(5);
     const agreeing = await report();
     await ask('PUT', 'shadow', { version: '3', share: 100 });
-    await expect.poll(() => server.servables.status({ name: 'm', version: '3' })[0]?.state).toBe('AVAILABLE');
+    await expect.poll(() => server.servables.status({ name: 'm', version: '3' })[0]?.state, soon).toBe('AVAILABLE');
     const answered = await many(5);
-    await expect.poll(async () => (await report()).compared).toBeGreaterThanOrEqual(1);
+    await expect.poll(async () => (await report()).compared, soon).toBeGreaterThanOrEqual(1);
     const differing = await report();
     const metrics = await fetch(`${server.restAddress}/metrics`).then((answer) => answer.text());
     const wrong = await Promise.all([ask('PUT', 'shadow', { version: '9', share: 1 }), ask('PUT', 'shadow', { share: 1 })]);
@@ -245,7 +248,7 @@ describe('a server', () => {
     expect(answers.every(({ status }) => status === 200)).toBe(true);
     expect(answers.every(({ body }) => body.predictions[0][2] === 6)).toBe(true);
     expect(report.dropped.busy).toBeGreaterThan(0);
-    await expect.poll(async () => (await ask('GET', 'shadow')).body.report.compared).toBe(400 - report.dropped.busy);
+    await expect.poll(async () => (await ask('GET', 'shadow')).body.report.compared, soon).toBe(400 - report.dropped.busy);
   });
 
   test('gives a good version its share step by step until it is stable, and says why at each', async () => {
@@ -320,7 +323,7 @@ describe('a server', () => {
   test('takes a slow version back, and all clients have stable at the next request', async () => {
     await ask('PUT', 'rollout', { steps: [{ share: 100, minutes: 60 }], conditions: { maxP99Ms: 1e-6, minRequests: 20 } });
     const during = await many(30);
-    await expect.poll(async () => (await ask('GET', 'rollout')).body.rollout.state, { timeout: 5_000 }).toBe('rolled-back');
+    await expect.poll(async () => (await ask('GET', 'rollout')).body.rollout.state, soon).toBe('rolled-back');
     const after = await many(30);
 
     expect(new Set(during.map(({ version }) => version))).toEqual(new Set(['2']));
@@ -333,7 +336,7 @@ describe('a server', () => {
     await start();
     const again = await ask('GET', 'rollout');
     await ask('PUT', 'traffic', { canary: 30, stable: 70 });
-    await expect.poll(async () => (await ask('GET', 'rollout')).body.rollout.state).toBe('aborted');
+    await expect.poll(async () => (await ask('GET', 'rollout')).body.rollout.state, soon).toBe('aborted');
 
     const [statement] = await statements();
     const { traffic } = await published();
