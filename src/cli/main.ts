@@ -18,6 +18,7 @@ import { addPublish } from './publish.ts';
 import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
+import { addTune } from './tune/index.ts';
 import { addUpload } from './upload.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
@@ -42,6 +43,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addRollout,
   addKeys,
   addPredict,
+  addTune,
   addDemo,
 ];
 

@@ -70,6 +70,8 @@ export interface ServerConfig {
   readonly respondsWithTensorContent: boolean;
   /** Backends to try, in this order; `auto` is GPU first where a real adapter is there, then onnx-cpu, then tfjs-wasm. @default 'auto' */
   readonly backends: readonly BackendId[] | 'auto';
+  /** Variants to try before the others of their version, in this order, by their ids in the manifest. @default [], the manifest's order */
+  readonly variants: readonly string[];
   /** Whether a GPU adapter made of software counts. @default false */
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
@@ -192,6 +194,7 @@ function defaults(environment: Environment): ServerConfig {
     corsAllowedOrigins: [],
     respondsWithTensorContent: false,
     backends: 'auto',
+    variants: [],
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
     inlineRunsBelowMs: 0.1,
@@ -300,6 +303,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
+    variants: flags.variant?.split(',').map((id) => id.trim()),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineWorkers: orDefault(flags.engine_workers),
     maxEngineWorkers: orDefault(flags.max_engine_workers),

@@ -98,6 +98,7 @@ const ourFlags = {
     'folders that models of calls may be in, by commas (any; with authentication those of --models and the config file)',
   ),
   backend: honoured('string', 'auto, or backends in the order to try: onnx-cpu, tfjs-wasm, tfjs-webgpu, onnx-webgpu, …'),
+  variant: honoured('string', 'variants to try before the others of their version, by their ids and by commas, under each backend'),
   engine_workers: honoured('int', 'runs of one version side by side, each in an engine worker of its own (1)'),
   max_engine_workers: honoured('int', 'most engine workers; beyond, versions share them and wait for each other (8)'),
   resource_preserving: honoured('bool', 'unload the old version of a model before the new one loads'),
