@@ -49,7 +49,7 @@ export function addPlan(program: Command): void {
     .option('--nodes <count>', 'what these can do, instead of how many are needed', parseCount)
     .option('--nodes-down <count>', 'nodes that go down in the busiest hour', parseCount)
     .option('--seed <number>', 'of the simulated day', parseCount, 1)
-    .option('--most-calls <count>', 'simulate a part of the day, where it has more calls', parseCount, 200_000)
+    .option('--most-calls <count>', 'simulate a part of each hour, where the day has more calls', parseCount, 200_000)
     .option('--out <file.svg>', 'draw the simulated day')
     .option('--json', 'print the result as JSON')
     .action((file: string | undefined, flags: PlanFlags) => runCommand(flags, ({ signal }) => run(file, flags, signal), print));
@@ -188,7 +188,7 @@ function print({ formulas, simulations, verdict, observed, out }: Result): strin
     '',
     `a day's network: ${gigabytes(downloads)} of models, ${gigabytes(requests)} of requests, ${gigabytes(responses)} of answers`,
     `to keep it with a node down: ${formulas.nodesWithSpare ?? 'more than can be said'}`,
-    ...(last && last.dayShare < 1 ? [`simulated: ${percent(last.dayShare)} of the day at full rate, ${last.calls} calls`] : []),
+    ...(last && last.dayShare < 1 ? [`simulated: ${percent(last.dayShare)} of each hour at full rate, ${last.calls} calls`] : []),
     verdict,
     ...(out === undefined ? [] : [`drawn: ${out}`]),
   ].join('\n');

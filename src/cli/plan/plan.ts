@@ -50,8 +50,8 @@ function judge(formulas: Capacity, simulations: readonly Simulation[], isEnough:
   const nodes = last.nodes === 1 ? '1 node' : `${last.nodes} nodes`;
   const worst = `${formatMs(last.peak.p99Ms)} in the busiest hour${last.refused > 0 ? `, ${last.refused} calls refused` : ''}`;
   if (formulas.node.isOverloaded && !isEnough)
-    return `overloaded: ${nodes} are ${percent(formulas.node.utilisation)} busy at the peak by the formulas; simulated p99 ${worst}`;
-  if (!isEnough) return `${nodes} do not keep to ${server.targetP99Ms} ms: simulated p99 ${worst}`;
+    return `overloaded: with ${nodes} workers are ${percent(formulas.node.utilisation)} busy at the peak by the formulas; simulated p99 ${worst}`;
+  if (!isEnough) return `with ${nodes} the target of ${server.targetP99Ms} ms is missed: simulated p99 ${worst}`;
   if (simulations.length === 1) return `the simulation confirms ${nodes}: p99 ${worst}`;
   return `the simulation corrects ${simulations[0]?.nodes} to ${nodes}: p99 ${worst}`;
 }

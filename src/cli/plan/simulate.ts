@@ -5,7 +5,7 @@ import type { DeviceClass, PlanInputs } from './inputs.ts';
 export interface SimulationOptions {
   readonly nodes: number;
   readonly seed: number;
-  /** Calls of the day at most: beyond, a part of the day is simulated, with the same rates and as much of the devices. */
+  /** Calls of the day at most: beyond, a part of each hour is simulated, with the same rates and as much of the devices. */
   readonly mostCalls: number;
   /** Which node a call goes to: the less busy of two, as clients of nearfar choose, or any. */
   readonly balancing: 'two-choices' | 'random';
@@ -57,8 +57,7 @@ interface Node {
 type Run = { readonly calls: readonly Call[] };
 
 type Event =
-  | { readonly kind: 'visit' }
-  | { readonly kind: 'call'; readonly each: DeviceClass; readonly isNear: boolean }
+  | { readonly kind: 'call'; readonly isNear: boolean }
   | { readonly kind: 'done'; readonly node: Node; readonly run: Run }
   | { readonly kind: 'down' }
   | { readonly kind: 'up' };
@@ -88,28 +87,20 @@ export function simulateFleet(inputs: PlanInputs, { nodes: nodeCount, seed, most
   const meanVisits = (inputs.devices * inputs.visitsPerDay) / 86_400;
   const total = { waitMs: 0, serverMs: 0, computed: 0, served: 0, runs: 0 };
 
-  const nextVisit = (after: number) => {
-    // Thinning: as many as at the peak, of which some are left out (Lewis and Shedler 1979).
-    for (let at = after; ; ) {
-      at += exponential(random, meanVisits * inputs.peakFactor);
-      if (at >= seconds) return;
-      if (random() * inputs.peakFactor <= shape(at / seconds)) return events.add(at, { kind: 'visit' });
-    }
-  };
-
-  const visit = (at: number) => {
-    nextVisit(at);
+  const visit = (start: number, visitedAt: number) => {
     const device = Math.floor(random() * fleet.classOf.length);
     const each = inputs.classes[fleet.classOf[device]!]!; // of the fleet
     const calls = wholeNumber(callsPerVisit, random);
-    const plan = beginVisit(fleet, device, { at, each, keptShare, modelBits: fleet.modelBits }, random);
-    let time = at;
+    const { readyAt, end } = beginVisit(fleet, device, { at: visitedAt, each, keptShare }, random);
+    let time = visitedAt;
     for (let call = 0; call < calls; call++) {
-      const isReady = each.nearShare === undefined ? time >= plan.readyAt : random() < each.nearShare;
-      events.add(time, { kind: 'call', each, isNear: isReady && random() >= each.failureShare });
+      const isReady = each.nearShare === undefined ? time >= readyAt : random() < each.nearShare;
+      // What is after the end of the hour stands for what visits of the hour before leave to this one: it may be shorter than a visit.
+      const at = start + ((time - start) % hourSeconds);
+      events.add(at, { kind: 'call', isNear: isReady && random() >= each.failureShare });
       time += exponential(random, 1 / secondsBetweenCalls);
     }
-    plan.end(time);
+    end(time);
   };
 
   const call = (at: number, { isNear }: Extract<Event, { kind: 'call' }>) => {
@@ -174,15 +165,20 @@ export function simulateFleet(inputs: PlanInputs, { nodes: nodeCount, seed, most
     }
   };
 
-  nextVisit(0);
+  for (let hour = 0; hour < hoursOfDay; hour++) {
+    const start = hour * hourSeconds;
+    const visitsPerSecond = meanVisits * shape((hour + 0.5) / hoursOfDay);
+    for (let at = start + exponential(random, visitsPerSecond); at < start + hourSeconds; at += exponential(random, visitsPerSecond)) {
+      visit(start, at);
+    }
+  }
   if (server.nodesDown > 0) {
     events.add(peakHour * hourSeconds, { kind: 'down' });
     events.add((peakHour + 1) * hourSeconds, { kind: 'up' });
   }
   for (let next = events.take(); next; next = events.take()) {
     const { at, event } = next;
-    if (event.kind === 'visit') visit(at);
-    else if (event.kind === 'call') call(at, event);
+    if (event.kind === 'call') call(at, event);
     else if (event.kind === 'done') done(at, event);
     else if (event.kind === 'down') goDown(at);
     else for (const node of nodes) node.isUp = true;
@@ -269,7 +265,7 @@ function createFleet(inputs: PlanInputs, devices: number, random: () => number):
     const each = classes[fleet.classOf[device]!]!; // just set
     if (!each.near || each.nearShare !== undefined) continue;
     for (let visit = 0; visit < earlierVisits; visit++) {
-      const { end } = beginVisit(fleet, device, { at: 0, each, keptShare, modelBits }, random);
+      const { end } = beginVisit(fleet, device, { at: 0, each, keptShare }, random);
       const calls = wholeNumber(callsPerVisit, random);
       let time = 0;
       for (let call = 0; call < calls; call++) time += exponential(random, 1 / secondsBetweenCalls);
@@ -283,11 +279,10 @@ interface VisitStart {
   readonly at: number;
   readonly each: DeviceClass;
   readonly keptShare: number;
-  readonly modelBits: number;
 }
 
 /** When the device can answer itself in this visit; what it has downloaded by its end is kept for the next. */
-function beginVisit({ missingBits }: Fleet, device: number, { at, each, keptShare, modelBits }: VisitStart, random: () => number) {
+function beginVisit({ missingBits, modelBits }: Fleet, device: number, { at, each, keptShare }: VisitStart, random: () => number) {
   if (!each.near) return { readyAt: Number.POSITIVE_INFINITY, end: () => {} };
   if (random() >= keptShare) missingBits[device] = modelBits;
   const missing = missingBits[device]!; // of the fleet

@@ -160,7 +160,7 @@ describe('a plan', () => {
     const enough = makePlan(parsePlanInputs(fleet), options);
 
     expect([overloaded.isEnough, overloaded.simulations[0]?.refused]).toEqual([false, expect.any(Number)]);
-    expect(overloaded.verdict).toMatch(/^overloaded: 1 node are \d+ % busy/);
+    expect(overloaded.verdict).toMatch(/^overloaded: with 1 node workers are \d+ % busy at the peak/);
     expect(enough.isEnough).toBe(true);
     expect(enough.verdict).toMatch(/^the simulation confirms 1 node: p99 \d+ ms in the busiest hour$/);
   });
