@@ -132,7 +132,8 @@ test('what another client unloads and loads is seen as it happens', async () => 
 
   expect((await fetch(address, { method: 'DELETE' })).status).toBe(204);
   await row.getByText('available').waitFor({ state: 'detached' });
-  await page.getByRole('button', { name: 'Load version 3' }).click();
+  await row.getByText('not loaded').waitFor();
+  await page.getByRole('button', { name: 'Load version 3' }).press('Enter');
   await page.getByRole('button', { name: 'Load', exact: true }).click();
 
   await row.getByText('available').waitFor();

@@ -27,6 +27,8 @@ export interface Live {
   /** Grow with each new entry of the history and each new failure. */
   readonly changes: ReadonlySignal<number>;
   readonly failures: ReadonlySignal<number>;
+  /** Asks what is served now: after a change of one's own, which may be told later than it is answered. */
+  refresh(): Promise<void>;
 }
 
 const againMs = 2_000;
@@ -62,11 +64,14 @@ export function followServer(onRefused: (error: NearfarError) => void): Live {
       void poll();
     };
   };
+  const refresh = async () => {
+    const { models: found } = await askJson<{ models: ModelSummary[] }>('/nearfar/v1/models');
+    // Only what is new: views ask again for what hangs on it.
+    if (JSON.stringify(found) !== JSON.stringify(models.value)) models.value = found;
+  };
   const poll = async () => {
     try {
-      const { models: found } = await askJson<{ models: ModelSummary[] }>('/nearfar/v1/models');
-      // Only what is new: views ask again for what hangs on it.
-      if (JSON.stringify(found) !== JSON.stringify(models.value)) models.value = found;
+      await refresh();
       const wasLost = connection.value.state === 'lost';
       connection.value = { state: 'polling' };
       // What ended the stream may have passed.
@@ -79,5 +84,5 @@ export function followServer(onRefused: (error: NearfarError) => void): Live {
     setTimeout(() => void poll(), againMs);
   };
   listen();
-  return { models, connection, points, changes, failures };
+  return { models, connection, points, changes, failures, refresh };
 }

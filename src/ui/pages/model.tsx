@@ -150,6 +150,8 @@ function VersionTable({ model, open }: TableProps) {
   const others = (published?.versions ?? [])
     .filter(({ version }) => !model.versions.some((each) => each.version === version))
     .map(({ version, digest }): VersionSummary => ({ version, digest, state: 'END', labels: [] }));
+  // Each keeps its place whatever becomes of it: a row that moves away takes its buttons from under the hand.
+  const rows = [...model.versions, ...others].toSorted((a, b) => Number(BigInt(b.version) - BigInt(a.version)));
   return (
     <table class="stacking">
       <thead>
@@ -165,7 +167,7 @@ function VersionTable({ model, open }: TableProps) {
         </tr>
       </thead>
       <tbody>
-        {[...model.versions, ...others].map((version) => (
+        {rows.map((version) => (
           <VersionRow key={version.version} model={model} version={version} open={open} />
         ))}
       </tbody>
