@@ -151,6 +151,10 @@ export interface ServerConfig {
   readonly traceSamplingRatio: number;
   /** The one folder that sampled requests are written to, of models whose `logging_config` asks for it. @default undefined, none are */
   readonly requestLogDir: string | undefined;
+  /** Folder of event files for TensorBoard. @default undefined, none are written */
+  readonly tensorboardDir: string | undefined;
+  /** How often they are written, in milliseconds. @default 30_000 */
+  readonly tensorboardIntervalMs: number;
   /** Answers, in rows, that are compared with as many of a reference. @default 1000 */
   readonly driftWindowRows: number;
   /** Whose answers those of a version are compared with: its own first ones, or those of the version before it. @default 'first' */
@@ -233,6 +237,8 @@ function defaults(environment: Environment): ServerConfig {
     otlpEndpoint: undefined,
     traceSamplingRatio: 1,
     requestLogDir: undefined,
+    tensorboardDir: undefined,
+    tensorboardIntervalMs: 30_000,
     driftWindowRows: 1000,
     driftReference: 'first',
     driftDir: undefined,
@@ -345,6 +351,8 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     otlpEndpoint: flags.otlp_endpoint || environment['OTEL_EXPORTER_OTLP_ENDPOINT'] || undefined,
     traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
     requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
+    tensorboardDir: flags.tensorboard_dir ? resolve(flags.tensorboard_dir) : undefined,
+    tensorboardIntervalMs: toMilliseconds(orDefault(flags.tensorboard_interval_seconds)),
     driftWindowRows: orDefault(flags.drift_window_rows),
     driftReference: parseDriftReference(flags.drift_reference),
     driftDir: parseStateFile(flags.drift_dir, 'drift', environment),

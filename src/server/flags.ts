@@ -133,6 +133,8 @@ const ourFlags = {
   otlp_endpoint: honoured('string', 'where traces go, in OTLP over HTTP'),
   trace_sampling_ratio: honoured('string', 'share of the requests that are traced'),
   request_log_dir: honoured('string', 'folder under which models may log requests'),
+  tensorboard_dir: honoured('string', 'folder of event files for TensorBoard, with what the server measures'),
+  tensorboard_interval_seconds: honoured('int', 'how often that is written (30)'),
   drift_monitor: honoured('float', 'share of the answers, 0 to 1, that are looked at for drift (0)'),
   drift_window_rows: honoured('int', 'answers that are compared with as many of a reference (1000)'),
   drift_reference: honoured('string', 'first: the first answers of a version; previous: those of the version before it (first)'),
