@@ -13,6 +13,7 @@ import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
 import { addLogs } from './logs.ts';
 import { addModelCommands } from './models.ts';
+import { addPlan } from './plan/index.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addRollout } from './rollout.ts';
@@ -44,6 +45,7 @@ const commands: readonly ((program: Command) => void)[] = [
   addKeys,
   addPredict,
   addTune,
+  addPlan,
   addDemo,
 ];
 

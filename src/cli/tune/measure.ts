@@ -33,10 +33,10 @@ export interface Subject {
 }
 
 /** Loads that are tried to find the highest one that keeps to the target. */
-const trials = 4;
+const trials = 6;
 
 /** Of the rate, as long as the target is kept. */
-const growth = 1.5;
+const growth = 1.6;
 
 /** Parts of the time for warming up and for the most that it can do. */
 const warmUpPart = 0.1;
