@@ -98,7 +98,7 @@ function print(result: Result): string {
 
 function rowOf({ settings, rounds, load, isMet, problem }: Tried): string[] {
   const numbers = load ? [Math.round(load.perSecond).toString(), formatMs(load.p50Ms), formatMs(load.p99Ms)] : ['', '', ''];
-  const note = problem ?? (isMet ? '' : load && load.failed > 0 ? 'does not keep up' : 'misses the target');
+  const note = problem ?? (isMet ? '' : load && load.failed > 0 ? 'does not keep up' : 'misses the target, or too few answers');
   return [describeSettings(settings), String(rounds), ...numbers, note];
 }
 

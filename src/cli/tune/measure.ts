@@ -32,8 +32,12 @@ export interface Subject {
   readonly signal: AbortSignal;
 }
 
-/** Loads that are tried to find the highest one that keeps to the target. */
-const trials = 6;
+/** Loads that are tried to find the highest one that keeps to the target, where there is half a second for each. */
+const mostTrials = 6;
+const trialMs = 500;
+
+/** Fewer answers tell nothing of a high percentile. */
+const leastAnswers = 20;
 
 /** Of the rate, as long as the target is kept. */
 const growth = 1.6;
@@ -64,12 +68,16 @@ async function measureThroughput(
   const { call, inFlight, signal } = subject;
   const known = previous?.isMet ? previous.load?.offeredPerSecond : undefined;
   const closed = known === undefined ? await closedLoop(call, { inFlight, durationMs: budgetMs * closedPart, signal }) : undefined;
-  const durationMs = (budgetMs * (closed ? 1 - closedPart : 1)) / trials;
+  const leftMs = budgetMs * (closed ? 1 - closedPart : 1);
+  const trials = Math.max(2, Math.min(mostTrials, Math.floor(leftMs / trialMs)));
+  const usualMs = leftMs / trials;
   const loads: Load[] = [];
   let low = 0;
   let high = Number.POSITIVE_INFINITY;
   let rate = known ?? 0.8 * (closed?.perSecond ?? 0);
   for (let trial = 0; trial < trials && rate > 0; trial++) {
+    // A low rate needs more time for enough answers, of which it may have three times its part.
+    const durationMs = Math.min(3 * usualMs, Math.max(usualMs, (1500 * leastAnswers) / rate));
     const load = await openLoop(call, { ...subject, perSecond: rate, durationMs });
     loads.push(load);
     if (keepsTo(load, p99TargetMs)) low = rate;
@@ -84,7 +92,7 @@ async function measureThroughput(
 }
 
 function keepsTo({ failed, answers, p99Ms }: Load, targetMs: number): boolean {
-  return failed === 0 && answers > 0 && p99Ms <= targetMs;
+  return failed === 0 && answers >= leastAnswers && p99Ms <= targetMs;
 }
 
 function missOf({ failed, p99Ms }: Load): number {
