@@ -14,5 +14,12 @@ export default defineConfig({
     // Inlined pictures and a polyfill in the page would need a wider policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rollupOptions: {
+      // A package that is not installed would be left to the browser, which shows an empty page.
+      onwarn(warning, warn) {
+        if (warning.code === 'UNRESOLVED_IMPORT') throw new Error(warning.message);
+        warn(warning);
+      },
+    },
   },
 });

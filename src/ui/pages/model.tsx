@@ -102,7 +102,7 @@ function Content({ model }: { readonly model: ModelSummary }) {
           {model.traffic ? (
             <Shares traffic={model.traffic} labels={model.labels} />
           ) : (
-            <p class="soft">None: who names no version gets the highest that is loaded, browsers get stable.</p>
+            <p class="soft">None: who names no version gets stable; the highest version, where nothing is stable.</p>
           )}
           <p class="row">
             <button type="button" disabled={labels.length === 0} onClick={open(<TrafficDialog model={model} />)}>
