@@ -13,11 +13,13 @@ import { addKeys } from './keys.ts';
 import { addLock } from './lock.ts';
 import { addLogs } from './logs.ts';
 import { addModelCommands } from './models.ts';
+import { addPlan } from './plan/index.ts';
 import { addPredict } from './predict.ts';
 import { addPublish } from './publish.ts';
 import { addRollout } from './rollout.ts';
 import { addServe } from './serve.ts';
 import { addStatus } from './status.ts';
+import { addTune } from './tune/index.ts';
 import { addUpload } from './upload.ts';
 import { addVerify } from './verify.ts';
 import { packageVersion } from './version.ts';
@@ -42,6 +44,8 @@ const commands: readonly ((program: Command) => void)[] = [
   addRollout,
   addKeys,
   addPredict,
+  addTune,
+  addPlan,
   addDemo,
 ];
 

@@ -70,6 +70,8 @@ export interface ServerConfig {
   readonly respondsWithTensorContent: boolean;
   /** Backends to try, in this order; `auto` is GPU first where a real adapter is there, then onnx-cpu, then tfjs-wasm. @default 'auto' */
   readonly backends: readonly BackendId[] | 'auto';
+  /** Variants to try before the others of their version, in this order, by their ids in the manifest. @default [], the manifest's order */
+  readonly variants: readonly string[];
   /** Whether a GPU adapter made of software counts. @default false */
   readonly allowSoftwareAdapter: boolean;
   /** Threads of one engine session. @default the number of cores less one, at least 1 */
@@ -149,6 +151,10 @@ export interface ServerConfig {
   readonly traceSamplingRatio: number;
   /** The one folder that sampled requests are written to, of models whose `logging_config` asks for it. @default undefined, none are */
   readonly requestLogDir: string | undefined;
+  /** Folder of event files for TensorBoard. @default undefined, none are written */
+  readonly tensorboardDir: string | undefined;
+  /** How often they are written, in milliseconds. @default 30_000 */
+  readonly tensorboardIntervalMs: number;
   /** Answers, in rows, that are compared with as many of a reference. @default 1000 */
   readonly driftWindowRows: number;
   /** Whose answers those of a version are compared with: its own first ones, or those of the version before it. @default 'first' */
@@ -192,6 +198,7 @@ function defaults(environment: Environment): ServerConfig {
     corsAllowedOrigins: [],
     respondsWithTensorContent: false,
     backends: 'auto',
+    variants: [],
     allowSoftwareAdapter: false,
     engineThreads: Math.max(1, availableParallelism() - 1),
     inlineRunsBelowMs: 0.1,
@@ -230,6 +237,8 @@ function defaults(environment: Environment): ServerConfig {
     otlpEndpoint: undefined,
     traceSamplingRatio: 1,
     requestLogDir: undefined,
+    tensorboardDir: undefined,
+    tensorboardIntervalMs: 30_000,
     driftWindowRows: 1000,
     driftReference: 'first',
     driftDir: undefined,
@@ -300,6 +309,7 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     corsAllowedOrigins: flags.rest_api_enable_cors_support ? ['*'] : flags.cors_allowed_origins?.split(',').map((origin) => origin.trim()),
     respondsWithTensorContent: flags.enable_serialization_as_tensor_content,
     backends: flags.backend === undefined ? undefined : parseBackends(flags.backend),
+    variants: flags.variant?.split(',').map((id) => id.trim()),
     allowSoftwareAdapter: flags.allow_software_adapter,
     engineWorkers: orDefault(flags.engine_workers),
     maxEngineWorkers: orDefault(flags.max_engine_workers),
@@ -341,6 +351,8 @@ function toOptions(flags: FlagValues, environment: Environment): ServerOptions {
     otlpEndpoint: flags.otlp_endpoint || environment['OTEL_EXPORTER_OTLP_ENDPOINT'] || undefined,
     traceSamplingRatio: parseRatio(flags.trace_sampling_ratio ?? environment['OTEL_TRACES_SAMPLER_ARG']),
     requestLogDir: flags.request_log_dir === undefined ? undefined : resolve(flags.request_log_dir),
+    tensorboardDir: flags.tensorboard_dir ? resolve(flags.tensorboard_dir) : undefined,
+    tensorboardIntervalMs: toMilliseconds(orDefault(flags.tensorboard_interval_seconds)),
     driftWindowRows: orDefault(flags.drift_window_rows),
     driftReference: parseDriftReference(flags.drift_reference),
     driftDir: parseStateFile(flags.drift_dir, 'drift', environment),

@@ -3,9 +3,18 @@ import { type Actor, type Change, type History, labelBefore, modelChanges, type 
 import type { Logger } from './log.ts';
 import { assertNamesDiffer, assertPlatformsStay, describeModel } from './model-config.ts';
 import type { PublishedModels } from './published-models.ts';
-import { isRemote, isUnderWay, type ModelSource, type Repository, type StoreStatus, type VersionPolicy } from './repository/index.ts';
+import {
+  compareVersions,
+  isRemote,
+  isUnderWay,
+  type ModelSource,
+  type Repository,
+  type StoreStatus,
+  type VersionOnDisk,
+  type VersionPolicy,
+} from './repository/index.ts';
 import { isInside } from './security/index.ts';
-import type { Servables, VersionStatus } from './servables/index.ts';
+import type { LoadedVersion, Servables, VersionStatus } from './servables/index.ts';
 
 /** What is served, as it can be changed while the server runs; every change is checked whole before any of it is made. */
 export interface ModelAdmin {
@@ -65,6 +74,10 @@ export interface ModelAdmin {
   storeStatus(name: string): StoreStatus | undefined;
   /** How every store answers. */
   storeStatuses(): readonly StoreStatus[];
+  /** Numbers of the versions that can be loaded, newest first: those in the model's folder, and those that its versions.json lists. */
+  published(name: string): readonly string[];
+  /** What a version is, and what holds it; as far as it is here, and loaded. */
+  version(name: string, version: string): { readonly source?: VersionOnDisk | undefined; readonly loaded?: LoadedVersion | undefined };
   /** Names of the models that are read from a place in a store, such as `s3://bucket/prefix/model/versions.json`. */
   namesAt(location: string): readonly string[];
   /** Whether the history has a change that failed with this error. */
@@ -151,6 +164,18 @@ export class ServedModels implements ModelAdmin {
 
   storeStatuses(): readonly StoreStatus[] {
     return this.#options.repository.storeStatuses();
+  }
+
+  published(name: string): readonly string[] {
+    const { versions, published } = this.#options.repository.snapshot(name) ?? {};
+    const numbers = new Set([...(versions?.keys() ?? []), ...(published?.versions.map(({ version }) => version) ?? [])]);
+    return [...numbers].sort((a, b) => compareVersions(b, a));
+  }
+
+  version(name: string, version: string): ReturnType<ModelAdmin['version']> {
+    const { repository, servables } = this.#options;
+    const loaded = servables.loaded(name, version);
+    return { source: loaded?.source ?? repository.snapshot(name)?.versions.get(version), loaded };
   }
 
   namesAt(location: string): readonly string[] {

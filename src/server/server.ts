@@ -23,6 +23,7 @@ import { isOn, openAuthentication } from './security/index.ts';
 import type { ServableStore } from './servables/index.ts';
 import { createServing, type Serving } from './serving.ts';
 import { InferenceStatistics } from './statistics.ts';
+import { TensorBoard } from './tensorboard/index.ts';
 import { openTraces, type Traces } from './traces.ts';
 import {
   type AdminContext,
@@ -106,8 +107,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
           onRecord: metrics.recordRequestLog,
           log,
         });
+  const tensorBoard =
+    config.tensorboardDir === undefined
+      ? undefined
+      : new TensorBoard({
+          directory: config.tensorboardDir,
+          intervalMs: config.tensorboardIntervalMs,
+          sample: () => ({ inFlight: admission.inFlight, memoryBytes: process.memoryUsage.rss() }),
+          quality,
+          log,
+        });
   const observer = observeRequests({
-    counters: joinObservers([metrics, statistics, insights.charts, insights.failures, serving.tallies]),
+    counters: joinObservers([
+      metrics,
+      statistics,
+      insights.charts,
+      insights.failures,
+      serving.tallies,
+      ...(tensorBoard ? [tensorBoard] : []),
+    ]),
     traces,
     log,
     accessLog: config.accessLog,
@@ -192,7 +210,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     // Those who watch would hold the server up to the end of its grace.
     insights[Symbol.dispose]();
     uploads[Symbol.dispose]();
-    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog }, config).finally(async () => {
+    closing ??= closeAll(transports, { serving, threads: [images, json], traces, requestLog, tensorBoard }, config).finally(async () => {
       await onDemand[Symbol.asyncDispose]();
       if (isListening) await history.record({ ...itself, action: 'stop', outcome: 'done' });
       await history[Symbol.asyncDispose]();
@@ -273,11 +291,12 @@ interface ClosedParts {
   readonly threads: readonly AsyncDisposable[];
   readonly traces: Traces | undefined;
   readonly requestLog: AsyncDisposable | undefined;
+  readonly tensorBoard: AsyncDisposable | undefined;
 }
 
 async function closeAll(
   transports: readonly Transport[],
-  { serving, threads, traces, requestLog }: ClosedParts,
+  { serving, threads, traces, requestLog, tensorBoard }: ClosedParts,
   { lameDuckMs, gracePeriodMs }: Pick<ServerConfig, 'lameDuckMs' | 'gracePeriodMs'>,
 ): Promise<void> {
   serving.startDraining();
@@ -290,7 +309,10 @@ async function closeAll(
   for (const transport of transports) transport.cut();
   // What was answered last is told too, in what is left of the grace period.
   const leftMs = Math.max(lastAnswersMs, lameDuckMs + gracePeriodMs - (performance.now() - startedAt));
-  await waitAtMost(leftMs, Promise.allSettled([traces?.close(), requestLog?.[Symbol.asyncDispose]()]));
+  await waitAtMost(
+    leftMs,
+    Promise.allSettled([traces?.close(), requestLog?.[Symbol.asyncDispose](), tensorBoard?.[Symbol.asyncDispose]()]),
+  );
 }
 
 async function waitAtMost(limitMs: number, work: Promise<unknown>): Promise<void> {

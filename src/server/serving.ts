@@ -82,6 +82,7 @@ export function createServing(config: ServerConfig, { log, metrics, history, buf
   const optionsOf = (name: string): ModelOptions => ({ ...modelDefaults, ...repository.source(name)?.options });
   const engines = new EngineHost({
     threads: config.engineThreads,
+    variants: config.variants,
     workersPerVersion: config.engineWorkers,
     maxWorkers: config.maxEngineWorkers,
     mostLoads: config.loadThreads,

@@ -2,9 +2,20 @@ import { useSignal, useSignalEffect } from '@preact/signals';
 import type { ComponentChild } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { useApp } from './context.ts';
-import { FleetPage, HistoryPage, ModelPage, ModelsPage, VersionPage } from './pages/index.ts';
+import {
+  ComparePage,
+  FailuresPage,
+  FleetPage,
+  HistoryPage,
+  ModelPage,
+  ModelsPage,
+  TryPage,
+  UploadPage,
+  VersionPage,
+} from './pages/index.ts';
 import { Empty, formatClock, Icon, type IconName } from './parts/index.ts';
 import { hrefOf, type Route } from './route.ts';
+import { SignIn, Who } from './sign-in.tsx';
 
 const places: readonly { readonly path: string; readonly name: string; readonly icon: IconName }[] = [
   { path: 'models', name: 'Models', icon: 'models' },
@@ -16,7 +27,7 @@ const places: readonly { readonly path: string; readonly name: string; readonly 
 
 /** What stands around every view: where one can go, whether the view is live, what was done last. */
 export function Shell() {
-  const { route, dialog } = useApp();
+  const { route, dialog, login } = useApp();
   const main = useRef<HTMLElement>(null);
   const { parts } = route.value;
   const path = parts.join('/');
@@ -40,6 +51,7 @@ export function Shell() {
           <span class="far">far</span>
         </a>
         <ConnectionState />
+        <Who />
       </header>
       <nav aria-label="Views">
         {places.map(({ path: place, name, icon }) => (
@@ -50,8 +62,14 @@ export function Shell() {
         ))}
       </nav>
       <main id="main" tabIndex={-1} ref={main}>
-        <Lost />
-        <View key={path} route={route.value} />
+        {login.isNeeded() ? (
+          <SignIn />
+        ) : (
+          <>
+            <Lost />
+            <View key={path} route={route.value} />
+          </>
+        )}
       </main>
       <Notice />
       {dialog.value}
@@ -65,7 +83,11 @@ function View({ route: { parts } }: { readonly route: Route }): ComponentChild {
     if (model === undefined) return <ModelsPage />;
     if (view === undefined) return <ModelPage name={model} />;
     if (view === 'versions' && version !== undefined) return <VersionPage name={model} version={version} />;
+    if (view === 'try') return <TryPage name={model} />;
+    if (view === 'compare') return <ComparePage name={model} />;
   }
+  if (place === 'upload') return <UploadPage />;
+  if (place === 'failures') return <FailuresPage />;
   if (place === 'history') return <HistoryPage />;
   if (place === 'fleet') return <FleetPage />;
   return (
@@ -80,7 +102,7 @@ function View({ route: { parts } }: { readonly route: Route }): ComponentChild {
 
 function ConnectionState() {
   const { value } = useApp().live.connection;
-  const words = { connecting: 'connecting', live: 'live', lost: 'disconnected' };
+  const words = { connecting: 'connecting', live: 'live', polling: 'read only', lost: 'disconnected' };
   return (
     <span class="connection" data-state={value.state} role="status">
       {words[value.state]}

@@ -39,8 +39,8 @@ test('every nearfar command that README and docs show exists, with the options t
   };
   for (const { name, command } of shown) {
     const [first = '', ...rest] = command.replace(/^(npx )?nearfar /, '').split(/\s+/);
-    // It has commands of its own.
-    const subCommand = first === 'rollout' ? `${first} ${rest[0]}` : first;
+    // These have commands of their own.
+    const subCommand = ['rollout', 'keys'].includes(first) ? `${first} ${rest[0]}` : first;
     const help = await helpOf(subCommand);
     if (help.status !== 0) problems.push(`${name}: nearfar ${subCommand} is not a command`);
     for (const option of rest.flatMap((word) => /^--[\w-]+/.exec(word)?.[0] ?? [])) {

@@ -44,6 +44,7 @@ describe('flags', () => {
       restTimeoutMs: 30_000,
       corsAllowedOrigins: [],
       backends: 'auto',
+      variants: [],
       maxLoadRetries: Number.POSITIVE_INFINITY,
     });
     expect(Object.isFrozen(config)).toBe(true);
@@ -124,7 +125,8 @@ describe('flags', () => {
     expect(() => parse(['--models=/m', ...all])).toThrow(/got all three/);
   });
 
-  test('name one backend or several, in order', () => {
+  test('name one backend or several, and variants, in order', () => {
+    expect(parse(['--models=/m', '--variant=onnx-float16, onnx-float32']).config.variants).toEqual(['onnx-float16', 'onnx-float32']);
     expect(parse(['--models=/m', '--backend=tfjs-webgpu,onnx-cpu']).config.backends).toEqual(['tfjs-webgpu', 'onnx-cpu']);
   });
 

@@ -115,6 +115,21 @@ describe('a version', () => {
     );
   });
 
+  test('runs the variant that is preferred, else the first one', async () => {
+    const twin = (manifest: Record<string, unknown>) => {
+      const variants = manifest['variants'] as { id: string; format: string }[];
+      manifest['variants'] = [...variants, ...variants.filter(({ format }) => format === 'onnx').map((onnx) => ({ ...onnx, id: 'twin' }))];
+    };
+    await copyEveryday10(bench.modelFolder, '1', twin);
+    const [preferring, asItIs] = [bench.open({ variants: ['nobody', 'twin'] }), bench.open()];
+    await Promise.all([preferring.whenReady(), asItIs.whenReady()]);
+
+    using preferred = preferring.servables.lend({ name: 'everyday10' });
+    using first = asItIs.servables.lend({ name: 'everyday10' });
+
+    expect([preferred.variant, first.variant]).toEqual(['twin', 'onnx-float32']);
+  });
+
   test('with a broken file is refused, shown with the reason, and loaded after the repair', async () => {
     await copyEveryday10(bench.modelFolder, '1');
     const weights = join(bench.modelFolder, '1/tfjs/weights.bin');

@@ -27,6 +27,8 @@ export interface ChartsOptions {
   readonly sample: () => Pick<ChartPoint, 'inFlight' | 'memoryBytes'>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+  /** @default chartStepMs */
+  readonly stepMs?: number | undefined;
 }
 
 export const chartStepMs = 5_000;
@@ -103,7 +105,7 @@ export class Charts implements RequestObserver, Disposable {
   constructor(options: ChartsOptions) {
     this.#options = options;
     this.#stepAt = options.now();
-    this.#timer = setInterval(() => this.endStep(), chartStepMs);
+    this.#timer = setInterval(() => this.endStep(), options.stepMs ?? chartStepMs);
     this.#timer.unref();
     this.#chart('', '');
   }

@@ -90,6 +90,8 @@ export class EventFeed implements Disposable {
     if (this.#watchers.size === 0) return;
     const charts = this.#sources.charts();
     this.#each((watcher) => this.#send(watcher, 'charts', charts));
+    // What nobody told of, such as labels that a file names, is seen now.
+    this.changed();
   }
 
   /** Lets all watchers go, so that the server can close. */

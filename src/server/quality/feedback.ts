@@ -118,8 +118,11 @@ export class Feedback {
       new SeriesCounter({ name: `nearfar_feedback_${name}`, help, registry: options.registry });
     this.#taken = counter('total', 'Feedback that was joined with its prediction: correct, wrong, or a value.');
     this.#refused = counter('refused_total', 'Feedback that was not counted, by the code of the reason.');
-    this.#confidence = counter('confidence_sum', 'Confidence of the predictions with feedback; of a calibrated model as many are correct.');
-    this.#absoluteError = counter('absolute_error_sum', 'How far predicted numbers were from the right ones.');
+    this.#confidence = counter(
+      'confidence_total',
+      'Confidence of the predictions with feedback; of a calibrated model as many are correct.',
+    );
+    this.#absoluteError = counter('absolute_error_total', 'How far predicted numbers were from the right ones.');
   }
 
   /** An id of the answers of one run; undefined where they have no class and no number, or there are too many to say so. */

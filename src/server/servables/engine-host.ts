@@ -33,6 +33,8 @@ export interface EngineHostOptions {
   readonly mostLoads: number;
   /** Versions that unload at the same time. */
   readonly mostUnloads: number;
+  /** Variants that are tried before the others of their version, in this order. */
+  readonly variants?: readonly string[];
   /** How often each recorded warm-up request runs; 0: they are not read. */
   readonly warmupIterations: number;
   /** Runs accepted and not yet answered; more are refused. */
@@ -130,12 +132,12 @@ export class EngineHost implements AsyncDisposable {
   ): Promise<HostedVersion> {
     const { signal, onLost } = options;
     const { manifest, directory, original = directory } = source;
-    const { warmupIterations } = this.#options;
+    const { warmupIterations, variants } = this.#options;
     const knownGpu = this.#options.gpu ? await this.#lookForGpu() : undefined;
     return this.#loads.pass(signal, async () => {
       const id = ++this.#lastId;
       const warmup = warmupIterations > 0 ? { path: join(original, warmupPath), iterations: warmupIterations } : undefined;
-      const call: LoadCall = { id, manifest, directory, backends, warmup };
+      const call: LoadCall = { id, manifest, directory, backends, variants, warmup };
       const loaded = await this.#loadInstances(call, knownGpu, signal);
       const [first] = loaded;
       if (!first) throw new NearfarError('internal', 'a version is loaded in one worker at least');

@@ -22,6 +22,8 @@ export interface LoadCall {
   readonly directory: string;
   /** To try in this order; those the version has no variant for are passed over. */
   readonly backends: readonly BackendId[];
+  /** Tried before the other variants, in this order. */
+  readonly variants?: readonly string[] | undefined;
   /** Recorded requests to run before it is ready. */
   readonly warmup?: WarmupCall | undefined;
 }

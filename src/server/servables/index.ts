@@ -13,5 +13,5 @@ export {
   servableStates,
   type VersionStatus,
 } from './servable.ts';
-export type { ServingMetrics } from './servable-version.ts';
+export { type LoadedVersion, platformOf, type ServingMetrics } from './servable-version.ts';
 export { Servables } from './store.ts';

@@ -58,7 +58,8 @@ export class InlineRuns implements AsyncDisposable {
     try {
       this.#engine ??= openInlineEngine();
       const engine = await this.#engine;
-      const call = { id: 0, manifest: source.manifest, directory: source.directory, backends: [backend] as const };
+      const { manifest, directory } = source;
+      const call = { id: 0, manifest, directory, backends: [backend] as const, variants: [hosted.variant] };
       const { loaded } = await loadVersion(call, async () => engine, signal);
       if (loaded.runNow) return new InlineVersion(hosted, loaded, loaded.runNow, this.#options.belowMs);
       await loaded[Symbol.asyncDispose]();

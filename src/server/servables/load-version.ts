@@ -31,7 +31,7 @@ const final: ReadonlySet<NearfarErrorCode> = new Set(['integrity-mismatch', 'not
  * @throws {NearfarError} what the only backend tried said, or one error that tells of all; rejects with `signal.reason` when aborted.
  */
 export async function loadVersion(
-  { manifest: described, directory, backends, warmup: warmupCall }: LoadCall,
+  { manifest: described, directory, backends, variants, warmup: warmupCall }: LoadCall,
   openBackend: (backend: BackendId) => Promise<Engine>,
   signal: AbortSignal,
 ): Promise<LoadedVersion> {
@@ -40,7 +40,7 @@ export async function loadVersion(
   const records = warmupCall ? await readWarmupRecords(warmupCall.path) : [];
   const skipped: SkippedEngine[] = [];
   let failedWarmup: FailedWarmup | undefined;
-  for (const { backend, variant } of candidatesOf(manifest, backends)) {
+  for (const { backend, variant } of candidatesOf(manifest, backends, variants)) {
     signal.throwIfAborted();
     try {
       const engine = await openBackend(backend);
@@ -71,10 +71,16 @@ export async function loadVersion(
   });
 }
 
-/** Every variant under every backend that reads its format, in the order of the backends, then of the manifest. */
-function candidatesOf({ variants }: Manifest, backends: readonly BackendId[]): readonly { backend: BackendId; variant: Variant }[] {
+/** Every variant under every backend that reads its format, in the order of the backends, then as they are preferred, then of the manifest. */
+function candidatesOf(
+  { variants }: Manifest,
+  backends: readonly BackendId[],
+  preferred: readonly string[] = [],
+): readonly { backend: BackendId; variant: Variant }[] {
+  const rank = ({ id }: Variant) => (preferred.includes(id) ? preferred.indexOf(id) : preferred.length);
+  const ordered = [...variants].sort((a, b) => rank(a) - rank(b));
   return backends.flatMap((backend) =>
-    variants
+    ordered
       .filter(({ format, requires }) => {
         const suits = backend.startsWith(format === 'onnx' ? 'onnx-' : 'tfjs-');
         // What a variant requires are features of a GPU; one that is missing there shows when the variant is loaded.

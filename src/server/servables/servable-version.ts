@@ -52,6 +52,19 @@ export interface ServableVersionOptions {
   readonly onChange: (version: ServableVersion) => void;
 }
 
+/** A version that is loaded, as it is now. */
+export interface LoadedVersion {
+  readonly source: VersionOnDisk;
+  readonly backend: BackendId;
+  readonly variant: string;
+  /** Engine workers that hold it. */
+  readonly workers: number;
+  /** ISO 8601, in UTC. */
+  readonly loadedAt: string;
+  /** Requests that it was lent to and that have not ended: those that wait and those that run. */
+  readonly inFlight: number;
+}
+
 /** One version from the moment it is wanted until it is unloaded: START → LOADING → AVAILABLE → UNLOADING → END. */
 export class ServableVersion {
   readonly source: VersionOnDisk;
@@ -73,6 +86,7 @@ export class ServableVersion {
   /** The last attempt; it never rejects. */
   #loading: Promise<void> | undefined;
   #hosted: HostedVersion | undefined;
+  #loadedAt = '';
   #handles = 0;
   #onDrained: (() => void) | undefined;
   #retiring: Promise<void> | undefined;
@@ -132,6 +146,14 @@ export class ServableVersion {
     return this.#handles;
   }
 
+  /** @returns undefined unless it is available. */
+  get loaded(): LoadedVersion | undefined {
+    const hosted = this.#hosted;
+    if (this.#state !== 'AVAILABLE' || !hosted) return undefined;
+    const { backend, variant, parallelism: workers } = hosted;
+    return { source: this.source, backend, variant, workers, loadedAt: this.#loadedAt, inFlight: this.#handles };
+  }
+
   /** Where the operator put it, not where its import is kept. */
   get #path(): string {
     return this.source.original ?? this.source.directory;
@@ -183,6 +205,7 @@ export class ServableVersion {
       const { variant, device, warmup } = hosted;
       log.info({ model: this.#name, version, digest, backend: hosted.backend, variant, device, warmup }, 'loaded');
       this.#hosted = hosted;
+      this.#loadedAt = new Date().toISOString();
       this.#failures = 0;
       this.#error = undefined;
       this.#hasServed = true;
@@ -275,6 +298,11 @@ export class ServableVersion {
   }
 }
 
+/** What both protocols call the kind of a model. */
+export function platformOf(backend: BackendId): string {
+  return backend.startsWith('onnx-') ? 'onnx' : 'tensorflow';
+}
+
 /** One is made for each request: its methods are shared. */
 class LentVersion implements ServableHandle {
   readonly name: string;
@@ -307,7 +335,7 @@ class LentVersion implements ServableHandle {
     this.backend = hosted.backend;
     this.variant = hosted.variant;
     this.parallelism = hosted.parallelism;
-    this.platform = hosted.backend.startsWith('onnx-') ? 'onnx' : 'tensorflow';
+    this.platform = platformOf(hosted.backend);
     this.#hosted = hosted;
     this.#giveBack = giveBack;
     this.fallback = fallback;

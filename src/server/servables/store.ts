@@ -2,7 +2,7 @@ import { labelOfClient, NearfarError, type Traffic } from '../../core/index.ts';
 import type { ModelSnapshot } from '../repository/index.ts';
 import { ModelServables, type ModelServablesOptions } from './model-servables.ts';
 import type { ServableFallback, ServableHandle, ServableSpec, ServableStore, VersionStatus } from './servable.ts';
-import type { ServableVersion } from './servable-version.ts';
+import type { LoadedVersion, ServableVersion } from './servable-version.ts';
 
 export interface ServablesOptions extends ModelServablesOptions {
   /** Names of the models that are configured, also of those whose folder could never be read. */
@@ -15,6 +15,8 @@ export class Servables implements ServableStore {
   readonly #models = new Map<string, ModelServables>();
   readonly #removals = new Set<Promise<void>>();
   readonly #listeners = new Set<() => void>();
+  /** What the last look at a model found, as far as it is shown. */
+  readonly #found = new Map<string, string>();
   /** Labels of models whose version is down, as far as requests have met it. */
   readonly #fallenBack = new Map<string, string>();
   #phase: 'starting' | 'serving' | 'draining' | 'closed' = 'starting';
@@ -33,6 +35,11 @@ export class Servables implements ServableStore {
     const model = this.#models.get(snapshot.name) ?? new ModelServables(snapshot.name, this.#options);
     this.#models.set(snapshot.name, model);
     model.apply(snapshot);
+    const { labels, traffic, versions, pending } = snapshot;
+    const found = JSON.stringify([labels, traffic, [...versions.keys()], [...pending.keys()]]);
+    // None of that need be a change of a version's state.
+    if (this.#found.get(snapshot.name) !== found) for (const listener of this.#listeners) listener();
+    this.#found.set(snapshot.name, found);
   }
 
   /** Drains and unloads a model that is no longer configured. */
@@ -40,6 +47,7 @@ export class Servables implements ServableStore {
     const model = this.#models.get(name);
     if (!model) return;
     this.#models.delete(name);
+    this.#found.delete(name);
     this.#options.onChange();
     const removal = model.close().finally(() => {
       this.#removals.delete(removal);
@@ -101,6 +109,11 @@ export class Servables implements ServableStore {
   /** Whether a version that lies in this directory is loaded, or is to be, also one that is there no more. */
   usesDirectory(directory: string): boolean {
     return [...this.#models.values()].some((model) => model.usesDirectory(directory));
+  }
+
+  /** A version of a model that is available; undefined where it is not. */
+  loaded(name: string, version: string): LoadedVersion | undefined {
+    return this.#models.get(name)?.find(version)?.loaded;
   }
 
   labels(name: string): Readonly<Record<string, string>> {

@@ -24,10 +24,6 @@ export interface UploadsOptions {
   readonly maxUploadBytes: number;
   readonly history: Pick<History, 'record'>;
   readonly log: Logger;
-  /** What is free where a folder lies, in bytes. @default by statfs */
-  readonly freeBytes?: ((folder: string) => Promise<number>) | undefined;
-  /** The clock that file times are compared with. @default Date.now */
-  readonly now?: (() => number) | undefined;
 }
 
 /** What a client announces. */
@@ -127,9 +123,9 @@ export class Uploads implements Disposable {
   }
 
   async #clear(): Promise<void> {
-    const { now = Date.now, log } = this.#options;
+    const { log } = this.#options;
     for (const upload of this.#uploads.values()) {
-      const idleMs = now() - (await upload.touchedAt());
+      const idleMs = Date.now() - (await upload.touchedAt());
       if (idleMs < abandonedMs) continue;
       log.warn({ model: upload.record.model, version: upload.record.version, upload: upload.id }, 'an abandoned upload is taken away');
       await this.#remove(upload).catch((error: unknown) => log.error({ err: error }, 'an abandoned upload could not be taken away'));
@@ -210,11 +206,10 @@ export class Uploads implements Disposable {
   }
 
   async #assertRoom(folder: string, files: readonly AnnouncedFile[]): Promise<void> {
-    const { freeBytes = freeBytesOf } = this.#options;
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     // Of all uploads, as if they lay on one disk.
     const promised = [...this.#uploads.values()].reduce((sum, { missingBytes }) => sum + missingBytes, 0);
-    const free = (await freeBytes(folder)) - promised - reserveBytes;
+    const free = (await freeBytesOf(folder)) - promised - reserveBytes;
     if (bytes <= free) return;
     throw new NearfarError('quota-exceeded', `${bytes} bytes are more than the ${Math.max(0, free)} that are free on the server's disk`, {
       details: { free: Math.max(0, free), got: bytes },

@@ -9,6 +9,15 @@ export interface AskOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What the page sends with calls that change something, so that no other page can send them in its name. */
+const sent: Record<string, string> = {};
+
+/** @param csrf Of the session. */
+export function sendToken(csrf: string | undefined): void {
+  if (csrf === undefined) delete sent['nearfar-csrf'];
+  else sent['nearfar-csrf'] = csrf;
+}
+
 /** A path on the server, of names that may hold anything. */
 export function pathOf(...parts: readonly string[]): string {
   return `/${parts.map(encodeURIComponent).join('/')}`;
@@ -23,7 +32,7 @@ export async function askServer(path: string, { method, json, body, headers, sig
   try {
     response = await fetch(path, {
       method: method ?? (json === undefined && body === undefined ? 'GET' : 'POST'),
-      headers: { ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
+      headers: { ...sent, ...(json !== undefined && { 'content-type': 'application/json' }), ...headers },
       body: json === undefined ? (body ?? null) : JSON.stringify(json),
       signal: signal ?? null,
     });

@@ -61,3 +61,45 @@ export interface BatchingRow {
   readonly maxBatchSize: number;
   readonly batchTimeoutMicros: number;
 }
+
+/** A step of a chart: five seconds. */
+export interface ChartPoint {
+  readonly time: string;
+  readonly requests: number;
+  /** Those that failed by the server's fault. */
+  readonly errors: number;
+  readonly refused: number;
+  readonly latencyP50Ms: number | null;
+  readonly latencyP99Ms: number | null;
+  readonly queueMs: number | null;
+  readonly batchSize: number | null;
+  /** Of the whole server. */
+  readonly inFlight: number;
+  readonly memoryBytes: number;
+}
+
+/** A request or a load that failed, and how often. */
+export interface FailureEntry {
+  readonly id: number;
+  readonly time: string;
+  readonly lastTime: string;
+  readonly count: number;
+  readonly kind: 'request' | 'load';
+  readonly model: string;
+  readonly version?: string;
+  readonly signature?: string;
+  readonly api?: string;
+  readonly code: string;
+  readonly message: string;
+  readonly traceId?: string;
+}
+
+/** Who uses the page. */
+export interface Session {
+  readonly authentication: boolean;
+  readonly name?: string;
+  readonly roles?: readonly string[];
+  /** Sent with calls that change something. */
+  readonly csrf?: string;
+  readonly signIn: readonly ('api-key' | 'oidc')[];
+}

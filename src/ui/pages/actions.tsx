@@ -139,13 +139,16 @@ export function UnloadDialog({ model, version }: OfVersion) {
       title={`Unload version ${version}`}
       verb="Unload"
       isDangerous
+      // The server keeps what a label names, whatever is unloaded.
+      isReady={labels.length === 0}
       act={(signal) => askJson(modelPath(model, 'versions', version), { method: 'DELETE', signal })}
       done={`Version ${version} of ${model.name} is unloaded.`}
     >
       <p>Requests under way are answered; later ones for version {version} are refused. Its files stay where they are.</p>
       {labels.length > 0 && (
         <p class="banner bad small">
-          {labels.join(', ')} {labels.length === 1 ? 'names' : 'name'} this version.
+          {labels.join(', ')} {labels.length === 1 ? 'names' : 'name'} this version, so that the server keeps it. Move{' '}
+          {labels.length === 1 ? 'it' : 'them'} first.
         </p>
       )}
     </ActionDialog>

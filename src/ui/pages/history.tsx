@@ -1,7 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { askJson, type HistoryEntry, useAsked } from '../api/index.ts';
 import { useApp } from '../context.ts';
-import { Empty, Failure, formatAgo, formatMoment, Waiting } from '../parts/index.ts';
+import { Empty, Failure, formatAgo, formatMoment, shortDigest, Waiting } from '../parts/index.ts';
 import { hrefOf } from '../route.ts';
 
 const pageLength = 50;
@@ -52,8 +52,7 @@ export function HistoryList({ model, limit, hasMore = false }: ListProps) {
       const query = new URLSearchParams({ limit: String(Math.min(1000, count)), ...(model !== undefined && { model }) });
       return (await askJson<{ entries: HistoryEntry[] }>(`/nearfar/v1/history?${query}`, { signal })).entries;
     },
-    // Whatever changed what is served is written down by then.
-    [model, count, live.models.value],
+    [model, count, live.changes.value],
   );
   if (error) return <Failure error={error} retry={again} />;
   if (!entries) return <Waiting what="the history" />;
@@ -120,7 +119,7 @@ interface Difference {
 }
 
 /** What differs between two settings, value by value. */
-export function changesOf(from: unknown, to: unknown, path: readonly string[] = []): readonly Difference[] {
+function changesOf(from: unknown, to: unknown, path: readonly string[] = []): readonly Difference[] {
   if (isRecord(from) || isRecord(to)) {
     const [was, is] = [isRecord(from) ? from : {}, isRecord(to) ? to : {}];
     return [...new Set([...Object.keys(was), ...Object.keys(is)])].flatMap((key) => changesOf(was[key], is[key], [...path, key]));
@@ -135,5 +134,6 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function textOf(value: unknown): string {
   if (value === undefined) return 'none';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  if (typeof value !== 'string') return JSON.stringify(value);
+  return value.startsWith('sha256:') ? shortDigest(value) : value;
 }

@@ -1,5 +1,9 @@
+export { ComparePage } from './compare.tsx';
+export { FailuresPage } from './failures.tsx';
 export { FleetPage } from './fleet.tsx';
 export { HistoryPage } from './history.tsx';
 export { ModelPage } from './model.tsx';
 export { ModelsPage } from './models.tsx';
+export { TryPage } from './try.tsx';
+export { UploadPage } from './upload.tsx';
 export { VersionPage } from './version.tsx';

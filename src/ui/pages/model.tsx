@@ -5,6 +5,8 @@ import { useApp } from '../context.ts';
 import { Empty, Icon, Shares, State, shortDigest, Waiting } from '../parts/index.ts';
 import { hrefOf } from '../route.ts';
 import { LabelDialog, LoadDialog, PromoteDialog, RemoveLabelDialog, RollbackDialog, TrafficDialog, UnloadDialog } from './actions.tsx';
+import { Charts } from './charts.tsx';
+import { FailureList } from './failures.tsx';
 import { HistoryList } from './history.tsx';
 
 /** One model: its versions, labels and shares, and what can be done with them. */
@@ -76,7 +78,7 @@ function Content({ model }: { readonly model: ModelSummary }) {
                   <span class="label">{label}</span> version <strong>{version}</strong>
                 </span>
                 <span class="row end">
-                  <button type="button" onClick={open(<RollbackDialog model={model} label={label} />)} aria-label={`Roll ${label} back`}>
+                  <button type="button" onClick={open(<RollbackDialog model={model} label={label} />)} aria-label={`Roll back ${label}`}>
                     <Icon name="back" /> Roll back
                   </button>
                   <button type="button" onClick={open(<LabelDialog model={model} label={label} />)} aria-label={`Move ${label}`}>
@@ -109,10 +111,26 @@ function Content({ model }: { readonly model: ModelSummary }) {
           </p>
         </section>
       </div>
-      <section aria-labelledby="changes">
-        <h2 id="changes">Changes</h2>
-        <HistoryList model={model.name} limit={8} />
+      <section aria-labelledby="charts">
+        <h2 id="charts">The last 15 minutes</h2>
+        <Charts model={model.name} />
       </section>
+      <div class="columns">
+        <section aria-labelledby="changes">
+          <div class="title">
+            <h2 id="changes">Changes</h2>
+            <a href={hrefOf(['history'], { model: model.name })}>All</a>
+          </div>
+          <HistoryList model={model.name} limit={6} />
+        </section>
+        <section aria-labelledby="failures">
+          <div class="title">
+            <h2 id="failures">Failures</h2>
+            <a href={hrefOf(['failures'], { model: model.name })}>All</a>
+          </div>
+          <FailureList model={model.name} limit={6} />
+        </section>
+      </div>
     </>
   );
 }
@@ -129,7 +147,11 @@ function VersionTable({ model, open }: TableProps) {
     (signal) => askJson<Versions>(pathOf('models', model.name, 'versions.json'), { signal }),
     [model.name, known],
   );
-  const others = published?.versions.filter(({ version }) => !model.versions.some((each) => each.version === version)) ?? [];
+  const others = (published?.versions ?? [])
+    .filter(({ version }) => !model.versions.some((each) => each.version === version))
+    .map(({ version, digest }): VersionSummary => ({ version, digest, state: 'END', labels: [] }));
+  // Each keeps its place whatever becomes of it: a row that moves away takes its buttons from under the hand.
+  const rows = [...model.versions, ...others].toSorted((a, b) => Number(BigInt(b.version) - BigInt(a.version)));
   return (
     <table class="stacking">
       <thead>
@@ -145,28 +167,8 @@ function VersionTable({ model, open }: TableProps) {
         </tr>
       </thead>
       <tbody>
-        {model.versions.map((version) => (
+        {rows.map((version) => (
           <VersionRow key={version.version} model={model} version={version} open={open} />
-        ))}
-        {others.map(({ version, digest }) => (
-          <tr key={version}>
-            <th scope="row">{version}</th>
-            <td data-name="State">
-              <span class="state" data-kind="idle">
-                not loaded
-              </span>
-            </td>
-            <td data-name="Labels" />
-            <td data-name="Runs on" />
-            <td data-name="Digest">
-              <code title={digest}>{shortDigest(digest)}</code>
-            </td>
-            <td class="row end">
-              <button type="button" onClick={open(<LoadDialog model={model} version={version} />)} aria-label={`Load version ${version}`}>
-                Load
-              </button>
-            </td>
-          </tr>
         ))}
       </tbody>
     </table>
@@ -184,18 +186,28 @@ function VersionRow({ model, version: summary, open }: TableProps & { readonly v
         </a>
       </th>
       <td data-name="State">
-        <State version={summary} />
-        {error && <p class="wrong small">{error}</p>}
+        <div>
+          <State version={summary} />
+          {error && <p class="wrong small">{error}</p>}
+        </div>
       </td>
       <td data-name="Labels">
-        {labels.map((label) => (
-          <span key={label} class="label">
-            {label}
-          </span>
-        ))}
+        {labels.length > 0 && (
+          <div class="row">
+            {labels.map((label) => (
+              <span key={label} class="label">
+                {label}
+              </span>
+            ))}
+          </div>
+        )}
       </td>
       <td data-name="Runs on">
-        {backend} <span class="soft small">{variant}</span>
+        {backend && (
+          <div>
+            {backend} <span class="soft small">{variant}</span>
+          </div>
+        )}
       </td>
       <td data-name="Digest">{digest && <code title={digest}>{shortDigest(digest)}</code>}</td>
       <td class="row end">

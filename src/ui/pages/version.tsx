@@ -4,6 +4,7 @@ import { askJson, type BatchingRow, pathOf, useAsked } from '../api/index.ts';
 import { useApp } from '../context.ts';
 import { Failure, formatBytes, State, Waiting } from '../parts/index.ts';
 import { hrefOf } from '../route.ts';
+import { Charts } from './charts.tsx';
 
 /** One version: what it is made of, what it takes and gives, how it runs. */
 export function VersionPage({ name, version }: { readonly name: string; readonly version: string }) {
@@ -87,6 +88,10 @@ export function VersionPage({ name, version }: { readonly name: string; readonly
           </section>
         </div>
       )}
+      <section aria-labelledby="charts">
+        <h2 id="charts">The last 15 minutes</h2>
+        <Charts model={name} version={version} />
+      </section>
       {batched.length > 0 && (
         <section aria-labelledby="batching">
           <h2 id="batching">Batching</h2>

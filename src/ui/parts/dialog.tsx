@@ -43,6 +43,8 @@ export function ActionDialog({ title, children, verb, isDangerous = false, isRea
     try {
       await act(aborter.signal);
       if (aborter.signal.aborted) return;
+      // It is done, whether or not it can be shown now.
+      await app.live.refresh().catch(() => {});
       app.notice.value = done;
       close();
     } catch (cause) {

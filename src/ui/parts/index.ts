@@ -1,3 +1,4 @@
+export { Chart } from './chart.tsx';
 export { ActionDialog } from './dialog.tsx';
 export { Empty, Waiting } from './empty.tsx';
 export { Failure } from './failure.tsx';
@@ -8,6 +9,7 @@ export {
   formatCount,
   formatMoment,
   formatMs,
+  formatNumber,
   formatShare,
   shortDigest,
 } from './format.ts';

@@ -6,13 +6,13 @@ const words = {
   LOADING: ['loading', 'busy'],
   AVAILABLE: ['available', 'good'],
   UNLOADING: ['unloading', 'busy'],
-  END: ['ended', 'idle'],
+  END: ['not loaded', 'idle'],
 } as const;
 
 /** The state of a version as a word and a colour. */
 export function State({ version: { state, error } }: { readonly version: Pick<VersionSummary, 'state' | 'error'> }) {
-  const [word, kind] =
-    state !== 'AVAILABLE' && error !== undefined && words[state][1] !== 'busy' ? (['failed', 'bad'] as const) : words[state];
+  // One that is tried again and again is said to fail, however it stands just now.
+  const [word, kind] = error !== undefined && state !== 'AVAILABLE' ? (['failed', 'bad'] as const) : words[state];
   return (
     <span class="state" data-kind={kind}>
       {word}

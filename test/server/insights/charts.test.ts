@@ -77,22 +77,38 @@ test('keep an hour, and forget a version that nobody asked for in it', () => {
   expect(charts.points()).toHaveLength(720);
 });
 
-test('failures are those of the server, repeated ones once, and never what a client did wrong', () => {
+test('failures are those of the server, repeated ones once; what clients did wrong is apart, and never quoted', () => {
   const failures = new Failures(() => 0);
   const header = (name: string) => (name === 'traceparent' ? `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` : undefined);
   failures.recordRequest(requestOf(1, 'out-of-memory', { errorMessage: 'no 9 bytes left', header }));
   failures.recordRequest(requestOf(1, 'invalid-argument', { errorMessage: 'secret is no number' }));
+  failures.recordRequest(requestOf(1, 'not-found', { model: 'x'.repeat(2_000), errorMessage: 'no such model', servable: undefined }));
   failures.recordRequest(requestOf(1, 'internal', { errorMessage: 'odd' }));
   failures.recordRequest(requestOf(1, 'out-of-memory', { errorMessage: 'no 9 bytes left' }));
 
   const list = failures.list();
 
   expect(list).toMatchObject([
-    { id: 2, code: 'internal', message: 'odd', count: 1 },
+    { id: 4, code: 'internal', message: 'odd', count: 1 },
     { id: 1, kind: 'request', model: 'm', version: '2', code: 'out-of-memory', message: 'no 9 bytes left', count: 2 },
   ]);
   expect(JSON.stringify(list)).not.toContain('secret');
-  expect(failures.list({ before: 2 })).toHaveLength(1);
+  expect(failures.list({ before: 4 })).toHaveLength(1);
+  const refused = failures.list({ kind: 'refused' });
+  expect(refused).toMatchObject([
+    { id: 3, kind: 'refused', model: 'x'.repeat(255), code: 'not-found', message: 'no such model' },
+    { id: 2, kind: 'refused', model: 'm', version: '2', code: 'invalid-argument', message: '' },
+  ]);
+  expect(JSON.stringify(refused)).not.toContain('secret');
+  expect(failures.list({ kind: 'load' })).toEqual([]);
+});
+
+test('ids of failures grow over restarts, so that who comes back is told what is new', () => {
+  const before = new Failures(() => 1_000);
+  const after = new Failures(() => 2_000);
+  for (const failures of [before, after]) failures.recordRequest(requestOf(1, 'internal'));
+
+  expect(after.list()[0]!.id).toBeGreaterThan(before.list()[0]!.id);
 });
 
 test('a thousand failures are kept', () => {

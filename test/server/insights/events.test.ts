@@ -1,3 +1,4 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type RunningServer, startServer } from '../../../src/server/index.ts';
@@ -13,7 +14,7 @@ let server: RunningServer;
 
 beforeAll(async () => {
   folder = await openTempFolder();
-  for (const version of ['1', '2']) await copyEveryday10(join(folder.path, 'm'), version);
+  for (const version of ['1', '2', '3']) await copyEveryday10(join(folder.path, 'm'), version);
   await publishSource(folder.path, 'outer', outerProduct());
   server = await startServer({
     host: '127.0.0.1',
@@ -145,6 +146,33 @@ test('a version is described by its manifest, and one that is not there is refus
   expect(about.variants.map(({ format }: { format: string }) => format).sort()).toEqual(['onnx', 'tfjs-graph']);
   expect(about.bytes).toBeGreaterThan(about.variants[0].bytes);
   expect(missing.status).toBe(404);
+});
+
+test('a loaded version tells what it takes and how busy it is, one that lies in the folder alone what it is', async () => {
+  const get = async (path: string) => (await fetch(`${server.restAddress}/nearfar/v1/models${path}`)).json();
+  const loaded = await get('/m/versions/2');
+  const unasked = await get('/m/versions/3');
+  const { models } = await get('');
+
+  const used = loaded.variants.find(({ id }: { id: string }) => id === loaded.variant);
+  expect(loaded).toMatchObject({ parallelism: 1, inFlight: 0, memoryBytes: used.bytes });
+  expect(Math.abs(Date.parse(loaded.loadedAt) - Date.now())).toBeLessThan(120_000);
+  expect(unasked).toMatchObject({ version: '3', state: 'UNKNOWN', labels: [], signatures: { serving_default: {} } });
+  expect(unasked.digest).not.toBe(loaded.digest);
+  expect(unasked).not.toHaveProperty('memoryBytes');
+  expect(models[0].published).toEqual(['3', '2', '1']);
+});
+
+test('tell of labels that somebody writes into versions.json, which is no change of a state', async () => {
+  const file = join(folder.path, 'outer', 'versions.json');
+  using events = await openEvents();
+  await events.next('models');
+  const versions = JSON.parse(await readFile(file, 'utf8'));
+  await writeFile(`${file}.new`, JSON.stringify({ ...versions, labels: { ...versions.labels, night: '1' } }));
+  await rename(`${file}.new`, file);
+  const after = await events.next('models', ({ models }) => models[1].labels.night === '1');
+
+  expect(after.data.models[1].versions[0].labels).toContain('night');
 });
 
 test('wrong queries are refused by name', async () => {

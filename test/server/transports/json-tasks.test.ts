@@ -164,7 +164,7 @@ test('classifies a sound', async () => {
 test.each([
   ['mood/tasks/text-classification', '{', 400, 'invalid-argument', /the body is not JSON/],
   ['mood/tasks/text-classification', '7', 400, 'invalid-argument', /a text is a string/],
-  ['mood/tasks/text-classification?topK=0', '"a"', 400, 'invalid-argument', /topK is a whole number/],
+  ['mood/tasks/text-classification?topK=0', '"a"', 400, 'invalid-argument', /topK=: expected a whole number/],
   ['mood/tasks/tabular-regression', '{}', 501, 'unsupported', /tiny version 1 has no task tabular-regression/],
   ['people/tasks/tabular-classification', '{"age":[1],"job":"cook"}', 400, 'invalid-argument', /at age .*a cell is/],
   ['people/tasks/tabular-classification', '{"agee":1}', 400, 'invalid-argument', /no column "agee"/],

@@ -744,6 +744,7 @@ describe('our own API', () => {
     expect(models[0]).toEqual({
       name: 'half_plus_two',
       labels: { stable: '123', canary: '124' },
+      published: [],
       versions: [
         { version: '124', state: 'AVAILABLE', digest: half124.digest, labels: ['canary'], backend: 'tfjs-cpu', variant: 'v', tasks: [] },
         { version: '123', state: 'AVAILABLE', digest: half123.digest, labels: ['stable'], backend: 'tfjs-cpu', variant: 'v', tasks: [] },

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type RunningServer, type ServerOptions, startServer } from '../../../src/server/index.ts';
 import { copyEveryday10 } from '../../support/everyday10.ts';
@@ -246,6 +246,44 @@ describe('a published version', () => {
     expect(list.body.uploads).toMatchObject([{ upload: begun.body.upload, version: '2', missing: [] }]);
     expect(done.status).toBe(200);
     expect(versions).toMatchObject({ versions: [{ version: '1' }, { version: '2' }], labels: { stable: '1', canary: '2' } });
+  });
+
+  test('that was half laid out when the server was killed is completed then', async () => {
+    const files = await announce(source('1'));
+    const { body: begun } = await call('POST', 'everyday10/uploads', { version: 1, files });
+    await send('everyday10', begun.upload, source('1'), files);
+    await server.close();
+    const staging = join(root, 'everyday10', `.uploading-${begun.upload}`);
+    const target = join(staging, 'version', files[0]!.path);
+    await mkdir(dirname(target), { recursive: true });
+    await rename(join(staging, 'parts', '0'), target);
+    await start();
+    const state = await call('GET', `everyday10/uploads/${begun.upload}`);
+    const done = await call('POST', `everyday10/uploads/${begun.upload}/complete`);
+
+    expect(state.body.missing).toEqual([]);
+    expect(done.status).toBe(200);
+    expect(await announce(join(root, 'everyday10/1'))).toEqual(files);
+  });
+
+  test('is given up while a file of it comes: the sender is told, and nothing stays', async () => {
+    const files = await announce(source('1'));
+    const { body: begun } = await call('POST', 'everyday10/uploads', { version: 1, files });
+    const largest = files.reduce((a, b) => (a.bytes > b.bytes ? a : b));
+    const { port } = new URL(server.restAddress ?? '');
+    const socket = connect(Number(port), '127.0.0.1');
+    await once(socket, 'connect');
+    const url = `everyday10/uploads/${begun.upload}/files/${largest.path}`;
+    socket.write(`PUT /nearfar/v1/models/${url} HTTP/1.1\r\nhost: localhost\r\ncontent-length: ${largest.bytes}\r\n\r\nonly a little`);
+    await expect.poll(async () => Number((await call('HEAD', url)).headers.get('upload-offset'))).toBeGreaterThan(0);
+    const answered = once(socket, 'data');
+    const { status } = await call('DELETE', `everyday10/uploads/${begun.upload}`);
+    const [answer] = await answered;
+    socket.destroy();
+
+    expect(status).toBe(204);
+    expect(String(answer)).toMatch(/^HTTP\/1\.1 499 /);
+    expect(await readdir(root)).toEqual([]);
   });
 
   test('that was moved to its place when the server was killed is listed at its next start', async () => {

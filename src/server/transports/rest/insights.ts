@@ -11,6 +11,7 @@ const name = v.optional(v.string());
 const chartsQuery = v.object({ model: name, version: name, minutes: v.optional(wholeNumber, '60') });
 const failuresQuery = v.object({
   model: name,
+  kind: v.optional(v.picklist(['request', 'load', 'refused'], 'expected request, load or refused')),
   before: v.optional(wholeNumber),
   limit: v.optional(v.pipe(wholeNumber, v.maxValue(1_000, 'at most 1000'))),
 });

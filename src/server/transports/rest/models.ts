@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
-import { NearfarError } from '../../../core/index.ts';
-import type { ServableStore, VersionStatus } from '../../servables/index.ts';
+import { type Manifest, NearfarError } from '../../../core/index.ts';
+import { type LoadedVersion, platformOf, type ServableStore, type VersionStatus } from '../../servables/index.ts';
 import type { ModelAdmin } from '../../served-models.ts';
 import type { RestContext } from '../context.ts';
 import { canonicalVersion } from '../model-spec.ts';
@@ -15,49 +15,72 @@ export function addModels(app: FastifyInstance, { servables, batching, admin }: 
     const { model: name } = params;
     if (!/^\d+$/.test(params.version)) throw new NearfarError('invalid-argument', `expected a version's number, got ${params.version}`);
     const version = canonicalVersion(params.version);
-    const [status] = servables.status({ name, version });
-    if (!status) throw new NearfarError('not-found', `Could not find version ${version} of model ${name}`);
+    const status = versionStatuses(servables, name).find((one) => one.version === version);
+    const { source, loaded } = admin.models.version(name, version);
+    if (!status && !source)
+      throw new NearfarError('not-found', `Could not find version ${version} of model ${name}`, { details: { name, version } });
+    // One that nobody asked for yet lies in the folder alone.
+    const unasked = { version, state: 'UNKNOWN', digest: source?.digest, labels: [] };
     return {
       model: name,
-      ...describeVersion(servables, name, status),
-      ...(status.state === 'AVAILABLE' && describeContents(servables, { name, version })),
+      ...(status ? describeVersion(servables, name, status) : unasked),
+      ...(source && describeContents(source.manifest)),
+      ...(loaded && describeLoaded(loaded)),
       batching: (batching?.() ?? []).filter((report) => report.model === name && report.version === version),
     };
   });
 }
 
 /** What `GET /nearfar/v1/models` answers. */
-export function describeModels(servables: ServableStore, models: Pick<ModelAdmin, 'storeStatus'>): { readonly models: readonly object[] } {
+export function describeModels(
+  servables: ServableStore,
+  models: Pick<ModelAdmin, 'storeStatus' | 'published'>,
+): { readonly models: readonly object[] } {
   const describeStore = (name: string) => {
     const { location, error, failingSince } = models.storeStatus(name) ?? {};
     return location === undefined ? undefined : { location, error, failingSince };
   };
-  return { models: servables.names().map((name) => ({ ...describeModel(servables, name), store: describeStore(name) })) };
+  return {
+    models: servables
+      .names()
+      .map((name) => ({ ...describeModel(servables, name), published: models.published(name), store: describeStore(name) })),
+  };
 }
 
-/** What is in a version, by its manifest. No engine tells how much memory it takes: `bytes` are those of its files. */
-function describeContents(servables: ServableStore, spec: { readonly name: string; readonly version: string }): object {
-  using handle = servables.lend(spec);
-  const { manifest, platform, parallelism } = handle;
-  const { signatures, tasks, license, description, files } = manifest;
-  const bytesOf = (paths: readonly string[]) => paths.reduce((sum, path) => sum + (files[path]?.bytes ?? 0), 0);
+/** What is in a version, by its manifest. */
+function describeContents(manifest: Manifest): object {
+  const { signatures, tasks = {}, license, description, files, variants, golden } = manifest;
   return {
-    platform,
-    parallelism,
     license,
     description,
     signatures,
-    tasks: tasks ?? {},
-    variants: manifest.variants.map(({ id, format, precision, requires, files: paths }) => ({
-      id,
-      format,
-      precision,
-      requires,
-      bytes: bytesOf(paths),
-    })),
-    goldenExamples: manifest.golden?.length ?? 0,
-    bytes: bytesOf(Object.keys(files)),
+    tasks,
+    variants: variants.map((variant) => {
+      const { id, format, precision, requires } = variant;
+      return { id, format, precision, requires, bytes: bytesOf(manifest, variant.files) };
+    }),
+    goldenExamples: golden.length,
+    bytes: bytesOf(manifest, Object.keys(files)),
   };
+}
+
+/**
+ * What holds a version. Its memory is what the files of its variant take in the workers that hold it, the least that it costs: what engines
+ * add for activations, or on a GPU, none of them tells.
+ */
+function describeLoaded({ source: { manifest }, backend, variant, workers, loadedAt, inFlight }: LoadedVersion): object {
+  const { files = [] } = manifest.variants.find(({ id }) => id === variant) ?? {};
+  return {
+    platform: platformOf(backend),
+    parallelism: workers,
+    memoryBytes: workers * bytesOf(manifest, files),
+    inFlight,
+    loadedAt,
+  };
+}
+
+function bytesOf({ files }: Manifest, paths: readonly string[]): number {
+  return paths.reduce((sum, path) => sum + (files[path]?.bytes ?? 0), 0);
 }
 
 function describeModel(servables: ServableStore, name: string): object {

@@ -233,7 +233,10 @@ function managementPaths(): Json {
       get: operation({ summary: 'Where the OpenID provider sends it back', tag: management, status: 302 }),
     },
     '/nearfar/v1/history': get('What was changed and by whom, newest first', object({ entries: array(ref('HistoryEntry')) }), limits),
-    '/nearfar/v1/failures': get('What failed by the server, newest first', object({ failures: array(ref('Failure')) }), limits),
+    '/nearfar/v1/failures': get('What failed by the server, or was refused, newest first', object({ failures: array(ref('Failure')) }), [
+      ...limits,
+      queryOf('kind', { enum: ['request', 'load', 'refused'] }, 'of this kind; else requests and loads'),
+    ]),
     '/nearfar/v1/charts': get(
       'Requests, errors and latencies of the last hour',
       object({ stepMs: count, points: array(ref('ChartPoint')) }),
@@ -484,11 +487,10 @@ const schemas: Json = {
     },
     ['version', 'state', 'labels'],
   ),
-  Model: object({ name: text, labels: map(versionNumber), traffic: ref('Traffic'), versions: array(ref('Version')) }, [
-    'name',
-    'labels',
-    'versions',
-  ]),
+  Model: object(
+    { name: text, labels: map(versionNumber), traffic: ref('Traffic'), versions: array(ref('Version')), published: array(versionNumber) },
+    ['name', 'labels', 'versions', 'published'],
+  ),
   VersionDetails: object(
     {
       model: text,
@@ -507,6 +509,9 @@ const schemas: Json = {
       tasks: map(anything),
       variants: array(object({ id: text, format: text, precision: text, requires: array(text), bytes: count })),
       goldenExamples: count,
+      memoryBytes: count,
+      inFlight: count,
+      loadedAt: time,
       bytes: count,
       batching: array(ref('Batching')),
     },
@@ -558,7 +563,7 @@ const schemas: Json = {
       time,
       lastTime: time,
       count,
-      kind: { enum: ['request', 'load'] },
+      kind: { enum: ['request', 'load', 'refused'] },
       model: text,
       version: text,
       signature: text,

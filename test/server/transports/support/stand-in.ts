@@ -328,6 +328,8 @@ const standInAdmin: ModelAdmin = {
   refresh: cannotChange,
   storeStatus: () => undefined,
   storeStatuses: () => [],
+  published: () => [],
+  version: () => ({}),
   namesAt: () => [],
   isRecorded: () => false,
   labels: () => ({}),

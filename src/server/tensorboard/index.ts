@@ -1,0 +1,1 @@
+export { TensorBoard } from './tensorboard.ts';
