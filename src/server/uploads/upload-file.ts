@@ -150,6 +150,14 @@ async function hashOf(path: string, bytes: number): Promise<Hash> {
   return hash;
 }
 
+/** A connection that broke is no failure of the server's, nor is a body that is wrongly compressed. */
+function failBody(cause: unknown): never {
+  const isBroken =
+    cause instanceof Error && 'code' in cause && (cause.code === 'ECONNRESET' || cause.code === 'ERR_STREAM_PREMATURE_CLOSE');
+  if (isBroken) throw new NearfarError('cancelled', 'the connection broke off; what came stays', { cause });
+  throw new NearfarError('invalid-argument', `the body cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
+}
+
 /** Ends with the signal also while nothing comes. */
 async function* untilAborted(body: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const chunks = body[Symbol.asyncIterator]();
@@ -161,7 +169,7 @@ async function* untilAborted(body: AsyncIterable<Uint8Array>, signal: AbortSigna
   aborted.catch(() => undefined);
   try {
     for (;;) {
-      const next = await Promise.race([chunks.next(), aborted]);
+      const next = await Promise.race([chunks.next().catch(failBody), aborted]);
       if (next.done) return;
       yield next.value;
     }

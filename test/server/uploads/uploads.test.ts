@@ -146,6 +146,11 @@ describe('a published version', () => {
     const offset = async () => Number((await call('HEAD', url)).headers.get('upload-offset'));
     await expect.poll(offset).toBe(half);
     socket.destroy();
+    // The server has noticed, and blames nobody for it.
+    const metrics = async () => (await fetch(`${server.restAddress}/metrics`)).text();
+    await expect.poll(metrics).toMatch(/nearfar_requests_total\{.*api="upload".*status="CANCELLED"\} 1/);
+    const { failures } = await fetch(`${server.restAddress}/nearfar/v1/failures`).then((answer) => answer.json());
+    expect(failures).toEqual([]);
     await server.close();
     await start();
 
