@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { NearfarError } from '../core/index.ts';
 import type { ApiKey, Role } from '../server/index.ts';
@@ -47,11 +46,7 @@ export function addKeys(program: Command): void {
       runCommand(
         flags,
         async () => {
-          const { createApiKey, readApiKeys, writeApiKeys } = await import('../server/index.ts');
-          const before = existsSync(flags.file) ? readApiKeys(flags.file) : [];
-          if (before.some((key) => key.name === name)) {
-            throw new NearfarError('already-exists', `${flags.file} has a key ${name} already`, { details: { name } });
-          }
+          const { changeApiKeys, createApiKey } = await import('../server/index.ts');
           const { key, stored } = createApiKey({
             name,
             roles: flags.role,
@@ -60,7 +55,10 @@ export function addKeys(program: Command): void {
             dailyQuota: flags.dailyQuota,
             expiresAt: flags.expires === undefined ? undefined : dateOf(flags.expires),
           });
-          await writeApiKeys(flags.file, [...before, stored]);
+          await changeApiKeys(flags.file, (before) => {
+            if (before.every((other) => other.name !== name)) return [...before, stored];
+            throw new NearfarError('already-exists', `${flags.file} has a key ${name} already`, { details: { name } });
+          });
           return { key, ...told(stored) };
         },
         ({ key }) => key,
@@ -80,11 +78,12 @@ export function addKeys(program: Command): void {
     runCommand(
       flags,
       async () => {
-        const { readApiKeys, writeApiKeys } = await import('../server/index.ts');
-        const before = readApiKeys(flags.file);
-        const after = before.filter((key) => key.name !== name);
-        if (after.length === before.length) throw new NearfarError('not-found', `${flags.file} has no key ${name}`, { details: { name } });
-        await writeApiKeys(flags.file, after);
+        const { changeApiKeys } = await import('../server/index.ts');
+        await changeApiKeys(flags.file, (before) => {
+          const after = before.filter((key) => key.name !== name);
+          if (after.length < before.length) return after;
+          throw new NearfarError('not-found', `${flags.file} has no key ${name}`, { details: { name } });
+        });
         return { revoked: name };
       },
       ({ revoked }) => `${revoked} is taken back; running servers refuse it within a second`,

@@ -9,6 +9,7 @@ import { addressOf, askServer, fetchFrom } from './ask-server.ts';
 import { runCommand } from './command.ts';
 import { parseCount } from './parse-option.ts';
 import { addServerOptions, type ServerFlags } from './server-options.ts';
+import { escapeControls } from './table.ts';
 
 const failureSchema = v.looseObject({
   id: v.number(),
@@ -165,7 +166,12 @@ function timeOf(line: Line): string {
   return line.event === 'failure' ? line.time : line.at;
 }
 
+/** What strangers wrote is in it. */
 function printLine(line: Line): string {
+  return escapeControls(describe(line));
+}
+
+function describe(line: Line): string {
   const of = line.version === undefined ? line.model : `${line.model}@${line.version}`;
   if (line.event === 'failure') {
     const times = line.count > 1 ? ` (${line.count} times)` : '';

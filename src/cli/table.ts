@@ -1,4 +1,4 @@
-/** Columns of text, as wide as their widest cell. What a terminal would obey, in text that strangers wrote, is shown escaped. */
+/** Columns of text, as wide as their widest cell. What strangers wrote is shown by {@link escapeControls}. */
 export function formatTable(cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map(escapeControls));
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
@@ -12,6 +12,7 @@ export function formatTable(cells: readonly (readonly string[])[]): string {
     .join('\n');
 }
 
-function escapeControls(text: string): string {
+/** What a terminal would obey, as text. */
+export function escapeControls(text: string): string {
   return text.replace(/\p{Cc}|\p{Bidi_Control}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

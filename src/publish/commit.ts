@@ -59,7 +59,7 @@ async function commitToFolder(request: CommitRequest): Promise<Pin> {
       await mkdir(dirname(join(staging, path)), { recursive: true });
       await storeFile(join(staging, path), file, described[path]);
     }
-    return await withModelLock(model, request.name, { timeoutMs: LOCK_TIMEOUT_MS }, async () => {
+    return await withFileLock(lockOf(model), { owner: publisherOf(request.name), timeoutMs: LOCK_TIMEOUT_MS }, async () => {
       const versions = await readVersionsFile(model, request.name);
       const version = request.version ?? nextVersion(await readdir(model), versions);
       await assertFree(model, request.name, version);
@@ -103,7 +103,7 @@ export interface FolderCommit {
 export function commitFolder({ model, name, version, folder, digest, labels }: FolderCommit): Promise<void> {
   return writing(model, async () => {
     await mkdir(model, { recursive: true });
-    await withModelLock(model, name, { timeoutMs: LOCK_TIMEOUT_MS }, async () => {
+    await withFileLock(lockOf(model), { owner: publisherOf(name), timeoutMs: LOCK_TIMEOUT_MS }, async () => {
       const isMoved = !(await exists(folder));
       if (!isMoved) await assertFree(model, name, version);
       const versions = await versionsForFolder({ model, name, version, digest, labels });
@@ -172,7 +172,7 @@ export function changeVersionsFile(
         details: { model },
       });
     }
-    return await withModelLock(model, model, { signal, timeoutMs }, async () => {
+    return await withFileLock(lockOf(model), { owner: publisherOf(model), signal, timeoutMs }, async () => {
       const versions = parseVersions(new Uint8Array(await readFile(path)));
       const changed = change(versions);
       if (changed === versions) return versions;
@@ -211,25 +211,33 @@ async function assertFree(model: string, name: string, version: string): Promise
   throw alreadyPublished(name, version);
 }
 
+function lockOf(model: string): string {
+  return join(model, '.publish.lock');
+}
+
+function publisherOf(name: string): string {
+  return `publisher of ${name}`;
+}
+
 /**
- * Runs `work` while no other publisher of the model does. The lock is a file that only one process can create; what a dead process of
- * this machine left behind is cleared away.
+ * Runs `work` while nobody else has the lock: a file that only one process can create. What a dead process of this machine left behind is
+ * cleared away.
+ * @param options.owner Who may have it, for the error.
+ * @throws {NearfarError} `unavailable` when another one does not finish.
  */
-async function withModelLock<T>(
-  model: string,
-  name: string,
-  { signal, timeoutMs }: { readonly signal?: AbortSignal | undefined; readonly timeoutMs: number },
+export async function withFileLock<T>(
+  path: string,
+  { owner, signal, timeoutMs }: { readonly owner: string; readonly signal?: AbortSignal | undefined; readonly timeoutMs: number },
   work: () => Promise<T>,
 ): Promise<T> {
-  const path = join(model, '.publish.lock');
-  const owner = `${process.pid} ${hostname()} ${randomUUID()}`;
+  const content = `${process.pid} ${hostname()} ${randomUUID()}`;
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     signal?.throwIfAborted();
-    if (await tryCreate(path, owner)) break;
+    if (await tryCreate(path, content)) break;
     if (performance.now() > deadline) {
-      throw new NearfarError('unavailable', `another publisher of ${name} holds ${path}; remove it if none is running`, {
-        details: { name, path },
+      throw new NearfarError('unavailable', `another ${owner} holds ${path}; remove it if none is running`, {
+        details: { path },
       });
     }
     if (!(await clearAbandoned(path))) await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MS));

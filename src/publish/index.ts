@@ -1,6 +1,6 @@
 export type { GivenBindings } from './bindings.ts';
 export type { BuildOptions } from './build.ts';
-export { changeVersionsFile, commitFolder, type FolderCommit, replaceFile } from './commit.ts';
+export { changeVersionsFile, commitFolder, type FolderCommit, replaceFile, withFileLock } from './commit.ts';
 export {
   type ConvertedFormat,
   type ConvertFormat,

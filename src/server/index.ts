@@ -19,6 +19,7 @@ export {
 } from './repository/index.ts';
 export {
   type Authentication,
+  changeApiKeys,
   createApiKey,
   type Role,
   readApiKeys,

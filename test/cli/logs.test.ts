@@ -84,11 +84,14 @@ test('failures and changes are told in their order, of all models or of one', as
     .poll(() => server.servables.status({ name: 'm' }).every(({ state }) => state === 'AVAILABLE'), { timeout: 20_000 })
     .toBe(true);
   expect(await setLabel(1)).toBe(200);
+  // A stranger's, refused: what it writes would clear the terminal.
+  const strange = await fetch(`${url()}/nearfar/v1/models/%1b%5b2J`, { method: 'DELETE', headers: { 'x-forwarded-for': '192.0.2.1' } });
   const text = await nearfar('logs');
   const ofOne = await nearfar('logs', 'broken', '--json');
   const few = await nearfar('logs', '--limit', '2', '--json');
 
   expect([text.status, text.stderr]).toEqual([0, '']);
+  expect([strange.status, text.stdout.includes('\u001b'), text.stdout.includes('\\u001b[2J')]).toEqual([403, false, true]);
   expect(text.stdout).toMatch(/^\S+Z {2}failure {2}broken@1 {2}load {2}load-failed: .*$/m);
   expect(text.stdout).toMatch(/^\S+Z {2}change done {2}m {2}127\.0\.0\.1 \(REST\) {2}.*canary.*$/m);
   const times = text.stdout

@@ -87,7 +87,7 @@ const schema = v.strictObject({
  * @throws {NearfarError} `not-found` when it cannot be read; `invalid-argument`.
  */
 export function readAuthentication(file: string): Authentication {
-  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), readSecretly(file, '--auth_config_file'));
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), readSecretly(file, '--auth_config_file').toString());
   if (!parsed.success) {
     const [issue] = parsed.issues;
     throw new NearfarError(
@@ -183,15 +183,16 @@ export function openAuthentication(
 }
 
 function readSecret(file: string): Uint8Array {
-  const secret = Buffer.from(readSecretly(file, 'sessionSecretFile').trim());
+  // As bytes: as text, random ones would be alike.
+  const secret = readSecretly(file, 'sessionSecretFile');
   if (secret.length >= 32) return secret;
   throw new NearfarError('invalid-argument', `${file}: expected at least 32 random bytes`, { details: { path: file } });
 }
 
 /** Errors name the file alone. */
-function readSecretly(file: string, what: string): string {
+function readSecretly(file: string, what: string): Buffer {
   try {
-    return readFileSync(file, 'utf8');
+    return readFileSync(file);
   } catch (cause) {
     throw new NearfarError('not-found', `${what}: cannot read ${file}`, { cause, details: { path: file } });
   }

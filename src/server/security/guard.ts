@@ -73,8 +73,8 @@ export class Guard {
     return header('x-api-key') === undefined ? tokens?.known(key) : undefined;
   }
 
+  /** Also where wrong ones came before: others behind the same proxy shall not be locked out by them. */
   async #verify(caller: Caller, verify: () => Promise<Identity>): Promise<Identity> {
-    this.#options.failedLogins.assertMayTry(clientOf(caller));
     try {
       return await verify();
     } catch (error) {

@@ -3,6 +3,6 @@ export { type Authentication, assertAuthentication, isOn, openAuthentication, re
 export type { Caller } from './caller.ts';
 export { Guard } from './guard.ts';
 export { assertCsrf, assertMay, challengeOf, type Identity, isBoundToPlace, may } from './identity.ts';
-export { createApiKey, keyIdOf, readApiKeys, type StoredKey, writeApiKeys } from './key-file.ts';
+export { changeApiKeys, createApiKey, keyIdOf, readApiKeys, type StoredKey, writeApiKeys } from './key-file.ts';
 export { isInside } from './model-folders.ts';
 export { loginPath } from './oidc.ts';

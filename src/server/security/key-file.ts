@@ -1,9 +1,10 @@
 import { hash, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { NearfarError } from '../../core/index.ts';
+import { withFileLock } from '../../publish/index.ts';
 import { type Role, roles } from './access.ts';
 
 /** An API key as it is kept: nobody can make the key of it. */
@@ -98,6 +99,20 @@ function parseKeys(text: string, file: string): readonly StoredKey[] {
   const names = new Set(keys.map(({ name }) => name));
   if (names.size < keys.length) throw new NearfarError('invalid-argument', `${file}: two keys have one name`, { details: { path: file } });
   return keys;
+}
+
+/** How long a change waits for another one, in milliseconds. */
+const lockTimeoutMs = 10_000;
+
+/**
+ * Changes a file of keys, or begins one, in turn with others: a key that is taken back does not come again with another one's list.
+ * @throws {NearfarError} as {@link readApiKeys} and {@link writeApiKeys}; `unavailable` when another change does not end; what `change` throws.
+ */
+export async function changeApiKeys(file: string, change: (keys: readonly StoredKey[]) => readonly StoredKey[]): Promise<void> {
+  await mkdir(dirname(file), { recursive: true });
+  await withFileLock(`${file}.lock`, { owner: `change of ${file}`, timeoutMs: lockTimeoutMs }, () =>
+    writeApiKeys(file, change(existsSync(file) ? readApiKeys(file) : [])),
+  );
 }
 
 /**

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { hostname } from 'node:os';
 import { NearfarError, type NearfarErrorCode } from '../../core/index.ts';
 import type { Actor, ChangeWay, History, Refusals } from '../history/index.ts';
 import type { ModelControl } from '../model-control.ts';
@@ -52,7 +53,8 @@ export function assertMayChange(
   { peer, header, identity }: Caller,
 ): void {
   if (access === 'elsewhere') throw refusal('calls that change what is served are taken at --admin_address alone');
-  if (access === 'loopback' && !(peer !== undefined && isLoopback(peer) && !isForwarded(header))) {
+  const isHere = peer !== undefined && isLoopback(peer) && !isForwarded(header) && (identity !== undefined || isAskedHere(header('host')));
+  if (access === 'loopback' && !isHere) {
     throw refusal('calls that change what is served are taken from this machine alone; --admin_address opens an address for them');
   }
   const origin = header('origin');
@@ -73,9 +75,16 @@ function isOwnPage(origin: string, host: string | undefined, isIdentified: boole
   return host !== undefined && originHost(origin) === host && (isIdentified || isOwnName(host));
 }
 
-/** A proxy on this machine speaks for others. */
+/** A proxy on this machine speaks for others, and says so by one of these. */
+const forwardedBy = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'via'];
+
 function isForwarded(header: Caller['header']): boolean {
-  return header('forwarded') !== undefined || header('x-forwarded-for') !== undefined;
+  return forwardedBy.some((name) => header(name) !== undefined);
+}
+
+/** Another name is one that a proxy passes on, or a page whose name was made to lead here (DNS rebinding). gRPC has none. */
+function isAskedHere(host: string | undefined): boolean {
+  return host === undefined || isOwnName(host);
 }
 
 /** `127.0.0.1:5000`, `[::1]:5000`, `::ffff:127.0.0.1`, or the path of a Unix socket. */
@@ -89,6 +98,9 @@ function originHost(origin: string): string | undefined {
 }
 
 function isOwnName(host: string): boolean {
-  const name = host.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-  return name === 'localhost' || isIP(name) !== 0;
+  const name = host
+    .replace(/:\d+$/, '')
+    .replace(/^\[(.*)\]$/, '$1')
+    .toLowerCase();
+  return name === 'localhost' || name === hostname().toLowerCase() || isIP(name) !== 0;
 }

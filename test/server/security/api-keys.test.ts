@@ -4,7 +4,7 @@ import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/
 import { describe, expect, test } from 'vitest';
 import { ApiKeys } from '../../../src/server/security/api-keys.ts';
 import { FailedLogins } from '../../../src/server/security/failed-logins.ts';
-import { createApiKey, readApiKeys, writeApiKeys } from '../../../src/server/security/index.ts';
+import { changeApiKeys, createApiKey, readApiKeys, writeApiKeys } from '../../../src/server/security/index.ts';
 import { copyEveryday10 } from '../../support/everyday10.ts';
 import { openTempFolder } from '../../support/model-folder.ts';
 import { openGuardedServer } from './support.ts';
@@ -58,6 +58,24 @@ describe('a file of API keys', () => {
     now += 3_600_000;
 
     expect([before, after, stays, keys.find(kept.key)]).toEqual(['key:revoked', undefined, 'key:kept', undefined]);
+  });
+
+  test('is changed by one at a time: no key is lost, and none that was taken back comes again', async () => {
+    await using folder = await openTempFolder();
+    const file = join(folder.path, 'new', 'keys.json');
+    const [old, ...others] = ['old', 'a', 'b', 'c', 'd'].map((name) => createApiKey({ name, roles: ['read'] }).stored);
+    await changeApiKeys(file, () => [old!]);
+
+    await Promise.all([
+      ...others.map((key) => changeApiKeys(file, (before) => [...before, key])),
+      changeApiKeys(file, (before) => before.filter(({ name }) => name !== 'old')),
+    ]);
+
+    expect(
+      readApiKeys(file)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(['a', 'b', 'c', 'd']);
   });
 
   test.each([

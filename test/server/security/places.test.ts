@@ -2,7 +2,8 @@ import { mkdir, symlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { serveBucket } from '../../support/bucket-server.ts';
 import { copyEveryday10 } from '../../support/everyday10.ts';
 import { openTempFolder } from '../../support/model-folder.ts';
 import { openGuardedServer } from './support.ts';
@@ -50,4 +51,24 @@ test('models of calls lie in folders that are allowed, wherever links lead, and 
   expect(reached).toBe(0);
   expect(await put(join(inside.path, 'shared'))).toBe(200);
   internal.close();
+});
+
+test('models of calls lie under the prefix that the server was started with, in no other of the bucket and in no other bucket', async () => {
+  await using bucket = await serveBucket();
+  const asked: string[] = [];
+  bucket.intercept = (_, key) => void asked.push(key);
+  for (const [name, value] of Object.entries(bucket.environment)) vi.stubEnv(name, value);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  await using guarded = await openGuardedServer({ modelsRoot: 's3://bucket/models' });
+
+  for (const basePath of ['s3://bucket/models/../secret', 's3://bucket/models/../../other/m', 's3://bucket/models/..']) {
+    const { status } = await fetch(`${guarded.server.restAddress}/nearfar/v1/models/m`, {
+      method: 'PUT',
+      headers: { 'x-api-key': guarded.keys.operate },
+      body: JSON.stringify({ base_path: basePath }),
+    });
+    expect([basePath, status]).toEqual([basePath, 400]);
+  }
+  // Listings are asked for at the bucket itself.
+  expect(asked.filter((key) => !/^bucket\/(models\/.*)?$/.test(key))).toEqual([]);
 });

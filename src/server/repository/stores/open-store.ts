@@ -43,7 +43,13 @@ export function resolveStoreLocation(location: string): string {
       `the location of models holds no name and password: NEARFAR_STORE_AUTHORIZATION in the environment does`,
     );
   }
-  if (!scheme.toLowerCase().startsWith('http')) return location.replace(/\/+(?=\?|$)/, '');
+  if (!scheme.toLowerCase().startsWith('http')) {
+    // Requests would go to another prefix, or another bucket.
+    if (/\/\.{1,2}(\/|\?|$)/.test(location)) {
+      throw new NearfarError('invalid-argument', 'the location of models in a bucket has no part that is . or ..');
+    }
+    return location.replace(/\/+(?=\?|$)/, '');
+  }
   // An escaped slash would be one to some web servers, and lead elsewhere.
   if (search !== '' || hash !== '' || /%(2f|5c)/i.test(href)) {
     throw new NearfarError('invalid-argument', 'the location of models has no ?query, no #fragment and no escaped slash');

@@ -44,6 +44,15 @@ export class GuardedServer extends Server {
 
 /** By the metadata of the calls that grpc-js reads. */
 const identities = new WeakMap<Metadata, Identity>();
+const admissions = new WeakMap<Metadata, () => ReturnType<typeof admit>>();
+
+/**
+ * Who has a stream by now: it may last longer than what its caller brought.
+ * @throws as {@link admit}.
+ */
+export function admitAgain(metadata: Metadata): ReturnType<typeof admit> {
+  return admissions.get(metadata)?.();
+}
 
 export function identityOf(metadata: Metadata): Identity | undefined {
   return identities.get(metadata);
@@ -61,7 +70,10 @@ function guardCalls(context: GuardContext): ServerInterceptor {
               certificate: () => call.getAuthContext().sslPeerCertificate,
             };
             const enter = (identity: Identity | undefined) => {
-              if (identity) identities.set(metadata, identity);
+              if (identity) {
+                identities.set(metadata, identity);
+                admissions.set(metadata, () => admit(path, caller, context));
+              }
               pass(metadata);
             };
             const refuse = (error: unknown) => {

@@ -17,6 +17,7 @@ import { CallSignal } from '../call.ts';
 import type { GrpcContext } from '../context.ts';
 import { toServiceError } from './errors.ts';
 import { deadlineMsOf, factsOf } from './grpc-js-call.ts';
+import { admitAgain } from './guard.ts';
 import { infer, takeOverInfer } from './infer.ts';
 import { endStream, type OpenStreams } from './streams.ts';
 import { readMessage, writeMessage } from './unary.ts';
@@ -86,7 +87,8 @@ async function answerOne(
 ): Promise<Answer> {
   const facts = factsOf(call, deadline);
   try {
-    if (facts.identity?.models) assertMay(facts.identity, 'predict', request.modelName);
+    const identity = await admitAgain(call.metadata);
+    if (identity) assertMay(identity, 'predict', request.modelName);
     const inferResponse = await infer(context, request, facts, toMessage);
     if (request.parameters[finalAsked]?.parameterChoice.value === true) {
       inferResponse.parameters['triton_final_response'] = create(InferParameterSchema, {

@@ -2,8 +2,9 @@ import { PassThrough } from 'node:stream';
 import type { FastifyInstance } from 'fastify';
 import * as v from 'valibot';
 import { chartStepMs, parsePlace, type Watcher } from '../../insights/index.ts';
+import { assertMay } from '../../security/index.ts';
 import type { RestContext } from '../context.ts';
-import { headerText } from './headers.ts';
+import { callerOf, headerText } from './headers.ts';
 import { parseQuery, wholeNumber } from './query.ts';
 
 const name = v.optional(v.string());
@@ -19,7 +20,7 @@ const failuresQuery = v.object({
 const mostUnread = 2 ** 20;
 
 /** How the server fares: charts of the last hour, failures, and all that changes as Server-Sent Events. */
-export function addInsights(app: FastifyInstance, { insights }: RestContext): void {
+export function addInsights(app: FastifyInstance, { insights, guard }: RestContext): void {
   if (!insights) return;
   app.get('/nearfar/v1/charts', async (request) => {
     const { minutes, ...about } = parseQuery(chartsQuery, request.query);
@@ -27,9 +28,12 @@ export function addInsights(app: FastifyInstance, { insights }: RestContext): vo
     return { stepMs: chartStepMs, points: points.slice(-Math.ceil((minutes * 60_000) / chartStepMs)) };
   });
   app.get('/nearfar/v1/failures', async (request) => ({ failures: insights.failures.list(parseQuery(failuresQuery, request.query)) }));
-  app.get('/nearfar/v1/events', async (request, reply) => {
+  // A HEAD would be a watcher that nobody reads, and that never goes.
+  app.get('/nearfar/v1/events', { exposeHeadRoute: false }, async (request, reply) => {
     const stream = new PassThrough();
-    const watcher = writeEvents(stream);
+    const watcher = writeEvents(stream, async () => {
+      if (guard) assertMay(await guard.identify(callerOf(request)), guard.ruleOf('audit'));
+    });
     insights.feed.add(watcher, parsePlace(headerText(request, 'last-event-id')));
     stream.once('close', () => insights.feed.remove(watcher));
     // Nginx would gather what is to be seen at once.
@@ -37,10 +41,14 @@ export function addInsights(app: FastifyInstance, { insights }: RestContext): vo
   });
 }
 
-/** The format is that of HTML's "Server-sent events". */
-function writeEvents(stream: PassThrough): Watcher {
+/**
+ * The format is that of HTML's "Server-sent events".
+ * @param assertMayStill Rejects once the caller may not watch any more, as when its key was taken back; asked whenever there is something to tell.
+ */
+function writeEvents(stream: PassThrough, assertMayStill: () => Promise<void>): Watcher {
   const write = (text: string) => {
     stream.write(text);
+    assertMayStill().catch(() => stream.end());
     return stream.writableLength + stream.readableLength <= mostUnread;
   };
   return {
