@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { formatTable } from './table.ts';
+import { escapeControls, formatTable } from './table.ts';
 
 const sides = { width: v.number(), height: v.number() };
 const classSchema = v.object({ label: v.string(), score: v.number() });
@@ -72,8 +72,10 @@ export function pictureOf(output: unknown): Uint8Array | undefined {
 
 /** Classes with bars. */
 export function printClasses(classes: readonly { readonly label: string; readonly score: number }[]): string {
-  const width = Math.max(...classes.map(({ label }) => label.length));
-  return classes.map(({ label, score }) => `  ${label.padEnd(width)}  ${percent(score).padStart(7)}  ${bar(score)}`).join('\n');
+  // Whoever made the model chose the names.
+  const shown = classes.map(({ label, score }) => ({ label: escapeControls(label), score }));
+  const width = Math.max(...shown.map(({ label }) => label.length));
+  return shown.map(({ label, score }) => `  ${label.padEnd(width)}  ${percent(score).padStart(7)}  ${bar(score)}`).join('\n');
 }
 
 const shownNumbers = 8;

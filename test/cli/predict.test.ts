@@ -106,10 +106,12 @@ test('prints logits, which are no shares of 1, without a bar or with a whole one
   const predictions = [
     { label: 'cat', index: 0, score: 7.5 },
     { label: 'dog', index: 1, score: -2.25 },
+    { label: '\u001b[2J', index: 2, score: -3 },
   ];
 
-  const [cat, dog] = printAnswer({ ...answer, predictions }).split('\n');
+  const [cat, dog, odd] = printAnswer({ ...answer, predictions }).split('\n');
 
-  expect(cat).toBe(`  cat  750.0 %  ${'█'.repeat(30)}`);
-  expect(dog).toBe('  dog  -225.0 %  ');
+  expect(cat).toBe(`  cat        750.0 %  ${'█'.repeat(30)}`);
+  expect(dog).toBe('  dog        -225.0 %  ');
+  expect(odd).toContain('\\u001b[2J');
 });
