@@ -7,8 +7,8 @@ Object.assign(process.env, findSoftwareVulkan().env);
 
 export default defineConfig({
   test: {
-    // One less than the cores by default, which leaves half of two idle.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // One less than the cores by default, which leaves half of two idle: tests wait for servers and processes half of their time.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     projects: [
       {
         test: {

@@ -2,7 +2,7 @@
 // `--update` rewrites the API reports.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -15,8 +15,8 @@ const tsc = 'node_modules/typescript/bin/tsc';
 
 /** @type {Step[]} */
 const steps = [
-  node('format and lint', 'node_modules/@biomejs/biome/bin/biome', ['check', '--diagnostic-level=warn', '--error-on-warnings', '.']),
   node('types of tests and scripts', tsc, ['-p', 'test/tsconfig.json', '--noEmit']),
+  node('format and lint', 'node_modules/@biomejs/biome/bin/biome', ['check', '--diagnostic-level=warn', '--error-on-warnings', '.']),
   { ...node('types of the demo', tsc, ['-p', 'demo/tsconfig.json', '--noEmit']), needs: 'demo/tsconfig.json' },
   node('types of the management page', tsc, ['-p', 'src/ui/tsconfig.json']),
   node('types of the service worker', tsc, ['-p', 'demo/service-worker/tsconfig.json', '--noEmit']),
@@ -31,15 +31,20 @@ const steps = [
 const failed = [];
 const started = performance.now();
 await runStep(node('build and types', 'scripts/build.mjs', []));
-for (const step of steps) {
-  if (step.needs === undefined || existsSync(join(root, step.needs))) await runStep(step);
-}
+const left = steps.filter(({ needs }) => needs === undefined || existsSync(join(root, needs)));
+// Most take one core each.
+await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, runNext));
 await checkTarball();
 rmSync(packed, { recursive: true, force: true });
 
 const total = `${((performance.now() - started) / 1000).toFixed(1)} s`;
 console.log(failed.length === 0 ? `check passed (${total})` : `check failed (${total}): ${failed.join(', ')}`);
 process.exitCode = failed.length === 0 ? 0 : 1;
+
+/** Runs steps until none is left. */
+async function runNext() {
+  for (let step = left.shift(); step; step = left.shift()) await runStep(step);
+}
 
 /** What users get is linted as they get it: packed. */
 async function checkTarball() {

@@ -1,15 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { build } from '../../../scripts/build.mjs';
-import { writeTuneFiles } from '../../../src/cli/tune/files.ts';
-import { findModel } from '../../../src/cli/tune/model.ts';
-import type { Settings } from '../../../src/cli/tune/settings.ts';
-import type { TuneReport } from '../../../src/cli/tune/tune.ts';
-import { copyEveryday10 } from '../../support/everyday10.ts';
-import { openTempFolder } from '../../support/model-folder.ts';
-import { repositoryRoot, runCommand } from '../../support/packed.ts';
-import { Processes } from '../../support/server-process.ts';
+import { build } from '../../scripts/build.mjs';
+import { writeTuneFiles } from '../../src/cli/tune/files.ts';
+import { findModel } from '../../src/cli/tune/model.ts';
+import type { Settings } from '../../src/cli/tune/settings.ts';
+import type { TuneReport } from '../../src/cli/tune/tune.ts';
+import { copyEveryday10 } from '../support/everyday10.ts';
+import { openTempFolder } from '../support/model-folder.ts';
+import { repositoryRoot, runCommand } from '../support/packed.ts';
+import { Processes } from '../support/server-process.ts';
 
 let folder: Awaited<ReturnType<typeof openTempFolder>>;
 
@@ -50,7 +50,7 @@ test('real servers are measured under load, and the winner once more against the
 
 test('a backend that cannot be had is named, and a search that is stopped keeps the best so far', { timeout: startsMs }, async () => {
   // From dist/, as Node 20 cannot run the process of a server under test from src/.
-  const built: typeof import('../../../src/cli/tune/tune.ts') = await import(join(repositoryRoot, 'dist/cli/tune/tune.js'));
+  const built: typeof import('../../src/cli/tune/tune.ts') = await import(join(repositoryRoot, 'dist/cli/tune/tune.js'));
   const controller = new AbortController();
 
   const report = await built.tune({
