@@ -10,7 +10,7 @@ import { type KernelCase, kernelCases } from '../support/kernels/cases.ts';
 import { compareOutcomes, findDifferences, judge, runCase } from '../support/kernels/compare.ts';
 
 // Each operator alone, through the converter and the engine: cpu, the reference, against wasm, and against WebGPU where
-// Node has it. The same runs in Chromium (test/browser/kernels.test.ts).
+// Node has it. The same runs in Chromium (test/full/browser-kernels.test.ts).
 
 const platform = await openNodePlatform({ allowSoftwareAdapter: true });
 let reference: Engine;
