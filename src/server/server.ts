@@ -72,6 +72,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ? openAuthentication(config.authentication, { log, isSecure: config.tls !== undefined })
     : undefined;
   const metrics = createMetrics();
+  const { maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
+  const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const buffers = new BufferPool();
   const history = await openHistory(config, log);
   const insights = await createInsights({
@@ -134,9 +136,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const json = new JsonThread({ maxWaiting: config.maxInFlight, buffers });
   const { servables, files } = serving;
   const clientReports = new ClientReports({ registry: metrics.registry, isKnown: (name, version) => hasVersion(servables, name, version) });
-  const { inputCacheBytes, maxInFlight, maxInFlightPerClient, rateLimitPerClient } = config;
+  const { inputCacheBytes } = config;
   const prepareImage = inputCacheBytes > 0 ? withImageCache(images.prepare, { budgetBytes: inputCacheBytes, metrics }) : images.prepare;
-  const admission = new Admission({ maxInFlight, maxInFlightPerClient, rateLimitPerClient, metrics });
   const classLabels = createClassLabels(files);
   const onDemand = new OnDemandModels({ models: serving.models, folder: join(config.cacheDir, 'loaded'), log });
   const uploads = new Uploads({
@@ -225,6 +226,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   try {
     await serving.models.check();
+    insights.start();
     const { host, restPort, grpcPort, grpcSocketPath, adminAddress } = config;
     const access = authentication && config.changesOnPublicPort ? 'open' : adminAddress ? 'elsewhere' : 'loopback';
     const restAddress = restPort === 'off' ? undefined : await listen(rest(access, tls), { host, port: restPort });

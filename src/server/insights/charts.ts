@@ -96,7 +96,7 @@ interface Chart {
 export class Charts implements RequestObserver, Disposable {
   readonly #options: ChartsOptions;
   readonly #charts = new Map<string, Chart>();
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   readonly #listeners = new Set<() => void>();
   #stepAt: number;
   /** Most requests are about the version of the one before. */
@@ -105,9 +105,13 @@ export class Charts implements RequestObserver, Disposable {
   constructor(options: ChartsOptions) {
     this.#options = options;
     this.#stepAt = options.now();
-    this.#timer = setInterval(() => this.endStep(), options.stepMs ?? chartStepMs);
-    this.#timer.unref();
     this.#chart('', '');
+  }
+
+  /** From here on steps end by themselves. */
+  start(): void {
+    this.#timer = setInterval(() => this.endStep(), this.#options.stepMs ?? chartStepMs);
+    this.#timer.unref();
   }
 
   recordRequest(record: RequestRecord): void {

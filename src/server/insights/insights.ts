@@ -8,6 +8,8 @@ export interface Insights extends Disposable {
   readonly charts: Charts;
   readonly failures: Failures;
   readonly feed: EventFeed;
+  /** Begins to draw the charts; what is made for a server that then does not start has nothing that runs. */
+  start(): void;
 }
 
 export interface InsightsOptions {
@@ -43,6 +45,7 @@ export async function createInsights({ inFlight, models, history }: InsightsOpti
     charts,
     failures,
     feed,
+    start: () => charts.start(),
     [Symbol.dispose]() {
       watching[Symbol.dispose]();
       feed[Symbol.dispose]();

@@ -34,6 +34,7 @@ export class TensorBoard implements RequestObserver, AsyncDisposable {
     this.#lastAt = now();
     this.#charts = new Charts({ sample, now, stepMs });
     this.#charts.watch(() => this.#write(now()));
+    this.#charts.start();
   }
 
   recordRequest(record: RequestRecord): void {
