@@ -6,24 +6,23 @@ import { parseCount } from './parse-option.ts';
 import { addServerOptions, type ServerFlags } from './server-options.ts';
 import { formatTable } from './table.ts';
 
-const historySchema = v.object({
-  entries: v.array(
-    v.object({
-      id: v.number(),
-      at: v.string(),
-      server: v.string(),
-      who: v.string(),
-      way: v.string(),
-      action: v.string(),
-      model: v.string(),
-      version: v.optional(v.string()),
-      from: v.optional(v.record(v.string(), v.unknown())),
-      to: v.optional(v.record(v.string(), v.unknown())),
-      outcome: v.string(),
-      message: v.optional(v.string()),
-    }),
-  ),
+/** One change, with whatever a later server says of it beside. */
+export const historyEntrySchema = v.looseObject({
+  id: v.number(),
+  at: v.string(),
+  server: v.string(),
+  who: v.string(),
+  way: v.string(),
+  action: v.string(),
+  model: v.string(),
+  version: v.optional(v.string()),
+  from: v.optional(v.record(v.string(), v.unknown())),
+  to: v.optional(v.record(v.string(), v.unknown())),
+  outcome: v.string(),
+  message: v.optional(v.string()),
 });
+
+const historySchema = v.object({ entries: v.array(historyEntrySchema) });
 
 interface HistoryFlags extends ServerFlags {
   readonly limit: number;

@@ -7,6 +7,7 @@ import * as v from 'valibot';
 import { NearfarError } from '../core/index.ts';
 import { addressOf, askServer, fetchFrom } from './ask-server.ts';
 import { runCommand } from './command.ts';
+import { historyEntrySchema } from './history.ts';
 import { parseCount } from './parse-option.ts';
 import { addServerOptions, type ServerFlags } from './server-options.ts';
 import { escapeControls } from './table.ts';
@@ -22,24 +23,11 @@ const failureSchema = v.looseObject({
   message: v.optional(v.string(), ''),
   count: v.optional(v.number(), 1),
 });
-const entrySchema = v.looseObject({
-  id: v.number(),
-  at: v.string(),
-  who: v.string(),
-  way: v.string(),
-  action: v.string(),
-  model: v.string(),
-  version: v.optional(v.string()),
-  from: v.optional(v.record(v.string(), v.unknown())),
-  to: v.optional(v.record(v.string(), v.unknown())),
-  outcome: v.string(),
-  message: v.optional(v.string()),
-});
 
 /** A failure, or a change of the history. */
 type Line =
   | ({ readonly event: 'failure' } & v.InferOutput<typeof failureSchema>)
-  | ({ readonly event: 'history' } & v.InferOutput<typeof entrySchema>);
+  | ({ readonly event: 'history' } & v.InferOutput<typeof historyEntrySchema>);
 
 interface LogsFlags extends ServerFlags {
   readonly limit: number;
@@ -70,7 +58,7 @@ async function readLines(model: string | undefined, { url, limit }: LogsFlags, s
   const query = new URLSearchParams({ limit: String(Math.min(limit, 1_000)), ...(model !== undefined && { model }) });
   const [{ failures }, { entries }] = await Promise.all([
     askServer({ url, path: `failures?${query}`, answer: v.object({ failures: v.array(failureSchema) }), signal }),
-    askServer({ url, path: `history?${query}`, answer: v.object({ entries: v.array(entrySchema) }), signal }),
+    askServer({ url, path: `history?${query}`, answer: v.object({ entries: v.array(historyEntrySchema) }), signal }),
   ]);
   const lines: Line[] = [
     ...failures.map((failure) => ({ event: 'failure' as const, ...failure })),
@@ -119,7 +107,7 @@ async function follow(model: string | undefined, flags: LogsFlags, signal: Abort
 function toLine(event: string, data: string): Line | undefined {
   const json: unknown = event === 'failure' || event === 'history' ? JSON.parse(data) : undefined;
   if (event === 'failure') return { event, ...v.parse(failureSchema, json) };
-  if (event === 'history') return { event, ...v.parse(entrySchema, json) };
+  if (event === 'history') return { event, ...v.parse(historyEntrySchema, json) };
   return undefined;
 }
 
